@@ -1,0 +1,145 @@
+/* events.c - fan-out: what the scheduler publishes goes to all subscribers, subscriptions go the other way.
+ *
+ * A subscriber that doesn't read loses events, sees the gap in their numbers, and asks for them; so nothing
+ * here waits for anybody.
+ */
+#include "broker/broker_internal.h"
+#include "bus/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LOG_EVERY_MS 10000
+#define SUBSCRIPTIONS_MAX 1024
+
+typedef struct {
+    zmq_msg_t topic, envelope, body;
+} event_t;
+
+static void close_event (event_t *event)
+{
+    zmq_msg_close (&event->topic);
+    zmq_msg_close (&event->envelope);
+    zmq_msg_close (&event->body);
+}
+
+/* 1: three frames; 0: others, dropped; -EAGAIN: nothing there. */
+static int receive_event (void *socket, event_t *event)
+{
+    zmq_msg_init (&event->topic);
+    zmq_msg_init (&event->envelope);
+    zmq_msg_init (&event->body);
+    zmq_msg_t *frames[] = {&event->topic, &event->envelope, &event->body};
+    for (size_t i = 0; i < 3; i++) {
+        if (zmq_msg_recv (frames[i], socket, ZMQ_DONTWAIT) < 0)
+            return i == 0 ? -EAGAIN : 0;
+        if (!zmq_msg_more (frames[i]) && i < 2)
+            return 0;
+    }
+    return rota_wire_drain (socket, &event->body) == 0;
+}
+
+/* Only services reach the socket, and of them only a scheduler publishes. Which one is known if the kernel
+ * says the process. */
+static void stamp (const rota_broker_t *self, uint32_t pid, rota_envelope_t *envelope)
+{
+    const rota_member_t *scheduler = rota_presence_scheduler (self->presence);
+    envelope->has_sender = scheduler && pid != 0 && scheduler->identity.pid == pid;
+    if (envelope->has_sender)
+        memcpy (envelope->sender, scheduler->identity.instance, sizeof envelope->sender);
+    envelope->role = ROTA__ROLE__ROLE_SCHEDULER;
+    envelope->leader_epoch = self->leadership.epoch;
+    envelope->pid = pid;
+}
+
+/* NULL, or why it isn't passed on. */
+static const char *check_event (event_t *event, rota_envelope_t *ret_envelope)
+{
+    if (zmq_msg_size (&event->topic) > ROTA_BROKER_TOPIC_MAX_BYTES)
+        return "topic too long";
+    if (rota_envelope_decode (zmq_msg_data (&event->envelope), zmq_msg_size (&event->envelope),
+                              ret_envelope) < 0)
+        return "envelope not decodable";
+    const rota_catalogue_entry_t *entry = rota_catalogue_find (ret_envelope->type);
+    if (!entry || entry->direction != ROTA_TO_EVENTS)
+        return "not a type of event";
+    if (zmq_msg_size (&event->body) > entry->max_bytes)
+        return "body too large";
+    return NULL;
+}
+
+static void publish (rota_broker_t *self, event_t *event, const rota_envelope_t *envelope)
+{
+    uint8_t bytes[ROTA_ENVELOPE_MAX_BYTES];
+    size_t size = rota_envelope_encode (envelope, bytes);
+    if (rota_outbox_count (self->events_outbox, &event->body) < 0) {
+        self->counts.undelivered++;
+        return;
+    }
+    /* XPUB always takes a message; slow subscribers lose it. */
+    if (zmq_msg_send (&event->topic, self->xpub, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+        zmq_send (self->xpub, bytes, size, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+        zmq_msg_send (&event->body, self->xpub, ZMQ_DONTWAIT) < 0)
+        self->counts.undelivered++;
+    else
+        self->counts.events++;
+}
+
+int events_turn (rota_broker_t *self)
+{
+    int count = 0;
+    for (; count < ROTA_BROKER_TURN_EVENTS; count++) {
+        event_t event;
+        rota_envelope_t envelope = {0};
+        int result = receive_event (self->xsub, &event);
+        const char *problem = result == 1 ? check_event (&event, &envelope) : "not three frames";
+        if (result == 1 && !problem) {
+            stamp (self, rota_wire_pid (&event.envelope), &envelope);
+            publish (self, &event, &envelope);
+        } else if (result >= 0) {
+            self->counts.events_refused++;
+            rota_log_limited (ROTA_LOG_WARNING, "event.malformed", "event.malformed", LOG_EVERY_MS,
+                              "reason=\"%s\"", problem);
+        }
+        close_event (&event);
+        if (result < 0)
+            break;
+    }
+    return count;
+}
+
+/* XPUB hands each topic on once, at its first subscriber and after its last, so counting is enough to bound
+ * what publishers must remember. */
+static void pass_subscription (rota_broker_t *self, zmq_msg_t *frame)
+{
+    size_t size = zmq_msg_size (frame);
+    const uint8_t *bytes = zmq_msg_data (frame);
+    if (size == 0 || size > 1 + ROTA_BROKER_TOPIC_MAX_BYTES || bytes[0] > 1)
+        return;
+    bool begins = bytes[0] == 1;
+    if (begins && self->subscriptions >= SUBSCRIPTIONS_MAX)
+        return;
+    if (begins)
+        self->subscriptions++;
+    else if (self->subscriptions > 0)
+        self->subscriptions--;
+    zmq_msg_send (frame, self->xsub, ZMQ_DONTWAIT);
+}
+
+int events_subscriptions_turn (rota_broker_t *self)
+{
+    int count = 0;
+    for (; count < ROTA_BROKER_TURN_EVENTS; count++) {
+        zmq_msg_t frame;
+        zmq_msg_init (&frame);
+        bool there = zmq_msg_recv (&frame, self->xpub, ZMQ_DONTWAIT) >= 0;
+        if (there && !zmq_msg_more (&frame))
+            pass_subscription (self, &frame);
+        else if (there)
+            rota_wire_drain (self->xpub, &frame);
+        zmq_msg_close (&frame);
+        if (!there)
+            break;
+    }
+    return count;
+}

@@ -1,0 +1,244 @@
+/* main.c - rota-broker: options, configuration, signals around a broker. */
+#include "broker/broker.h"
+#include "broker/router.h"
+#include "bus/log.h"
+#include "bus/settings.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 4 };
+
+#define INSECURE_MAX 16
+
+typedef struct {
+    const char *state_dir;
+    const char *config;
+    const char *log_format;
+    const char *log_level;
+    char *insecure[INSECURE_MAX];
+    size_t insecure_count;
+} options_t;
+
+static const char HELP[] =
+    "rota-broker - routes the messages of rota's services\n"
+    "\n"
+    "usage: rota-broker [--state DIR] [--config FILE] [--insecure ENDPOINT[=ROLE]]...\n"
+    "\n"
+    "  --state DIR           state directory (default .rota); the sockets are in DIR/run\n"
+    "  --config FILE         settings (default: $ROTA_CONFIG, ./rota.yaml, /etc/rota/rota.yaml)\n"
+    "  --insecure ENDPOINT   also listen there without keys: tcp://127.0.0.1:PORT and the like.\n"
+    "                        =ROLE says what may come by it: read, submit, operate, admin (default),\n"
+    "                        agent, scheduler, sink, or broker for all services\n"
+    "  --log-format FORMAT   logfmt (default) or json\n"
+    "  --log-level LEVEL     error, warning, info (default) or debug\n"
+    "  --version, --help\n"
+    "\n"
+    "It ends at SIGTERM and SIGINT. Exit status: 0 stopped; 1 failed (a new start may help); 2 wrong usage "
+    "or\n"
+    "settings; 4 another broker serves the state directory.\n";
+
+/* A handler has nothing but statics. */
+static rota_broker_t *signalled_broker;
+
+static void on_signal (int number)
+{
+    (void)number;
+    rota_broker_stop (signalled_broker);
+}
+
+__attribute__ ((format (printf, 2, 3))) static int complain (int status, const char *format, ...)
+{
+    va_list arguments;
+    fputs ("rota-broker: ", stderr);
+    va_start (arguments, format);
+    vfprintf (stderr, format, arguments);
+    va_end (arguments);
+    fputc ('\n', stderr);
+    return status;
+}
+
+/* -1, or the status to exit with. */
+static int read_options (int argc, char **argv, options_t *ret_options)
+{
+    static const struct option LONG[] = {
+        {"state", required_argument, NULL, 's'},
+        {"config", required_argument, NULL, 'c'},
+        {"insecure", required_argument, NULL, 'i'},
+        {"log-format", required_argument, NULL, 'f'},
+        {"log-level", required_argument, NULL, 'l'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    while ((option = getopt_long (argc, argv, "h", LONG, NULL)) != -1) {
+        if (option == 's')
+            ret_options->state_dir = optarg;
+        else if (option == 'c')
+            ret_options->config = optarg;
+        else if (option == 'f')
+            ret_options->log_format = optarg;
+        else if (option == 'l')
+            ret_options->log_level = optarg;
+        else if (option == 'i' && ret_options->insecure_count < INSECURE_MAX)
+            ret_options->insecure[ret_options->insecure_count++] = optarg;
+        else if (option == 'V')
+            return printf ("rota-broker %s\n", ROTA_VERSION) < 0;
+        else if (option == 'h')
+            return fputs (HELP, stdout) < 0;
+        else
+            return complain (EXIT_USAGE, "see rota-broker --help");
+    }
+    if (optind < argc)
+        return complain (EXIT_USAGE, "unexpected argument \"%s\"; see rota-broker --help", argv[optind]);
+    return -1;
+}
+
+/* Index of `word` among `words`, or -1. */
+static int index_of (const char *word, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp (word, words[i]) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* The options win over the settings. */
+static int set_up_log (const options_t *options, const rota_settings_t *settings)
+{
+    static const char *const FORMATS[] = {"logfmt", "json"};
+    static const char *const LEVELS[] = {"error", "warning", "info", "debug"};
+    int format = rota_setting_choice (settings, ROTA_SETTING_LOG_FORMAT);
+    int level = rota_setting_choice (settings, ROTA_SETTING_LOG_LEVEL);
+    if (options->log_format)
+        format = index_of (options->log_format, FORMATS, 2);
+    if (options->log_level)
+        level = index_of (options->log_level, LEVELS, 4);
+    if (format < 0)
+        return complain (EXIT_USAGE, "no such log format: %s", options->log_format);
+    if (level < 0)
+        return complain (EXIT_USAGE, "no such log level: %s", options->log_level);
+    rota_log_setup ("rota-broker", (rota_log_level_t)(level + ROTA_LOG_ERROR), (rota_log_format_t)format);
+    return -1;
+}
+
+/* "ENDPOINT=ROLE" is cut at the sign. */
+static int read_endpoint (char *text, rota_broker_endpoint_t *ret_endpoint)
+{
+    char *role = strchr (text, '=');
+    ret_endpoint->role = ROTA__ROLE__ROLE_ADMIN;
+    if (role) {
+        *role++ = 0;
+        ret_endpoint->role = rota_role_parse (role);
+        if (ret_endpoint->role == ROTA__ROLE__ROLE_UNSPECIFIED)
+            return complain (EXIT_USAGE, "no such role: %s", role);
+    }
+    ret_endpoint->endpoint = text;
+    return -1;
+}
+
+static int make_config (const options_t *options, const rota_settings_t *settings,
+                        rota_broker_endpoint_t *endpoints, rota_broker_config_t *ret_config)
+{
+    for (size_t i = 0; i < options->insecure_count; i++) {
+        int status = read_endpoint (options->insecure[i], &endpoints[i]);
+        if (status >= 0)
+            return status;
+    }
+    size_t listed;
+    const char *const *list = rota_setting_list (settings, ROTA_SETTING_BROKER_ENDPOINTS, &listed);
+    if (listed > 0)
+        return complain (EXIT_USAGE,
+                         "broker.endpoints: %s would be open to everybody; loopback addresses can be opened "
+                         "with --insecure",
+                         list[0]);
+    *ret_config = (rota_broker_config_t){
+        .state_dir = options->state_dir,
+        .endpoints = endpoints,
+        .endpoints_count = options->insecure_count,
+        .insecure = options->insecure_count > 0,
+        .program_version = ROTA_VERSION,
+        .heartbeat_ms = (int)rota_setting_duration_ms (settings, ROTA_SETTING_BROKER_HEARTBEAT),
+        .dead_after_ms = (int)rota_setting_duration_ms (settings, ROTA_SETTING_BROKER_DEAD_AFTER),
+        .quota_messages = rota_setting_integer (settings, ROTA_SETTING_BROKER_QUOTA_MESSAGES),
+        .quota_bytes = rota_setting_size_bytes (settings, ROTA_SETTING_BROKER_QUOTA_BYTES),
+        .in_flight = rota_setting_integer (settings, ROTA_SETTING_BROKER_IN_FLIGHT),
+        .memory_limit_bytes = rota_setting_size_bytes (settings, ROTA_SETTING_BROKER_MEMORY_LIMIT),
+    };
+    return -1;
+}
+
+/* As many connections as the system allows; each is a descriptor. */
+static void raise_descriptor_limit (void)
+{
+    struct rlimit limit;
+    if (getrlimit (RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit (RLIMIT_NOFILE, &limit);
+    }
+}
+
+static void catch_signals (rota_broker_t *broker)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    signalled_broker = broker;
+    sigemptyset (&action.sa_mask);
+    sigaction (SIGTERM, &action, NULL);
+    sigaction (SIGINT, &action, NULL);
+    signal (SIGPIPE, SIG_IGN);
+}
+
+static int serve (const rota_broker_config_t *config)
+{
+    rota_error_t error;
+    int status = 0;
+    if (mkdir (config->state_dir, 0700) < 0 && errno != EEXIST)
+        return complain (EXIT_FAILED, "%s: %s", config->state_dir, strerror (errno));
+    raise_descriptor_limit ();
+    rota_broker_t *broker = rota_broker_new (config, &status, &error);
+    if (!broker)
+        return complain (status == -EBUSY    ? EXIT_REFUSED
+                         : status == -EINVAL ? EXIT_USAGE
+                                             : EXIT_FAILED,
+                         "%s", error.text);
+    catch_signals (broker);
+    sd_notify (0, "READY=1");
+    status = rota_broker_run (broker);
+    sd_notify (0, "STOPPING=1");
+    /* From here a second signal ends the process at once. */
+    signal (SIGTERM, SIG_DFL);
+    signal (SIGINT, SIG_DFL);
+    rota_broker_destroy (&broker);
+    return status < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+int main (int argc, char **argv)
+{
+    options_t options = {.state_dir = ".rota"};
+    rota_broker_endpoint_t endpoints[INSECURE_MAX];
+    rota_broker_config_t config;
+    rota_settings_t *settings = NULL;
+    rota_error_t error;
+
+    int status = read_options (argc, argv, &options);
+    if (status >= 0)
+        return status;
+    if (rota_settings_load (options.config, stderr, &settings, &error) < 0)
+        return complain (EXIT_USAGE, "%s", error.text);
+    status = set_up_log (&options, settings);
+    if (status < 0)
+        status = make_config (&options, settings, endpoints, &config);
+    if (status < 0)
+        status = serve (&config);
+    rota_settings_destroy (&settings);
+    return status;
+}

@@ -1,0 +1,367 @@
+#include "cli/json.h"
+
+#include "bus/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Jansson takes only valid UTF-8; NUL is fine with json_stringn. */
+static json_t *text_of (const void *bytes, size_t length)
+{
+    json_t *value = json_stringn (bytes ? bytes : "", length);
+    if (value)
+        return value;
+    char *copy = malloc (length + 1);
+    if (!copy)
+        return NULL;
+    memcpy (copy, bytes, length);
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)copy[i] >= 0x80)
+            copy[i] = '?';
+    value = json_stringn (copy, length);
+    free (copy);
+    return value;
+}
+
+void rota_json_set_text (json_t *object, const char *name, bool present, ProtobufCBinaryData bytes)
+{
+    if (present)
+        json_object_set_new (object, name, text_of (bytes.data, bytes.len));
+}
+
+void rota_json_set_string (json_t *object, const char *name, const char *text)
+{
+    if (text)
+        json_object_set_new (object, name, text_of (text, strlen (text)));
+}
+
+void rota_json_set_number (json_t *object, const char *name, uint64_t number)
+{
+    json_object_set_new (object, name, json_integer ((json_int_t)number));
+}
+
+void rota_json_set_true (json_t *object, const char *name, bool value)
+{
+    if (value)
+        json_object_set_new (object, name, json_true ());
+}
+
+void rota_json_set_time (json_t *object, const char *name, int64_t wall_ms)
+{
+    char text[ROTA_CLOCK_ISO_BYTES];
+    if (wall_ms <= 0)
+        return;
+    rota_clock_iso (wall_ms, text);
+    json_object_set_new (object, name, json_string (text));
+}
+
+static void set_texts (json_t *object, const char *name, size_t count, const ProtobufCBinaryData *texts)
+{
+    if (count == 0)
+        return;
+    json_t *list = json_array ();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new (list, text_of (texts[i].data, texts[i].len));
+    json_object_set_new (object, name, list);
+}
+
+static void set_signed (json_t *object, const char *name, bool present, int64_t number)
+{
+    if (present)
+        json_object_set_new (object, name, json_integer (number));
+}
+
+static const char *kind_name (Rota__NodeKind kind)
+{
+    return kind == ROTA__NODE_KIND__NODE_KIND_EPIC        ? "epic"
+           : kind == ROTA__NODE_KIND__NODE_KIND_MILESTONE ? "milestone"
+                                                          : "task";
+}
+
+static json_t *dependency_of (const Rota__Dependency *dependency)
+{
+    json_t *object = json_object ();
+    rota_json_set_text (object, "on", dependency->has_on, dependency->on);
+    rota_json_set_text (object, "epic", dependency->has_epic, dependency->epic);
+    if (dependency->type == ROTA__DEPENDENCY_TYPE__DEPENDENCY_TYPE_RELATED)
+        rota_json_set_string (object, "type", "related");
+    else if (dependency->type == ROTA__DEPENDENCY_TYPE__DEPENDENCY_TYPE_SUGGESTED)
+        rota_json_set_string (object, "type", "suggested");
+    else
+        rota_json_set_string (object, "type", "blocks");
+    return object;
+}
+
+json_t *rota_json_spec (const Rota__TaskSpec *spec)
+{
+    json_t *object = json_object ();
+    rota_json_set_text (object, "id", spec->has_id, spec->id);
+    rota_json_set_string (object, "kind", kind_name (spec->kind));
+    rota_json_set_text (object, "epic", spec->has_epic, spec->epic);
+    rota_json_set_text (object, "milestone", spec->has_milestone, spec->milestone);
+    rota_json_set_text (object, "title", spec->has_title, spec->title);
+    rota_json_set_text (object, "description", spec->has_description, spec->description);
+    set_signed (object, "priority", spec->has_priority, spec->priority);
+    set_signed (object, "complexity", spec->has_complexity, spec->complexity);
+    if (spec->has_estimate_hours)
+        json_object_set_new (object, "estimate_hours", json_real (spec->estimate_hours));
+    rota_json_set_text (object, "run", spec->has_run, spec->run);
+    rota_json_set_text (object, "prompt", spec->has_prompt, spec->prompt);
+    rota_json_set_text (object, "agent", spec->has_agent, spec->agent);
+    rota_json_set_text (object, "directory", spec->has_directory, spec->directory);
+    set_signed (object, "attempts", spec->has_attempts, spec->attempts);
+    set_signed (object, "timeout_ms", spec->has_timeout_ms, spec->timeout_ms);
+    set_signed (object, "silence_ms", spec->has_silence_ms, spec->silence_ms);
+    rota_json_set_time (object, "not_before", spec->not_before_ms);
+    rota_json_set_true (object, "approval", spec->approval);
+    rota_json_set_text (object, "review", spec->has_review, spec->review);
+    set_texts (object, "gates", spec->n_gates, spec->gates);
+    set_texts (object, "labels", spec->n_labels, spec->labels);
+    set_texts (object, "touches", spec->n_touches, spec->touches);
+    set_texts (object, "capabilities", spec->n_capabilities, spec->capabilities);
+    if (spec->n_dependencies > 0) {
+        json_t *list = json_array ();
+        for (size_t i = 0; i < spec->n_dependencies; i++)
+            json_array_append_new (list, dependency_of (spec->dependencies[i]));
+        json_object_set_new (object, "dependencies", list);
+    }
+    return object;
+}
+
+json_t *rota_json_task (const Rota__TaskState *task)
+{
+    json_t *object = json_object ();
+    rota_json_set_text (object, "id", task->has_id, task->id);
+    rota_json_set_text (object, "title", task->has_title, task->title);
+    rota_json_set_string (object, "kind", kind_name (task->kind));
+    if (task->has_status)
+        rota_json_set_string (object, "status", rota_status_name (task->status));
+    if (task->has_phase && task->phase != ROTA__PHASE__PHASE_UNSPECIFIED)
+        rota_json_set_string (object, "phase", rota_phase_name (task->phase));
+    if (task->has_blocked && task->blocked != ROTA__BLOCK_CAUSE__BLOCK_CAUSE_UNSPECIFIED)
+        rota_json_set_string (object, "blocked", rota_block_cause_name (task->blocked));
+    rota_json_set_text (object, "reason", task->has_reason, task->reason);
+    rota_json_set_text (object, "source", task->has_source, task->source);
+    rota_json_set_text (object, "agent", task->has_agent, task->agent);
+    set_signed (object, "attempt", task->has_attempt && task->attempt > 0, task->attempt);
+    set_signed (object, "attempts_used", task->has_attempts_used, task->attempts_used);
+    set_signed (object, "attempts_allowed", task->has_attempts_allowed, task->attempts_allowed);
+    rota_json_set_time (object, "created", task->created_ms);
+    rota_json_set_time (object, "started", task->started_ms);
+    rota_json_set_time (object, "finished", task->finished_ms);
+    rota_json_set_time (object, "not_before", task->not_before_ms);
+    rota_json_set_true (object, "waiting", task->waiting);
+    rota_json_set_true (object, "unreachable", task->unreachable);
+    rota_json_set_true (object, "orphaned", task->orphaned);
+    rota_json_set_true (object, "flagged", task->flagged);
+    if (task->spec)
+        json_object_set_new (object, "definition", rota_json_spec (task->spec));
+    return object;
+}
+
+static json_t *result_of (const Rota__Result *result)
+{
+    json_t *object = json_object ();
+    rota_json_set_string (object, "class", rota_result_class_name (result->result_class));
+    set_signed (object, "exit_code", result->has_exit_code, result->exit_code);
+    set_signed (object, "signal", result->has_signal && result->signal > 0, result->signal);
+    rota_json_set_text (object, "message", result->has_message, result->message);
+    rota_json_set_text (object, "last_output", result->has_last_output, result->last_output);
+    if (result->has_started_ms && result->has_finished_ms)
+        set_signed (object, "duration_ms", true, result->finished_ms - result->started_ms);
+    set_signed (object, "user_us", result->has_user_us, (int64_t)result->user_us);
+    set_signed (object, "system_us", result->has_system_us, (int64_t)result->system_us);
+    set_signed (object, "max_rss_bytes", result->has_max_rss_bytes, (int64_t)result->max_rss_bytes);
+    set_signed (object, "output_bytes", result->has_output_bytes, (int64_t)result->output_bytes);
+    set_signed (object, "output_dropped_bytes", result->output_dropped_bytes > 0,
+                (int64_t)result->output_dropped_bytes);
+    return object;
+}
+
+json_t *rota_json_attempt (const Rota__Attempt *attempt)
+{
+    json_t *object = json_object ();
+    rota_json_set_number (object, "number", attempt->number);
+    if (attempt->has_phase)
+        rota_json_set_string (object, "phase", rota_phase_name (attempt->phase));
+    rota_json_set_text (object, "agent", attempt->has_agent, attempt->agent);
+    rota_json_set_text (object, "host", attempt->has_host, attempt->host);
+    rota_json_set_time (object, "assigned", attempt->assigned_ms);
+    rota_json_set_time (object, "started", attempt->started_ms);
+    rota_json_set_time (object, "finished", attempt->finished_ms);
+    rota_json_set_true (object, "running", attempt->running);
+    rota_json_set_true (object, "used", attempt->used);
+    rota_json_set_text (object, "note", attempt->has_note, attempt->note);
+    if (attempt->result)
+        json_object_set_new (object, "result", result_of (attempt->result));
+    return object;
+}
+
+json_t *rota_json_event (const Rota__Event *event)
+{
+    json_t *object = json_object ();
+    rota_json_set_number (object, "seq", event->seq);
+    rota_json_set_time (object, "time", event->time_ms);
+    rota_json_set_string (object, "type", rota_event_type_name (event->type));
+    rota_json_set_text (object, "task", event->has_task, event->task);
+    set_signed (object, "attempt", event->has_attempt && event->attempt > 0, event->attempt);
+    rota_json_set_text (object, "agent", event->has_agent, event->agent);
+    if (event->has_from_status && event->from_status)
+        rota_json_set_string (object, "from", rota_status_name (event->from_status));
+    if (event->has_to_status && event->to_status)
+        rota_json_set_string (object, "to", rota_status_name (event->to_status));
+    if (event->has_phase && event->phase)
+        rota_json_set_string (object, "phase", rota_phase_name (event->phase));
+    if (event->has_result_class && event->result_class)
+        rota_json_set_string (object, "result", rota_result_class_name (event->result_class));
+    rota_json_set_text (object, "reason", event->has_reason, event->reason);
+    if (event->has_detail) {
+        json_t *detail = json_loadb ((const char *)event->detail.data, event->detail.len, 0, NULL);
+        if (detail)
+            json_object_set_new (object, "detail", detail);
+        else
+            rota_json_set_text (object, "detail", true, event->detail);
+    }
+    return object;
+}
+
+json_t *rota_json_running (const Rota__RunningTask *task)
+{
+    json_t *object = json_object ();
+    rota_json_set_text (object, "id", task->has_id, task->id);
+    rota_json_set_text (object, "title", task->has_title, task->title);
+    set_signed (object, "attempt", task->has_attempt, task->attempt);
+    if (task->has_phase)
+        rota_json_set_string (object, "phase", rota_phase_name (task->phase));
+    rota_json_set_text (object, "agent", task->has_agent, task->agent);
+    rota_json_set_text (object, "host", task->has_host, task->host);
+    rota_json_set_time (object, "started", task->started_ms);
+    rota_json_set_true (object, "stopping", task->stopping);
+    return object;
+}
+
+json_t *rota_json_wait (const Rota__WaitReason *reason)
+{
+    json_t *object = json_object ();
+    rota_json_set_text (object, "code", reason->has_code, reason->code);
+    rota_json_set_text (object, "text", reason->has_text, reason->text);
+    set_signed (object, "tasks", reason->has_tasks, (int64_t)reason->tasks);
+    rota_json_set_time (object, "until", reason->until_ms);
+    return object;
+}
+
+static void set_hex (json_t *object, const char *name, bool present, ProtobufCBinaryData bytes)
+{
+    char text[2 * 64 + 1] = "";
+    for (size_t i = 0; i < bytes.len && i < 64 && present; i++)
+        snprintf (text + 2 * i, 3, "%02x", bytes.data[i]);
+    if (present)
+        json_object_set_new (object, name, json_string (text));
+}
+
+json_t *rota_json_status (const Rota__StatusReply *status)
+{
+    json_t *object = json_object (), *counts = json_object (), *running = json_array (),
+           *waits = json_array ();
+
+    json_object_set_new (object, "settled", json_boolean (status->settled));
+    rota_json_set_true (object, "paused", status->paused);
+    rota_json_set_true (object, "draining", status->draining);
+    rota_json_set_number (object, "total", status->total);
+    for (size_t i = 0; i < status->n_counts; i++)
+        rota_json_set_number (counts, rota_status_name (status->counts[i]->status), status->counts[i]->tasks);
+    json_object_set_new (object, "counts", counts);
+    rota_json_set_number (object, "ready", status->ready);
+    rota_json_set_number (object, "waiting", status->waiting);
+    rota_json_set_number (object, "delayed", status->delayed);
+    rota_json_set_number (object, "unreachable", status->unreachable);
+    rota_json_set_number (object, "unassignable", status->unassignable);
+    rota_json_set_number (object, "awaiting_human", status->awaiting_human);
+    rota_json_set_number (object, "orphaned", status->orphaned);
+    rota_json_set_time (object, "next", status->next_ms);
+    rota_json_set_number (object, "attempts", status->attempts);
+    rota_json_set_number (object, "slots", status->slots);
+    rota_json_set_number (object, "slots_busy", status->slots_busy);
+    for (size_t i = 0; i < status->n_running; i++)
+        json_array_append_new (running, rota_json_running (status->running[i]));
+    json_object_set_new (object, "running", running);
+    for (size_t i = 0; i < status->n_waits; i++)
+        json_array_append_new (waits, rota_json_wait (status->waits[i]));
+    json_object_set_new (object, "waits", waits);
+    set_hex (object, "store", status->has_store, status->store);
+    rota_json_set_number (object, "scheduler_epoch", status->scheduler_epoch);
+    rota_json_set_number (object, "last_event", status->last_event);
+    return object;
+}
+
+json_t *rota_json_agent (const Rota__AgentState *agent)
+{
+    json_t *object = json_object (), *running = json_array ();
+    rota_json_set_text (object, "name", agent->has_name, agent->name);
+    rota_json_set_text (object, "kind", agent->has_kind, agent->kind);
+    rota_json_set_text (object, "host", agent->has_host, agent->host);
+    rota_json_set_text (object, "program_version", agent->has_program_version, agent->program_version);
+    json_object_set_new (object, "connected", json_boolean (agent->connected));
+    rota_json_set_true (object, "draining", agent->draining);
+    rota_json_set_number (object, "slots", agent->slots);
+    rota_json_set_number (object, "busy", agent->busy);
+    rota_json_set_time (object, "since", agent->since_ms);
+    rota_json_set_time (object, "cooldown_until", agent->cooldown_until_ms);
+    rota_json_set_text (object, "cooldown_reason", agent->has_cooldown_reason, agent->cooldown_reason);
+    rota_json_set_number (object, "succeeded", agent->succeeded);
+    rota_json_set_number (object, "failed", agent->failed);
+    rota_json_set_text (object, "problem", agent->has_problem, agent->problem);
+    for (size_t i = 0; i < agent->n_running; i++)
+        json_array_append_new (running, rota_json_running (agent->running[i]));
+    json_object_set_new (object, "running", running);
+    return object;
+}
+
+json_t *rota_json_peer (const Rota__Peer *peer)
+{
+    json_t *object = json_object ();
+    rota_json_set_text (object, "name", peer->has_name, peer->name);
+    if (peer->has_role)
+        rota_json_set_string (object, "role", rota_role_name (peer->role));
+    rota_json_set_text (object, "host", peer->has_host, peer->host);
+    set_signed (object, "pid", peer->has_pid, peer->pid);
+    rota_json_set_text (object, "program_version", peer->has_program_version, peer->program_version);
+    rota_json_set_time (object, "since", peer->since_ms);
+    set_signed (object, "silent_ms", peer->has_silent_ms, peer->silent_ms);
+    set_hex (object, "instance", peer->has_instance, peer->instance);
+    return object;
+}
+
+json_t *rota_json_difference (const Rota__ImportDifference *difference)
+{
+    json_t *object = json_object ();
+    rota_json_set_true (object, "dry_run", difference->dry_run);
+    rota_json_set_number (object, "added", difference->added);
+    rota_json_set_number (object, "changed", difference->changed);
+    rota_json_set_number (object, "unchanged", difference->unchanged);
+    rota_json_set_number (object, "orphaned", difference->orphaned);
+    rota_json_set_number (object, "pruned", difference->pruned);
+    set_texts (object, "added_ids", difference->n_added_ids, difference->added_ids);
+    set_texts (object, "changed_ids", difference->n_changed_ids, difference->changed_ids);
+    set_texts (object, "orphaned_ids", difference->n_orphaned_ids, difference->orphaned_ids);
+    return object;
+}
+
+void rota_json_line (FILE *stream, json_t *value)
+{
+    if (!value)
+        return;
+    json_dumpf (value, stream, JSON_COMPACT);
+    fputc ('\n', stream);
+    fflush (stream);
+    json_decref (value);
+}
+
+void rota_json_document (FILE *stream, json_t *value)
+{
+    if (!value)
+        return;
+    json_dumpf (value, stream, JSON_INDENT (2));
+    fputc ('\n', stream);
+    json_decref (value);
+}

@@ -1,0 +1,73 @@
+/* The verb leader: who routes, and who is connected. */
+#include "bus/clock.h"
+#include "cli/json.h"
+#include "cli/link.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void put_table (const rota_cli_t *cli, const Rota__PeersReply *reply)
+{
+    static const rota_column_t COLUMNS[] = {
+        {.title = "PEER", .flexible = true}, {.title = "ROLE"},    {.title = "HOST"},
+        {.title = "PID", .right = true},     {.title = "VERSION"}, {.title = "SINCE"}};
+    rota_table_t *table = rota_table_new (COLUMNS, sizeof COLUMNS / sizeof COLUMNS[0]);
+    int64_t now_ms = rota_clock_wall_ms ();
+    char when[24];
+
+    for (size_t i = 0; table && i < reply->n_peers; i++) {
+        const Rota__Peer *peer = reply->peers[i];
+        rota_table_add (table, ROTA_STYLE_BOLD, peer->name.data, peer->name.len);
+        rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", rota_role_name (peer->role));
+        rota_table_add (table, ROTA_STYLE_PLAIN, peer->host.data, peer->host.len);
+        rota_table_addf (table, ROTA_STYLE_PLAIN, "%u", peer->pid);
+        rota_table_add (table, ROTA_STYLE_PLAIN, peer->program_version.data, peer->program_version.len);
+        rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", rota_when (peer->since_ms, now_ms, when));
+    }
+    if (table)
+        rota_table_flush (table, &cli->out);
+    rota_table_destroy (&table);
+}
+
+static void put (const rota_cli_t *cli, const Rota__PeersReply *reply, const char *endpoint)
+{
+    char *version = rota_clean_bytes (reply->has_program_version, reply->program_version), when[24];
+
+    printf ("leader: the broker at %s, version %s, epoch %llu, since %s\n", endpoint, version ? version : "?",
+            (unsigned long long)reply->leader_epoch,
+            rota_when (reply->started_ms, rota_clock_wall_ms (), when));
+    printf ("%llu messages routed, %llu refused\n\n", (unsigned long long)reply->messages_routed,
+            (unsigned long long)reply->messages_refused);
+    put_table (cli, reply);
+    free (version);
+}
+
+int rota_verb_leader (rota_cli_t *cli)
+{
+    Rota__PeersQuery query = ROTA__PEERS_QUERY__INIT;
+    Rota__PeersReply *reply = NULL;
+    rota_link_t link;
+
+    int code = rota_link_open_any (cli, &link);
+    if (code != ROTA_EXIT_DONE)
+        return code;
+    code = rota_link_call (&link, ROTA_MESSAGE_PEERS_QUERY, &query.base, ROTA_CALL_MS,
+                           ROTA_MESSAGE_PEERS_REPLY, &reply);
+    const char *endpoint = rota_peer_endpoint (rota_client_peer (link.client));
+    if (code == ROTA_EXIT_DONE && cli->json) {
+        json_t *object = json_object (), *list = json_array ();
+        rota_json_set_string (object, "endpoint", endpoint);
+        rota_json_set_number (object, "leader_epoch", reply->leader_epoch);
+        rota_json_set_time (object, "started", reply->started_ms);
+        rota_json_set_number (object, "messages_routed", reply->messages_routed);
+        rota_json_set_number (object, "messages_refused", reply->messages_refused);
+        for (size_t i = 0; i < reply->n_peers; i++)
+            json_array_append_new (list, rota_json_peer (reply->peers[i]));
+        json_object_set_new (object, "peers", list);
+        rota_json_document (stdout, object);
+    } else if (code == ROTA_EXIT_DONE) {
+        put (cli, reply, endpoint ? endpoint : "?");
+    }
+    rota_link_close (&link);
+    return code;
+}

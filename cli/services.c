@@ -1,0 +1,276 @@
+#include "cli/services.h"
+
+#include "bus/clock.h"
+#include "bus/units.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_MAX_MS 5000
+#define SETTLED_AFTER_MS 10000 /* having lived so long, the next end counts as the first */
+
+extern char **environ;
+
+static const char *const AGENT_KINDS[] = {"exec"};
+
+char *rota_program_path (const char *name)
+{
+    const char *directory = getenv ("ROTA_LIBEXEC");
+    char self[PATH_MAX], *path = NULL;
+
+    if (!directory || !*directory) {
+        ssize_t length = readlink ("/proc/self/exe", self, sizeof self - 1);
+        self[length > 0 ? length : 0] = '\0';
+        char *slash = strrchr (self, '/');
+        if (slash)
+            *slash = '\0';
+        directory = self;
+    }
+    return asprintf (&path, "%s/%s", directory, name) < 0 ? NULL : path;
+}
+
+int rota_agent_parse (const char *text, char ret_kind[ROTA_AGENT_KIND_MAX_BYTES], unsigned *ret_slots,
+                      rota_error_t *error)
+{
+    size_t length = strcspn (text, "=");
+    long processors = sysconf (_SC_NPROCESSORS_ONLN);
+    int64_t slots = processors > 0 ? processors : 1;
+    bool known = false;
+
+    for (size_t i = 0; i < sizeof AGENT_KINDS / sizeof AGENT_KINDS[0]; i++)
+        known |= strlen (AGENT_KINDS[i]) == length && strncmp (AGENT_KINDS[i], text, length) == 0;
+    if (!known || length >= ROTA_AGENT_KIND_MAX_BYTES)
+        return rota_error_set (error, -EINVAL, "there is no agent kind \"%.*s\"; this version has: exec",
+                               (int)(length < 64 ? length : 64), text);
+    if (text[length] &&
+        (rota_integer_parse (text + length + 1, &slots) < 0 || slots < 1 || slots > ROTA_AGENT_SLOTS_MAX))
+        return rota_error_set (error, -EINVAL, "--agent %s: the number of slots is from 1 to %d", text,
+                               ROTA_AGENT_SLOTS_MAX);
+    snprintf (ret_kind, ROTA_AGENT_KIND_MAX_BYTES, "%.*s", (int)length, text);
+    *ret_slots = (unsigned)slots;
+    return 0;
+}
+
+/* A service with its arguments: texts, copied, ended by NULL. */
+static int add (rota_service_list_t *list, const char *name, rota_stage_t stage, const char *program,
+                const char *state, ...)
+{
+    if (list->count == ROTA_SERVICES_MAX)
+        return -E2BIG;
+    rota_service_t *service = &list->list[list->count++];
+    char log_name[72];
+    size_t count = 0;
+    va_list more;
+
+    *service = (rota_service_t){.stage = stage, .backoff_ms = BACKOFF_FIRST_MS};
+    snprintf (service->name, sizeof service->name, "%s", name);
+    snprintf (log_name, sizeof log_name, "%s", name);
+    for (char *c = log_name; *c; c++)
+        *c = *c == ' ' ? '-' : *c;
+    bool failed = asprintf (&service->log_path, "%s/logs/services/%s.log", state, log_name) < 0;
+    service->arguments[count++] = rota_program_path (program);
+    service->arguments[count++] = strdup ("--state");
+    service->arguments[count++] = strdup (state);
+    va_start (more, state);
+    for (const char *text = va_arg (more, const char *); text && count + 1 < ROTA_SERVICE_ARGUMENTS;
+         text = va_arg (more, const char *))
+        service->arguments[count++] = strdup (text);
+    va_end (more);
+    for (size_t i = 0; i < count; i++)
+        failed |= !service->arguments[i];
+    return failed ? -ENOMEM : 0;
+}
+
+static int add_agent (const rota_supervisor_t *config, rota_service_list_t *list, const char *text,
+                      size_t index, rota_error_t *error)
+{
+    char kind[ROTA_AGENT_KIND_MAX_BYTES], slots_text[16], name[64], host[64] = "host", full[160];
+    unsigned slots;
+    int status = rota_agent_parse (text, kind, &slots, error);
+    if (status < 0)
+        return status;
+
+    gethostname (host, sizeof host - 1);
+    snprintf (slots_text, sizeof slots_text, "%u", slots);
+    char number[24] = "";
+    if (index > 0)
+        snprintf (number, sizeof number, "-%zu", index + 1);
+    snprintf (name, sizeof name, "agent %s%s", kind, number);
+    snprintf (full, sizeof full, "%s%s@%s", kind, number, host);
+    const char *option = config->exec ? "--exec" : NULL;
+    return add (list, name, ROTA_STAGE_AGENTS, "rota-agent", config->state, "--kind", kind, "--slots",
+                slots_text, "--name", full, option, config->exec, NULL);
+}
+
+int rota_services_plan (const rota_supervisor_t *config, rota_service_list_t *ret_list, rota_error_t *error)
+{
+    bool hold = config->services == ROTA_SERVICES_HOLD;
+    int status;
+
+    ret_list->count = 0;
+    status = add (ret_list, "broker", ROTA_STAGE_BROKER, "rota-broker", config->state, NULL);
+    if (status == 0)
+        status = add (ret_list, "scheduler", ROTA_STAGE_SCHEDULER, "rota-scheduler", config->state,
+                      hold ? "--hold" : NULL, NULL);
+    if (status == 0 && !hold)
+        status = add (ret_list, "telemetry", ROTA_STAGE_TELEMETRY, "rota-telemetry", config->state, NULL);
+    for (size_t i = 0; status == 0 && !hold && i < config->agent_count; i++)
+        status = add_agent (config, ret_list, config->agents[i], i, error);
+    if (status == 0 && !hold && config->agent_count == 0)
+        status = add_agent (config, ret_list, "exec", 0, error);
+    if (status == -ENOMEM)
+        rota_error_set (error, status, "no memory");
+    if (status == -E2BIG)
+        rota_error_set (error, status, "too many agents: at most %d", ROTA_SERVICES_MAX - 3);
+    if (status < 0)
+        rota_services_forget (ret_list);
+    return status;
+}
+
+void rota_services_forget (rota_service_list_t *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        for (size_t j = 0; j < ROTA_SERVICE_ARGUMENTS; j++)
+            free (list->list[i].arguments[j]);
+        free (list->list[i].log_path);
+    }
+    list->count = 0;
+}
+
+/* The log is opened for appending by whoever writes it, so it can be emptied under a running service. What
+ * is written between copy and cut is lost: a log, not a record. */
+void rota_service_trim_log (const rota_service_t *self)
+{
+    struct stat info;
+    char *old = NULL;
+    int from, to;
+
+    if (stat (self->log_path, &info) != 0 || info.st_size <= ROTA_SERVICE_LOG_MAX_BYTES ||
+        asprintf (&old, "%s.1", self->log_path) < 0)
+        return;
+    from = open (self->log_path, O_RDWR | O_CLOEXEC);
+    to = open (old, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (from >= 0 && to >= 0) {
+        off_t left = info.st_size;
+        while (left > 0) {
+            ssize_t sent = sendfile (to, from, NULL, (size_t)left);
+            if (sent <= 0)
+                break;
+            left -= sent;
+        }
+        if (ftruncate (from, 0) != 0)
+            left = 0; /* tried again at the next look */
+    }
+    if (from >= 0)
+        close (from);
+    if (to >= 0)
+        close (to);
+    free (old);
+}
+
+static void back_off (rota_service_t *self, int64_t now_ms)
+{
+    self->failures++;
+    self->next_ms = now_ms + self->backoff_ms;
+    self->backoff_ms = self->backoff_ms * 2 < BACKOFF_MAX_MS ? self->backoff_ms * 2 : BACKOFF_MAX_MS;
+}
+
+/* All descriptors of ours are close-on-exec; the child gets the null device and its log. */
+static int spawn (rota_service_t *self)
+{
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    sigset_t none, usual;
+    int flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+
+    sigemptyset (&none);
+    sigemptyset (&usual);
+    sigaddset (&usual, SIGPIPE);
+    sigaddset (&usual, SIGHUP);
+    sigaddset (&usual, SIGINT);
+    posix_spawn_file_actions_init (&files);
+    posix_spawnattr_init (&attributes);
+    int status = posix_spawn_file_actions_addopen (&files, 0, "/dev/null", O_RDONLY, 0);
+    if (status == 0)
+        status =
+            posix_spawn_file_actions_addopen (&files, 1, self->log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (status == 0)
+        status = posix_spawn_file_actions_adddup2 (&files, 1, 2);
+    posix_spawnattr_setsigmask (&attributes, &none);
+    posix_spawnattr_setsigdefault (&attributes, &usual);
+    posix_spawnattr_setflags (&attributes, (short)flags);
+    if (status == 0)
+        status = posix_spawn (&self->pid, self->arguments[0], &files, &attributes, self->arguments, environ);
+    posix_spawnattr_destroy (&attributes);
+    posix_spawn_file_actions_destroy (&files);
+    return -status;
+}
+
+int rota_service_start (rota_service_t *self, int64_t now_ms, rota_error_t *error)
+{
+    rota_service_trim_log (self);
+    int status = spawn (self);
+    self->started_ms = now_ms;
+    if (status < 0) {
+        self->pid = 0;
+        back_off (self, now_ms);
+        return rota_error_set (error, status, "the %s can't be started: %s: %s", self->name,
+                               self->arguments[0], strerror (-status));
+    }
+    return 0;
+}
+
+/* The last line of the log, without its end. */
+static void last_line (const rota_service_t *self, char *ret_line, size_t capacity)
+{
+    char tail[1024];
+    struct stat info;
+    int fd = open (self->log_path, O_RDONLY | O_CLOEXEC);
+
+    ret_line[0] = '\0';
+    if (fd < 0)
+        return;
+    off_t from = fstat (fd, &info) == 0 && info.st_size > (off_t)sizeof tail - 1
+                     ? info.st_size - (off_t)sizeof tail + 1
+                     : 0;
+    ssize_t length = pread (fd, tail, sizeof tail - 1, from);
+    close (fd);
+    while (length > 0 && tail[length - 1] == '\n')
+        length--;
+    tail[length > 0 ? length : 0] = '\0';
+    char *line = strrchr (tail, '\n');
+    snprintf (ret_line, capacity, "%.*s", (int)(capacity - 1), line ? line + 1 : tail);
+}
+
+void rota_service_ended (rota_service_t *self, int status, int64_t now_ms, rota_error_t *ret_sentence)
+{
+    char wait[ROTA_CLOCK_DURATION_BYTES], line[256], how[64];
+
+    self->pid = 0;
+    if (now_ms - self->started_ms >= SETTLED_AFTER_MS) {
+        self->failures = 0;
+        self->backoff_ms = BACKOFF_FIRST_MS;
+    }
+    rota_clock_duration (self->backoff_ms, wait);
+    back_off (self, now_ms);
+    if (WIFSIGNALED (status))
+        snprintf (how, sizeof how, "was ended by signal %d (%s)", WTERMSIG (status),
+                  sigabbrev_np (WTERMSIG (status)) ? sigabbrev_np (WTERMSIG (status)) : "?");
+    else
+        snprintf (how, sizeof how, "ended with code %d", WEXITSTATUS (status));
+    last_line (self, line, sizeof line);
+    rota_error_set (ret_sentence, 0, "the %s %s and is started again in %s%s%s%s", self->name, how, wait,
+                    *line ? " (last line of its log: " : "", line, *line ? ")" : "");
+}

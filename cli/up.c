@@ -1,0 +1,195 @@
+/* The verbs up, down and supervise. */
+#include "cli/up.h"
+
+#include "bus/clock.h"
+#include "cli/json.h"
+#include "cli/supervisor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DOWN_MS 60000 /* a little more than all of the supervisor's own bounds */
+#define LOOK_MS 10
+
+int rota_agents_option (const rota_cli_t *cli, rota_agents_option_t *ret_agents)
+{
+    const char *command = rota_options_text (cli->options, "command", NULL);
+    rota_agents_option_t agents = {.exec = rota_options_text (cli->options, "exec", command)};
+    size_t count = rota_options_count (cli->options, "agent");
+    rota_error_t error = {""};
+
+    if (agents.exec && command && agents.exec != command)
+        return rota_cli_fail (ROTA_EXIT_USAGE, "--exec and --command are the same; give one");
+    agents.list = calloc (count + 1, sizeof *agents.list);
+    if (!agents.list)
+        return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
+    for (; agents.count < count; agents.count++) {
+        const char *text = rota_options_nth (cli->options, "agent", agents.count);
+        char kind[ROTA_AGENT_KIND_MAX_BYTES];
+        unsigned slots;
+        if (rota_agent_parse (text, kind, &slots, &error) < 0) {
+            rota_agents_free (&agents);
+            return rota_cli_fail (ROTA_EXIT_USAGE, "%s", error.text);
+        }
+        agents.list[agents.count] = text;
+    }
+    *ret_agents = agents;
+    return ROTA_EXIT_DONE;
+}
+
+void rota_agents_free (rota_agents_option_t *agents)
+{
+    free (agents->list);
+    *agents = (rota_agents_option_t){0};
+}
+
+void rota_agents_describe (const rota_agents_option_t *agents, char *ret_text, size_t capacity)
+{
+    size_t used = 0;
+
+    ret_text[0] = '\0';
+    for (size_t i = 0; i < (agents->count ? agents->count : 1) && used < capacity; i++) {
+        char kind[ROTA_AGENT_KIND_MAX_BYTES] = "exec", text[48];
+        unsigned slots = 1;
+        rota_agent_parse (agents->count ? agents->list[i] : "exec", kind, &slots, NULL);
+        int length = snprintf (ret_text + used, capacity - used, "%s%s with %s", i ? ", " : "", kind,
+                               rota_plural (slots, "slot", text));
+        used += length > 0 ? (size_t)length : 0;
+    }
+}
+
+int rota_up (const rota_cli_t *cli, const rota_agents_option_t *agents, rota_link_t *ret_link)
+{
+    rota_link_want_t want = {.services = ROTA_SERVICES_UP,
+                             .make = true,
+                             .agents = agents->list,
+                             .agent_count = agents->count,
+                             .exec = agents->exec};
+    return rota_link_open (cli, &want, ret_link);
+}
+
+static void put_up (const rota_cli_t *cli, const rota_link_t *link, const rota_agents_option_t *agents)
+{
+    char text[256], shown[512];
+    rota_holder_t holder = {0};
+
+    rota_agents_describe (agents, text, sizeof text);
+    rota_state_holder (link->state, &holder);
+    if (cli->json) {
+        json_t *object = json_object ();
+        json_object_set_new (object, "started", json_boolean (link->started));
+        rota_json_set_string (object, "state", link->state);
+        rota_json_set_string (object, "endpoint", link->endpoints);
+        rota_json_set_string (object, "agents", link->started ? text : NULL);
+        rota_json_set_number (object, "supervisor", (uint64_t)holder.pid);
+        rota_json_document (stdout, object);
+        return;
+    }
+    rota_state_shown (link->state, shown, sizeof shown);
+    if (link->started)
+        printf ("up: broker, scheduler, telemetry, %s (supervisor %d, state %s)\n"
+                "`rota import ROADMAP` or `rota submit -- COMMAND` gives them work, `rota down` ends them\n",
+                text, holder.pid, shown);
+    else
+        printf ("the services of %s are up already (supervisor %d)\n", shown, holder.pid);
+}
+
+int rota_verb_up (rota_cli_t *cli)
+{
+    rota_agents_option_t agents = {0};
+    rota_link_t link;
+    int code;
+
+    if (rota_options_text (cli->options, "broker", NULL))
+        return rota_cli_fail (ROTA_EXIT_USAGE, "up starts services here; it takes no --broker");
+    code = rota_agents_option (cli, &agents);
+    if (code != ROTA_EXIT_DONE)
+        return code;
+    code = rota_up (cli, &agents, &link);
+    if (code == ROTA_EXIT_DONE) {
+        put_up (cli, &link, &agents);
+        rota_link_close (&link);
+    }
+    rota_agents_free (&agents);
+    return code;
+}
+
+/* Whether the lock is still held by the process that we want to end. */
+static bool holds (const char *state, const rota_holder_t *wanted)
+{
+    rota_holder_t now = {0};
+    return rota_state_holder (state, &now) == 1 && now.pid == wanted->pid &&
+           now.start_time == wanted->start_time;
+}
+
+static int end_supervisor (const char *state, const rota_holder_t *holder)
+{
+    int64_t end_ms = rota_clock_monotonic_ms () + DOWN_MS;
+
+    if (kill (holder->pid, SIGTERM) != 0 && errno != ESRCH)
+        return rota_cli_fail (ROTA_EXIT_REFUSED, "can't end supervisor %d: %s", holder->pid,
+                              strerror (errno));
+    for (bool told = false; holds (state, holder);) {
+        int64_t left_ms = end_ms - rota_clock_monotonic_ms ();
+        if (left_ms <= 0)
+            return rota_cli_fail (ROTA_EXIT_UNREACHABLE, "supervisor %d does not end; see %s/logs/services",
+                                  holder->pid, state);
+        if (!told && left_ms < DOWN_MS - 2000) {
+            rota_cli_note ("waiting for what runs to end");
+            told = true;
+        }
+        poll (NULL, 0, LOOK_MS);
+    }
+    return ROTA_EXIT_DONE;
+}
+
+int rota_verb_down (rota_cli_t *cli)
+{
+    rota_holder_t holder = {0};
+    char *state = NULL;
+    int code = rota_link_state (cli, false, &state);
+
+    if (code != ROTA_EXIT_DONE)
+        return code;
+    int held = rota_state_holder (state, &holder);
+    if (held == 1 && holder.pid > 0 && holder.services == ROTA_SERVICES_RUN)
+        rota_cli_note ("these are the services of a `rota run`, which ends with them");
+    if (held == 1 && holder.pid > 0)
+        code = end_supervisor (state, &holder);
+    else if (held < 0)
+        code = rota_cli_fail (ROTA_EXIT_REFUSED, "%s/supervisor.lock: %s", state, strerror (-held));
+    if (code == ROTA_EXIT_DONE && cli->json)
+        rota_json_document (stdout, json_pack ("{s:b}", "stopped", held == 1));
+    else if (code == ROTA_EXIT_DONE)
+        puts (held == 1 ? "down; the state is kept" : "nothing runs here");
+    free (state);
+    return code;
+}
+
+int rota_verb_supervise (rota_cli_t *cli)
+{
+    rota_services_t services = ROTA_SERVICES_RUN;
+    const char *state = rota_options_text (cli->options, "state", NULL);
+    size_t count = rota_options_count (cli->options, "agent");
+    const char **agents = calloc (count + 1, sizeof *agents);
+
+    if (!agents || !state ||
+        rota_services_parse (rota_options_text (cli->options, "services", "run"), &services) < 0) {
+        free (agents);
+        return rota_cli_fail (ROTA_EXIT_USAGE, "usage: rota supervise --state DIR [--services run|up|hold]");
+    }
+    for (size_t i = 0; i < count; i++)
+        agents[i] = rota_options_nth (cli->options, "agent", i);
+    rota_supervisor_t config = {.state = state,
+                                .services = services,
+                                .agents = agents,
+                                .agent_count = count,
+                                .exec = rota_options_text (cli->options, "exec", NULL)};
+    int code = rota_supervisor_run (&config);
+    free (agents);
+    return code;
+}

@@ -1,0 +1,534 @@
+/* The table of verbs: the only place that knows them all. */
+#include "bus/guess.h"
+#include "cli/cli.h"
+
+#include <string.h>
+
+#define OPTION_AGENT                                                                                         \
+    {                                                                                                        \
+        .name = "agent", .letter = 'a', .kind = ROTA_OPTION_TEXT, .value = "KIND[=N]",                       \
+        .help = "start an agent of this kind with N slots (default: exec, one slot a processor)",            \
+        .complete = ROTA_COMPLETE_AGENT_KIND, .repeated = true                                               \
+    }
+#define OPTION_EXEC                                                                                          \
+    {                                                                                                        \
+        .name = "exec", .letter = 'e', .kind = ROTA_OPTION_TEXT, .value = "COMMAND",                         \
+        .help = "shell command for tasks without run:; it finds the task in ROTA_TASK_ID, ROTA_TASK_TITLE"   \
+    }
+#define OPTION_COMMAND                                                                                       \
+    {                                                                                                        \
+        .name = "command", .kind = ROTA_OPTION_TEXT, .value = "COMMAND", .help = "the same as --exec"        \
+    }
+#define OPTION_STRICT                                                                                        \
+    {                                                                                                        \
+        .name = "strict", .kind = ROTA_OPTION_FLAG, .help = "unknown keys in the file are errors"            \
+    }
+#define OPTION_PRUNE                                                                                         \
+    {                                                                                                        \
+        .name = "prune", .kind = ROTA_OPTION_FLAG, .help = "cancel tasks that are gone from the file"        \
+    }
+#define OPTION_REASON                                                                                        \
+    {                                                                                                        \
+        .name = "reason", .letter = 'm', .kind = ROTA_OPTION_TEXT, .value = "TEXT",                          \
+        .help = "why; kept with the task"                                                                    \
+    }
+#define OPTION_SOURCE                                                                                        \
+    {                                                                                                        \
+        .name = "source", .kind = ROTA_OPTION_TEXT, .value = "NAME",                                         \
+        .help = "only what came from this roadmap (its name: or path; \"submit\" for submitted tasks)"       \
+    }
+
+const rota_option_t ROTA_COMMON_OPTIONS[] = {
+    {.name = "json", .kind = ROTA_OPTION_FLAG, .help = "one JSON document, or an object a line for streams"},
+    {.name = "state",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "DIR",
+     .help = "state directory (default: .rota here or above, else at the root of the repository)",
+     .complete = ROTA_COMPLETE_DIRECTORY},
+    {.name = "broker",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "ENDPOINT[,..]",
+     .help = "talk to these brokers instead of those of the state directory"},
+    {.name = "connect-timeout",
+     .kind = ROTA_OPTION_DURATION,
+     .value = "S",
+     .help = "how long to wait for the services (default: 10)"},
+    {.name = "config",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "FILE",
+     .help = "settings (default: $ROTA_CONFIG, ./rota.yaml, /etc/rota/rota.yaml)",
+     .complete = ROTA_COMPLETE_FILE},
+    {.name = "help", .letter = 'h', .kind = ROTA_OPTION_FLAG, .help = "this help"},
+    ROTA_OPTION_END};
+
+static const rota_option_t INIT_OPTIONS[] = {
+    {.name = "force", .kind = ROTA_OPTION_FLAG, .help = "replace the file if it is there"}, ROTA_OPTION_END};
+static const rota_option_t VALIDATE_OPTIONS[] = {OPTION_STRICT, ROTA_OPTION_END};
+static const rota_option_t IMPORT_OPTIONS[] = {
+    {.name = "dry-run", .letter = 'n', .kind = ROTA_OPTION_FLAG, .help = "only show the difference"},
+    OPTION_PRUNE,
+    OPTION_STRICT,
+    ROTA_OPTION_END};
+static const rota_option_t EXPORT_OPTIONS[] = {OPTION_SOURCE, ROTA_OPTION_END};
+static const rota_option_t RUN_OPTIONS[] = {
+    OPTION_AGENT,
+    OPTION_EXEC,
+    OPTION_COMMAND,
+    {.name = "timeout",
+     .kind = ROTA_OPTION_DURATION,
+     .value = "S",
+     .help = "give up after this long (exit 6); what runs is ended, the state is kept"},
+    {.name = "dry-run",
+     .letter = 'n',
+     .kind = ROTA_OPTION_FLAG,
+     .help = "show what would be worked and in which order; start nothing"},
+    {.name = "detach",
+     .letter = 'd',
+     .kind = ROTA_OPTION_FLAG,
+     .help = "start the services in the background, import, and return"},
+    {.name = "wait-human",
+     .kind = ROTA_OPTION_FLAG,
+     .help = "wait for people too (the default in a terminal); otherwise exit 5"},
+    OPTION_PRUNE,
+    OPTION_STRICT,
+    ROTA_OPTION_END};
+static const rota_option_t UP_OPTIONS[] = {OPTION_AGENT, OPTION_EXEC, OPTION_COMMAND, ROTA_OPTION_END};
+static const rota_option_t SUPERVISE_OPTIONS[] = {
+    OPTION_AGENT,
+    OPTION_EXEC,
+    {.name = "services", .kind = ROTA_OPTION_TEXT, .value = "run|up|hold", .help = "what they are for"},
+    ROTA_OPTION_END};
+static const rota_option_t SUBMIT_OPTIONS[] = {
+    {.name = "id", .kind = ROTA_OPTION_TEXT, .value = "ID", .help = "the task's id (default: a new one)"},
+    {.name = "title", .letter = 't', .kind = ROTA_OPTION_TEXT, .value = "TEXT", .help = "what it is"},
+    {.name = "after",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "ID",
+     .help = "wait for this task or group; may be repeated",
+     .complete = ROTA_COMPLETE_TASK,
+     .repeated = true},
+    {.name = "priority",
+     .letter = 'p',
+     .kind = ROTA_OPTION_TEXT,
+     .value = "P",
+     .help = "critical, high, normal, low, or -1000..1000"},
+    {.name = "agent",
+     .letter = 'a',
+     .kind = ROTA_OPTION_TEXT,
+     .value = "KIND",
+     .help = "who is to take it",
+     .complete = ROTA_COMPLETE_AGENT_KIND},
+    {.name = "timeout", .kind = ROTA_OPTION_DURATION, .value = "S", .help = "end an attempt after this long"},
+    {.name = "attempts", .kind = ROTA_OPTION_NUMBER, .value = "N", .help = "how often it may be tried"},
+    {.name = "wait",
+     .letter = 'w',
+     .kind = ROTA_OPTION_FLAG,
+     .help = "wait for its end; without services, work it here and now"},
+    ROTA_OPTION_END};
+static const rota_option_t WAIT_OPTIONS[] = {{.name = "timeout",
+                                              .kind = ROTA_OPTION_DURATION,
+                                              .value = "S",
+                                              .help = "give up after this long (exit 6)"},
+                                             ROTA_OPTION_END};
+static const rota_option_t STATUS_OPTIONS[] = {
+    OPTION_SOURCE,
+    {.name = "leader",
+     .kind = ROTA_OPTION_FLAG,
+     .help = "who routes, and who is connected (as `rota leader`)"},
+    ROTA_OPTION_END};
+static const rota_option_t TASKS_OPTIONS[] = {
+    {.name = "status",
+     .letter = 's',
+     .kind = ROTA_OPTION_TEXT,
+     .value = "STATUS",
+     .help = "only these: pending, in_progress, done, failed, blocked, ...; may be repeated",
+     .complete = ROTA_COMPLETE_STATUS,
+     .repeated = true},
+    {.name = "in",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "GROUP",
+     .help = "only members of this epic or milestone",
+     .complete = ROTA_COMPLETE_TASK},
+    {.name = "epic", .kind = ROTA_OPTION_TEXT, .value = "GROUP", .help = "the same as --in"},
+    OPTION_SOURCE,
+    ROTA_OPTION_END};
+static const rota_option_t LOG_OPTIONS[] = {
+    {.name = "follow", .letter = 'f', .kind = ROTA_OPTION_FLAG, .help = "go on until the attempt ends"},
+    {.name = "attempt",
+     .kind = ROTA_OPTION_NUMBER,
+     .value = "N",
+     .help = "the output of this attempt (default: the newest)"},
+    {.name = "tail",
+     .letter = 'n',
+     .kind = ROTA_OPTION_NUMBER,
+     .value = "LINES",
+     .help = "only the last lines of what is there"},
+    ROTA_OPTION_END};
+static const rota_option_t EVENTS_OPTIONS[] = {
+    {.name = "follow", .letter = 'f', .kind = ROTA_OPTION_FLAG, .help = "go on as they happen"},
+    {.name = "after", .kind = ROTA_OPTION_NUMBER, .value = "N", .help = "only those with a greater number"},
+    {.name = "tail", .letter = 'n', .kind = ROTA_OPTION_NUMBER, .value = "N", .help = "only the last N"},
+    {.name = "task",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "ID",
+     .help = "only those of this task",
+     .complete = ROTA_COMPLETE_TASK},
+    ROTA_OPTION_END};
+static const rota_option_t REASON_OPTIONS[] = {OPTION_REASON, ROTA_OPTION_END};
+static const rota_option_t CANCEL_OPTIONS[] = {
+    {.name = "skip", .kind = ROTA_OPTION_FLAG, .help = "what waits for it may go on, as if it were done"},
+    OPTION_REASON,
+    ROTA_OPTION_END};
+
+const char *const ROTA_GROUP_TITLES[ROTA_GROUPS] = {
+    [ROTA_GROUP_WORK] = "Roadmaps",     [ROTA_GROUP_LOOK] = "Looking",
+    [ROTA_GROUP_TASK] = "Single tasks", [ROTA_GROUP_SERVICES] = "The whole",
+    [ROTA_GROUP_STORE] = "The store",   [ROTA_GROUP_ABOUT] = "About rota",
+    [ROTA_GROUP_HIDDEN] = "",
+};
+
+#define TASK_VERB(verb_name, on_front, verb_arguments, at_least, at_most, verb_options, verb_summary,        \
+                  verb_description)                                                                          \
+    {                                                                                                        \
+        .name = verb_name, .group = ROTA_GROUP_TASK, .front = on_front, .arguments = verb_arguments,         \
+        .least = at_least, .most = at_most, .summary = verb_summary, .description = verb_description,        \
+        .complete = ROTA_COMPLETE_TASK, .options = verb_options, .handler = rota_verb_control                \
+    }
+
+const rota_verb_t ROTA_VERBS[] = {
+    {.name = "init",
+     .group = ROTA_GROUP_WORK,
+     .front = true,
+     .arguments = "[FILE]",
+     .most = 1,
+     .summary = "write a commented roadmap.yaml to start from",
+     .description = "Writes a small roadmap that explains itself and runs as it is. FILE is roadmap.yaml by "
+                    "default; a file that is there is left alone unless --force says otherwise.",
+     .example = "rota init\nrota run",
+     .complete = ROTA_COMPLETE_FILE,
+     .options = INIT_OPTIONS,
+     .handler = rota_verb_init},
+    {.name = "run",
+     .group = ROTA_GROUP_WORK,
+     .front = true,
+     .arguments = "[ROADMAP]",
+     .most = 1,
+     .summary = "work a roadmap to its end; again = go on where it stopped",
+     .description =
+         "Reads ROADMAP (default: roadmap.yaml), starts the services if they don't run, imports it, shows "
+         "the "
+         "progress until nothing of it can go on, prints a summary and stops what it has started. Running it "
+         "again goes on where it stopped: what is done stays done.\n"
+         "Ctrl-C once: nothing new is started and what runs has 30 s to finish. Twice: what runs is killed. "
+         "Three times: leave at once. The state is kept each time.\n"
+         "Exit codes: 0 all done; 1 something failed, is blocked, unreachable or was cancelled; 2 the "
+         "roadmap "
+         "or the usage is wrong, nothing was started; 3 the services could not be started; 5 only people are "
+         "awaited; 6 --timeout; 130 interrupted.",
+     .example = "rota run\nrota run examples/demo.yaml --agent exec=4\n"
+                "rota run plan.yaml --exec 'printf \"%s\\n\" \"$ROTA_TASK_TITLE\"'",
+     .complete = ROTA_COMPLETE_ROADMAP,
+     .options = RUN_OPTIONS,
+     .handler = rota_verb_run},
+    {.name = "validate",
+     .group = ROTA_GROUP_WORK,
+     .arguments = "[ROADMAP]...",
+     .most = -1,
+     .summary = "show every fault of a roadmap with file:line:column",
+     .description =
+         "Reads each ROADMAP (default: roadmap.yaml) and prints what is wrong and where; nothing is "
+         "started or changed. Exit code 2 if there is an error in any.",
+     .example = "rota validate roadmap.yaml",
+     .complete = ROTA_COMPLETE_ROADMAP,
+     .options = VALIDATE_OPTIONS,
+     .handler = rota_verb_validate},
+    {.name = "import",
+     .group = ROTA_GROUP_WORK,
+     .arguments = "[ROADMAP]",
+     .most = 1,
+     .summary = "add and update definitions from a roadmap; print the difference",
+     .description =
+         "The live status of tasks is never overwritten. A task that is gone from the file is kept "
+         "and marked orphaned, unless --prune cancels it. All of the file is taken, or nothing.",
+     .example = "rota import roadmap.yaml --dry-run",
+     .complete = ROTA_COMPLETE_ROADMAP,
+     .options = IMPORT_OPTIONS,
+     .handler = rota_verb_import},
+    {.name = "export",
+     .group = ROTA_GROUP_WORK,
+     .arguments = "[FILE]",
+     .most = 1,
+     .summary = "write the roadmap with its live status, in the same format",
+     .description = "To FILE, which is replaced as a whole or not at all, else to standard output. Importing "
+                    "it again changes nothing.",
+     .example = "rota export now.yaml",
+     .complete = ROTA_COMPLETE_FILE,
+     .options = EXPORT_OPTIONS,
+     .handler = rota_verb_export},
+    {.name = "submit",
+     .group = ROTA_GROUP_WORK,
+     .arguments = "-- COMMAND...",
+     .most = -1,
+     .rest = true,
+     .summary = "add one command as a task",
+     .description =
+         "COMMAND runs in the current directory; its words reach the shell as they are given here. "
+         "One word alone is taken as a whole shell line. Prints the id.",
+     .example =
+         "rota submit -- make -j4\nrota submit --after build --title 'all tests' -- 'make check | tail'",
+     .options = SUBMIT_OPTIONS,
+     .handler = rota_verb_submit},
+    {.name = "status",
+     .group = ROTA_GROUP_LOOK,
+     .front = true,
+     .arguments = "",
+     .summary = "how far it is, what runs, what waits and why",
+     .description = "",
+     .options = STATUS_OPTIONS,
+     .handler = rota_verb_status},
+    {.name = "tasks",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "[ID]...",
+     .most = -1,
+     .summary = "list tasks with their status",
+     .description = "",
+     .example = "rota tasks --status failed --status blocked\nrota tasks --in storage",
+     .complete = ROTA_COMPLETE_TASK,
+     .options = TASKS_OPTIONS,
+     .handler = rota_verb_tasks},
+    {.name = "task",
+     .alias = "show",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "ID",
+     .least = 1,
+     .most = 1,
+     .summary = "all about one task: definition, attempts, history",
+     .description = "",
+     .complete = ROTA_COMPLETE_TASK,
+     .handler = rota_verb_task},
+    {.name = "why",
+     .group = ROTA_GROUP_LOOK,
+     .front = true,
+     .arguments = "ID",
+     .least = 1,
+     .most = 1,
+     .summary = "why a task is where it is, and what would move it",
+     .description = "",
+     .complete = ROTA_COMPLETE_TASK,
+     .handler = rota_verb_why},
+    {.name = "log",
+     .group = ROTA_GROUP_LOOK,
+     .front = true,
+     .arguments = "ID",
+     .least = 1,
+     .most = 1,
+     .summary = "the output of a task; -f follows it",
+     .description =
+         "In a terminal, control characters of the output are made harmless; a pipe gets the bytes "
+         "as they are. Where the middle of a long output was dropped, a line says how much.",
+     .complete = ROTA_COMPLETE_TASK,
+     .options = LOG_OPTIONS,
+     .handler = rota_verb_log},
+    {.name = "events",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "",
+     .summary = "what happened, from the event log; -f follows it",
+     .description =
+         "Each event has a number; with --after a reader goes on where it stopped, and none is left "
+         "out.",
+     .example = "rota events --tail 20\nrota events -f --json",
+     .options = EVENTS_OPTIONS,
+     .handler = rota_verb_events},
+    {.name = "wait",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "ID...",
+     .least = 1,
+     .most = -1,
+     .summary = "wait until tasks are settled; exit code as for run",
+     .description = "",
+     .complete = ROTA_COMPLETE_TASK,
+     .options = WAIT_OPTIONS,
+     .handler = rota_verb_wait},
+    {.name = "agents",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "",
+     .summary = "who takes work, and what they do now",
+     .description = "",
+     .handler = rota_verb_agents},
+    {.name = "leader",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "",
+     .summary = "the broker that routes, and who is connected to it",
+     .description = "",
+     .handler = rota_verb_leader},
+
+    TASK_VERB ("retry", true, "ID...", 1, -1, REASON_OPTIONS, "try a failed or cancelled task again",
+               "It gets its attempts anew and waits its turn; what is unreachable behind it waits for it "
+               "again."),
+    TASK_VERB ("approve", true, "ID...", 1, -1, REASON_OPTIONS,
+               "let a task go on that awaits approval or review", ""),
+    TASK_VERB ("reject", false, "ID...", 1, -1, REASON_OPTIONS,
+               "send a task back that awaits approval or review", "--reason reaches whoever takes it next."),
+    TASK_VERB ("answer", true, "ID TEXT", 2, 2, NULL, "answer what a task asked", ""),
+    TASK_VERB ("tell", false, "ID TEXT", 2, 2, NULL, "tell a task something that its agent should know", ""),
+    TASK_VERB ("cancel", false, "ID...", 1, -1, CANCEL_OPTIONS, "give a task up; what runs is ended",
+               "What waits for it can't be reached any more, unless --skip lets it go on."),
+    TASK_VERB ("reopen", false, "ID...", 1, -1, REASON_OPTIONS, "work a task again that is done", ""),
+    TASK_VERB ("hold", false, "ID...", 1, -1, REASON_OPTIONS, "block a task until it is released", ""),
+    TASK_VERB ("release", false, "ID...", 1, -1, NULL, "let a blocked task go on", ""),
+    TASK_VERB ("priority", false, "ID P", 2, 2, NULL, "change a priority",
+               "P is critical, high, normal, low, or a number from -1000 to 1000; higher goes first."),
+
+    {.name = "stop",
+     .group = ROTA_GROUP_SERVICES,
+     .front = true,
+     .arguments = "",
+     .summary = "end what runs and hand nothing out until `rota resume`",
+     .description =
+         "Work that is ended goes back to where it came from and uses no attempt. The services stay "
+         "up; `rota down` ends them.",
+     .handler = rota_verb_control},
+    {.name = "pause",
+     .group = ROTA_GROUP_SERVICES,
+     .arguments = "",
+     .summary = "hand nothing out; what runs goes on",
+     .description = "",
+     .handler = rota_verb_control},
+    {.name = "resume",
+     .group = ROTA_GROUP_SERVICES,
+     .arguments = "",
+     .summary = "hand out again after pause, stop or drain",
+     .description = "",
+     .handler = rota_verb_control},
+    {.name = "drain",
+     .group = ROTA_GROUP_SERVICES,
+     .arguments = "[AGENT]...",
+     .most = -1,
+     .summary = "agents finish what they have and take no more",
+     .description = "All of them, or those named.",
+     .handler = rota_verb_control},
+    {.name = "up",
+     .group = ROTA_GROUP_SERVICES,
+     .arguments = "",
+     .summary = "start the services in the background",
+     .description = "They work what is there and what is added, until `rota down`.",
+     .example = "rota up --agent exec=4\nrota import roadmap.yaml",
+     .options = UP_OPTIONS,
+     .handler = rota_verb_up},
+    {.name = "down",
+     .group = ROTA_GROUP_SERVICES,
+     .arguments = "",
+     .summary = "stop the services in the background",
+     .description = "What runs is ended and goes back to where it came from; the state is kept.",
+     .handler = rota_verb_down},
+    {.name = "supervise",
+     .group = ROTA_GROUP_HIDDEN,
+     .arguments = "",
+     .summary = "keep the services of a state directory running (used by run and up)",
+     .description = "",
+     .options = SUPERVISE_OPTIONS,
+     .handler = rota_verb_supervise},
+
+    {.name = "store backup",
+     .alias = "backup",
+     .group = ROTA_GROUP_STORE,
+     .arguments = "FILE",
+     .least = 1,
+     .most = 1,
+     .summary = "copy the store to a file, also while it is in use",
+     .description = "The file appears whole or not at all.",
+     .complete = ROTA_COMPLETE_FILE,
+     .handler = rota_verb_backup},
+    {.name = "store restore",
+     .alias = "restore",
+     .group = ROTA_GROUP_STORE,
+     .arguments = "FILE",
+     .least = 1,
+     .most = 1,
+     .summary = "put a backup in the store's place",
+     .description =
+         "The services must be down. The store that was there is kept beside it. Results of attempts "
+         "that the backup doesn't know are not accepted by themselves.",
+     .complete = ROTA_COMPLETE_FILE,
+     .handler = rota_verb_restore},
+    {.name = "store check",
+     .alias = "check",
+     .group = ROTA_GROUP_STORE,
+     .arguments = "",
+     .summary = "verify the store: graph, moves, leases, events against rows",
+     .description = "Exit code 1 if something is wrong.",
+     .handler = rota_verb_check},
+
+    {.name = "config",
+     .group = ROTA_GROUP_ABOUT,
+     .arguments = "",
+     .summary = "the settings in force, and where each comes from",
+     .description = "Exit code 2 if the settings file has a fault.",
+     .handler = rota_verb_config},
+    {.name = "completion",
+     .group = ROTA_GROUP_ABOUT,
+     .arguments = "bash|zsh",
+     .least = 1,
+     .most = 1,
+     .summary = "a completion script for the shell",
+     .description = "",
+     .example = "rota completion bash > ~/.local/share/bash-completion/completions/rota\n"
+                "rota completion zsh > ~/.zfunc/_rota",
+     .complete = ROTA_COMPLETE_SHELL,
+     .handler = rota_verb_completion},
+    {.name = "man",
+     .group = ROTA_GROUP_ABOUT,
+     .arguments = "",
+     .summary = "the manual page, as roff",
+     .description = "",
+     .example = "rota man | man -l -",
+     .handler = rota_verb_man},
+    {.name = "help",
+     .group = ROTA_GROUP_ABOUT,
+     .arguments = "[VERB | all]",
+     .most = 2,
+     .summary = "help on a verb; `all` lists every verb",
+     .description = "",
+     .complete = ROTA_COMPLETE_VERB,
+     .handler = rota_verb_help},
+};
+
+const size_t ROTA_VERB_COUNT = sizeof ROTA_VERBS / sizeof ROTA_VERBS[0];
+
+static bool named (const rota_verb_t *verb, const char *name)
+{
+    return strcmp (verb->name, name) == 0 || (verb->alias && strcmp (verb->alias, name) == 0);
+}
+
+const rota_verb_t *rota_verb_find (size_t count, char *const *arguments, size_t *ret_words)
+{
+    char two[64];
+    for (size_t words = count < 2 ? count : 2; words > 0; words--) {
+        int length = snprintf (two, sizeof two, words == 2 ? "%s %s" : "%s", arguments[0],
+                               words == 2 ? arguments[1] : "");
+        if (length < 0 || (size_t)length >= sizeof two)
+            continue;
+        for (size_t i = 0; i < ROTA_VERB_COUNT; i++)
+            if (named (&ROTA_VERBS[i], two)) {
+                *ret_words = words;
+                return &ROTA_VERBS[i];
+            }
+    }
+    return NULL;
+}
+
+const char *rota_verb_guess (const char *word, char ret_text[ROTA_GUESS_TEXT_BYTES])
+{
+    rota_guess_t guess;
+    rota_guess_start (&guess, word, strlen (word));
+    for (size_t i = 0; i < ROTA_VERB_COUNT; i++) {
+        const rota_verb_t *verb = &ROTA_VERBS[i];
+        if (verb->group == ROTA_GROUP_HIDDEN)
+            continue;
+        rota_guess_offer (&guess, verb->name, strlen (verb->name));
+        if (verb->alias)
+            rota_guess_offer (&guess, verb->alias, strlen (verb->alias));
+    }
+    snprintf (ret_text, ROTA_GUESS_TEXT_BYTES, "%s", rota_guess_end (&guess));
+    return ret_text;
+}

@@ -1,0 +1,331 @@
+/* core.h - what the scheduler knows and decides: the graph of tasks, their life, who runs what.
+ *
+ * A pure state machine: every function takes the time, changes the state in memory and leaves effects behind;
+ * nothing here knows sockets, SQL, clocks or chance. The scheduler's loop (service.c) applies the effects of
+ * a batch in one transaction and lets them out after the commit; the simulator (tests/sim) drives the same
+ * code with a fake clock.
+ *
+ * Nodes are tasks and groups (epics, milestones) in one dense array; a node's index + 1 is its key in the
+ * store. A group is satisfied when its last open member is; `unmet` counts prerequisites (for a group:
+ * members) that are not satisfied, `dead` those that will not be by themselves (failed, cancelled, blocked,
+ * or behind one that is).
+ *
+ * Owner: the scheduler's thread. Times: int64 milliseconds of one steady clock that starts at the wall
+ * clock's time and never jumps. Invariants: core_verify.c states and checks them.
+ */
+#ifndef ROTA_CORE_H
+#define ROTA_CORE_H
+
+#include "bus/error.h"
+#include "proto/envelope.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct rota_core rota_core_t;
+
+typedef uint32_t rota_node_t;
+typedef uint32_t rota_agent_t; /* index of an agent; agents are never forgotten while the process lives */
+#define ROTA_NONE UINT32_MAX
+
+/* Where a task stands in the scheduler; a task is in exactly one place, changed by one function. */
+typedef enum {
+    ROTA_PLACE_ENDED,       /* done, failed, cancelled */
+    ROTA_PLACE_WAITING,     /* for prerequisites that may still be met */
+    ROTA_PLACE_UNREACHABLE, /* behind a failed, cancelled or blocked one */
+    ROTA_PLACE_READY,       /* in its class's heap */
+    ROTA_PLACE_PARKED,      /* ready, but its epic is at its limit */
+    ROTA_PLACE_DELAYED,     /* ready, but not before a time */
+    ROTA_PLACE_RUNNING,     /* an attempt is leased */
+    ROTA_PLACE_HUMAN,       /* awaits an approval or a verdict by a person */
+    ROTA_PLACE_BLOCKED,
+    ROTA_PLACES
+} rota_place_t;
+#define ROTA_STATUSES 10 /* TaskStatus values, 0 unused */
+
+typedef struct {
+    int64_t lease_ms, lease_margin_ms;
+    int64_t backoff_base_ms, backoff_max_ms;
+    int backoff_jitter_percent;
+    uint64_t jitter_seed;
+    uint32_t default_attempts;
+    uint32_t wip_limit, wip_epic; /* 0 = none */
+    int64_t
+        agent_patience_ms; /* after the start, before a task without a fitting agent counts as unassignable */
+    int64_t assign_resend_ms;
+    int64_t default_cooldown_ms; /* for a limit that names no time */
+    struct {
+        int32_t priority_s, review_s, fixup_s, unblocks_s, unblocks_cap, small_s;
+    } weight; /* bonus seconds: per point of priority; per task unblocked; per point of complexity under 10 */
+} rota_core_policy_t;
+void rota_core_policy_default (rota_core_policy_t *ret_policy);
+
+rota_core_t *rota_core_new (const rota_core_policy_t *policy, int64_t now_ms);
+void rota_core_destroy (rota_core_t **self_p);
+
+/* ------------------------------------------------------------------ building: load, submit, import */
+
+/* A node as it is in the store or as a definition makes it. */
+typedef struct {
+    const char *id;
+    size_t id_length;
+    Rota__NodeKind kind;
+    rota_node_t parent; /* group or ROTA_NONE */
+    uint32_t source;
+    uint32_t class_index;    /* rota_core_class; groups: 0 */
+    Rota__TaskStatus status; /* groups: 0 */
+    Rota__Phase phase;
+    Rota__BlockCause blocked;
+    Rota__TaskStatus came_from;
+    int32_t priority;
+    uint32_t complexity; /* 0 = unknown */
+    uint32_t attempts_allowed, attempts_used, attempt;
+    bool approval, keep_on_lost, orphaned, flagged, skipped, lost;
+    bool cancelling, holding; /* asked for while it runs */
+    rota_agent_t agent;       /* of the leased attempt, when in_progress in a leased phase */
+    int64_t ready_since_ms, not_before_ms;
+    int64_t assigned_ms;
+    const char *reason; /* kept with a failed, blocked or cancelled task; NULL = none */
+    size_t reason_length;
+} rota_core_node_t;
+
+/* Adds a node, staged: it is in the graph but takes no part before rota_core_open. The id must be new (tasks
+ * and epics: in the whole; milestones: in their epic). -EEXIST, -ENOMEM, -ENOSPC (2^32-2 nodes). */
+int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t *ret_node);
+/* Like add, at a key that the store gave (loading; keys rise; what is skipped becomes void). */
+int rota_core_load (rota_core_t *self, rota_node_t at, const rota_core_node_t *node);
+
+/* `node` waits for `prerequisite`. An edge from a group means each of its members, present and to come. A
+ * repeated edge is -EEXIST. */
+int rota_core_link (rota_core_t *self, rota_node_t prerequisite, rota_node_t node);
+int rota_core_unlink (rota_core_t *self, rota_node_t prerequisite, rota_node_t node);
+
+/* Nodes on a cycle reachable from the nodes [first, count), in order, or 0 when there is none. Writes at most
+ * `capacity`. */
+size_t rota_core_find_cycle (rota_core_t *self, rota_node_t first, rota_node_t *ret_path, size_t capacity);
+
+/* Makes staged nodes part of the whole. `loading` = silently, with the state given; else TASK_ADDED events
+ * and tasks in progress per their status come out. */
+void rota_core_open (rota_core_t *self, rota_node_t first, rota_node_t end, bool loading, int64_t now_ms);
+/* Loading: the lease that a task in progress had, renewed in full; whether its host ever got it is not known.
+ * Call after rota_core_open. */
+void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms);
+/* Takes staged nodes [first, end) out again: they become void, or are cut off when they are the last. */
+void rota_core_discard (rota_core_t *self, rota_node_t first, rota_node_t end);
+
+/* Interns (source, agent, capabilities). `capabilities` are names; "run" or "prompt" is among them. -ENOSPC
+ * when there are over 64 different names or 65535 classes. */
+int rota_core_class (rota_core_t *self, uint32_t source, const char *agent, size_t agent_length,
+                     const char *const *capabilities, size_t capability_count, uint32_t *ret_class,
+                     bool *ret_new);
+
+/* ROTA_NONE when unknown. `epic` (or ROTA_NONE) is for milestones. */
+rota_node_t rota_core_find (const rota_core_t *self, const char *id, size_t id_length);
+rota_node_t rota_core_find_milestone (const rota_core_t *self, rota_node_t epic, const char *id,
+                                      size_t id_length);
+/* By name alone: 1 and *ret_node; 0 unknown; more than 1: ambiguous. */
+size_t rota_core_find_milestones (const rota_core_t *self, const char *id, size_t id_length,
+                                  rota_node_t *ret_node);
+
+/* A definition changed by a new import: what of it the core holds. */
+void rota_core_redefine (rota_core_t *self, rota_node_t node, uint32_t class_index, int32_t priority,
+                         uint32_t complexity, uint32_t attempts_allowed, bool approval, bool keep_on_lost,
+                         int64_t now_ms);
+void rota_core_orphan (rota_core_t *self, rota_node_t node, bool orphaned, int64_t now_ms);
+
+/* ------------------------------------------------------------------ agents */
+
+typedef struct {
+    const char *name, *kind, *host;
+    uint32_t slots;
+    const char *const *capabilities;
+    size_t capability_count;
+    uint8_t instance[16];
+    bool drain;
+} rota_core_agent_t;
+
+typedef struct {
+    rota_node_t node;
+    uint32_t attempt;
+    bool finished;
+} rota_held_t;
+
+/* A host (re)registers with all that it holds: leases that it does not list are over (proved dead). Events
+ * out. *ret_agent is its index. -ENOMEM. */
+int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *agent, const rota_held_t *held,
+                              size_t held_count, int64_t now_ms, rota_agent_t *ret_agent);
+/* Loading: an agent known from before; disconnected. */
+int rota_core_agent_load (rota_core_t *self, const char *name, const char *kind, const char *host,
+                          const uint8_t instance[16], rota_agent_t *ret_agent);
+rota_agent_t rota_core_agent_find (const rota_core_t *self, const uint8_t instance[16]);
+/* Renews the leases of what is listed; what is leased, was accepted and is not listed is lost; what is listed
+ * and not leased gets a STOP. */
+void rota_core_agent_heartbeat (rota_core_t *self, rota_agent_t agent, const rota_held_t *held,
+                                size_t held_count, bool draining, int64_t now_ms);
+/* The broker says that the peer is gone: nothing new for it; its leases run on. */
+void rota_core_agent_gone (rota_core_t *self, rota_agent_t agent, int64_t now_ms);
+void rota_core_agent_drain (rota_core_t *self, rota_agent_t agent, bool drain, int64_t now_ms);
+
+void rota_core_accepted (rota_core_t *self, rota_agent_t agent, rota_node_t node, uint32_t attempt,
+                         int64_t now_ms);
+
+/* A result. 0 accepted (also a repeat of one accepted before); -ESTALE: not the newest attempt; -ENOENT.
+ * `result` is borrowed until the effects are cleared. */
+int rota_core_report (rota_core_t *self, rota_node_t node, uint32_t attempt, const Rota__Result *result,
+                      int64_t now_ms);
+
+/* ------------------------------------------------------------------ control */
+
+/* 0 changed; 1 already so; -EPERM the move is not allowed now, with the reason in *error. `text` is kept as
+ * the reason. Tasks only. */
+int rota_core_control (rota_core_t *self, rota_node_t node, Rota__ControlVerb verb, const char *text,
+                       size_t text_length, int32_t priority, int64_t now_ms, rota_error_t *error);
+void rota_core_pause (rota_core_t *self, bool paused, int64_t now_ms);
+bool rota_core_is_paused (const rota_core_t *self);
+void rota_core_drain_all (rota_core_t *self, bool draining, int64_t now_ms);
+
+/* Hands out what can be handed out. Call after every batch. */
+void rota_core_dispatch (rota_core_t *self, int64_t now_ms);
+/* Leases, delays, assignments to be resent. Call when rota_core_next_ms has come. `stalled_ms` of the caller
+ * is added to all leases first. */
+void rota_core_tick (rota_core_t *self, int64_t now_ms, int64_t stalled_ms);
+int64_t rota_core_next_ms (const rota_core_t *self); /* INT64_MAX = nothing timed */
+
+/* ------------------------------------------------------------------ effects, until cleared */
+
+typedef struct {
+    Rota__EventType type;
+    rota_node_t node; /* or ROTA_NONE */
+    rota_agent_t agent;
+    uint32_t attempt;
+    uint8_t from, to, phase, result_class;
+    const char *reason; /* or NULL */
+} rota_core_event_t;
+
+typedef struct {
+    rota_node_t node;
+    rota_agent_t agent;
+    uint32_t attempt;
+    Rota__Phase phase;
+    bool again; /* resent: nothing to store */
+} rota_core_assign_t;
+
+typedef struct {
+    rota_node_t node; /* may be ROTA_NONE's neighbour: an attempt that a host lists and nobody knows; then key
+                         = node + 1 */
+    rota_agent_t agent;
+    uint32_t attempt;
+    const char *reason;
+} rota_core_stop_t;
+
+/* An attempt that ended. */
+typedef struct {
+    rota_node_t node;
+    rota_agent_t agent;
+    uint32_t attempt;
+    Rota__Phase phase;
+    int64_t assigned_ms;
+    bool used;
+    Rota__ResultClass result_class;
+    const Rota__Result *result; /* NULL for lost ones */
+} rota_core_ended_t;
+
+typedef struct {
+    const rota_core_event_t *events;
+    size_t event_count;
+    const rota_core_assign_t *assigns;
+    size_t assign_count;
+    const rota_core_stop_t *stops;
+    size_t stop_count;
+    const rota_core_ended_t *ended;
+    size_t ended_count;
+    const rota_node_t *dirty; /* nodes whose row changed, each once */
+    size_t dirty_count;
+    bool control_changed; /* paused, draining */
+} rota_core_effects_t;
+
+/* An event of the whole, with a reason that the core copies. */
+void rota_core_note (rota_core_t *self, Rota__EventType type, const char *reason);
+
+void rota_core_effects (const rota_core_t *self, rota_core_effects_t *ret_effects);
+void rota_core_effects_clear (rota_core_t *self);
+/* True when memory ran out on the way: the state can't be trusted, rebuild it from the store. */
+bool rota_core_broken (const rota_core_t *self);
+
+/* ------------------------------------------------------------------ looking */
+
+size_t rota_core_count (const rota_core_t *self); /* nodes, void ones included */
+bool rota_core_get (const rota_core_t *self, rota_node_t node, rota_core_node_t *ret_node); /* false: void */
+bool rota_core_is_staged (const rota_core_t *self, rota_node_t node);
+rota_place_t rota_core_place (const rota_core_t *self, rota_node_t node);
+bool rota_core_is_satisfied (const rota_core_t *self, rota_node_t node);
+bool rota_core_is_stopping (const rota_core_t *self, rota_node_t node);
+bool rota_core_is_dead (const rota_core_t *self, rota_node_t node);
+uint32_t rota_core_unmet (const rota_core_t *self, rota_node_t node);
+/* The reason kept with a failed or blocked task, or NULL. */
+const char *rota_core_reason (const rota_core_t *self, rota_node_t node);
+
+/* Calls for each successor (dependants; for a group its own, not its members). */
+void rota_core_successors (const rota_core_t *self, rota_node_t node,
+                           void (*each) (void *owner, rota_node_t successor), void *owner);
+
+typedef struct {
+    uint64_t total;
+    uint64_t status[ROTA_STATUSES];
+    uint64_t place[ROTA_PLACES];
+    uint64_t orphaned;
+    uint64_t unassignable; /* of the ready: no agent that is known can take them */
+    uint64_t moving;       /* ready and assignable, parked, delayed, running */
+} rota_core_counts_t;
+/* Of one source, or of all (ROTA_NONE). O(classes). */
+void rota_core_counts (const rota_core_t *self, uint32_t source, int64_t now_ms,
+                       rota_core_counts_t *ret_counts);
+/* `run` and `wait` may end: nothing of the source moves or can start to move by itself. */
+bool rota_core_is_settled (const rota_core_t *self, uint32_t source, int64_t now_ms);
+void rota_core_group_counts (const rota_core_t *self, rota_node_t group, uint64_t ret_status[ROTA_STATUSES]);
+uint64_t rota_core_version (const rota_core_t *self); /* rises with every change */
+
+/* Leases, in no order. */
+typedef struct {
+    rota_node_t node;
+    rota_agent_t agent;
+    uint32_t attempt;
+    Rota__Phase phase;
+    int64_t assigned_ms, deadline_ms;
+    bool accepted, stopping;
+} rota_core_lease_t;
+size_t rota_core_lease_count (const rota_core_t *self);
+void rota_core_lease (const rota_core_t *self, size_t index, rota_core_lease_t *ret_lease);
+
+typedef struct {
+    const char *name, *kind, *host;
+    uint32_t slots, busy;
+    bool connected, draining;
+    uint8_t instance[16];
+    int64_t since_ms;
+    uint64_t succeeded, failed;
+} rota_core_agent_view_t;
+size_t rota_core_agent_count (const rota_core_t *self);
+void rota_core_agent_view (const rota_core_t *self, rota_agent_t agent, rota_core_agent_view_t *ret_view);
+
+typedef struct {
+    uint32_t source;
+    const char *agent;     /* "" = any */
+    uint64_t capabilities; /* bits; names by rota_core_capability_name */
+    size_t ready;
+    bool assignable; /* an agent that is known fits */
+    bool servable;   /* one of them is connected and not draining */
+    bool free;       /* and has a free slot */
+} rota_core_class_view_t;
+size_t rota_core_class_count (const rota_core_t *self);
+void rota_core_class_view (const rota_core_t *self, uint32_t class_index, rota_core_class_view_t *ret_view);
+const char *rota_core_capability_name (const rota_core_t *self, unsigned bit);
+/* How many tasks of the class are before this one (READY tasks). O(class). */
+size_t rota_core_position (const rota_core_t *self, rota_node_t node);
+
+/* Recomputes everything that is kept by increment and compares: 0, or -EBADMSG with the first difference in
+ * *error. O(all). For tests, the simulator and `rota check`. */
+int rota_core_verify (const rota_core_t *self, rota_error_t *error);
+bool rota_core_move_allowed (Rota__TaskStatus from, Rota__TaskStatus to);
+
+#endif

@@ -1,0 +1,212 @@
+/* core_internal.h - the core's data, shared by its files and by nobody else.
+ *
+ * core.c        creation, effects, small getters          core_graph.c   nodes, edges, ids, groups,
+ * satisfaction core_queue.c  places, heaps, classes, counts, dispatch  core_life.c    moves, results, control
+ * core_agents.c hosts, leases, ticks                      core_verify.c  the invariants, recomputed
+ */
+#ifndef ROTA_CORE_INTERNAL_H
+#define ROTA_CORE_INTERNAL_H
+
+#include "proto/words.h"
+#include "scheduler/core.h"
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#define MAX_NODES 0x7fffffffu
+#define EDGE_INHERITED 0x80000000u
+
+enum {
+    F_STAGED = 1 << 0,
+    F_SATISFIED = 1 << 1,
+    F_DEAD = 1 << 2,
+    F_DIRTY = 1 << 3,
+    F_APPROVAL = 1 << 4, /* a person must approve what comes out */
+    F_KEEP = 1 << 5,     /* on_lost: continue */
+    F_ORPHANED = 1 << 6,
+    F_FLAGGED = 1 << 7,  /* went on while a prerequisite was reopened */
+    F_SKIPPED = 1 << 8,  /* cancelled, and that satisfies */
+    F_LOST = 1 << 9,     /* the newest attempt was given up without a report: one may still come */
+    F_CANCEL = 1 << 10,  /* cancelled while it runs */
+    F_HOLD = 1 << 11,    /* held while it runs */
+    F_REASON = 1 << 12,  /* has an entry in `reasons` */
+    F_STOPPED = 1 << 13, /* stopped by hand while it runs: back without waiting */
+};
+
+/* One task or group; a void one has kind 0. 72 bytes: a million of them must stay small. */
+typedef struct {
+    uint32_t id_offset;
+    uint8_t id_length;
+    uint8_t kind;
+    uint8_t status;
+    uint8_t phase;
+    uint8_t blocked;
+    uint8_t came_from;
+    uint8_t complexity;
+    uint8_t attempts_allowed;
+    uint8_t attempts_used;
+    uint8_t place;
+    uint16_t flags;
+    int16_t priority;
+    uint16_t class_index;
+    uint32_t source;
+    uint32_t attempt;
+    uint32_t unmet;
+    uint32_t dead;
+    uint32_t first_edge;
+    uint32_t parent;
+    uint32_t slot; /* READY, PARKED, DELAYED: position in its heap; RUNNING: index of the lease; groups: in
+                      groups[] */
+    int64_t ready_since_ms;
+    int64_t order_ms; /* READY, PARKED: key of the heap; else: not before, 0 = at once */
+} node_t;
+
+typedef struct {
+    uint32_t to; /* with EDGE_INHERITED: comes from a group's dependency */
+    uint32_t next;
+} edge_t;
+
+typedef struct {
+    uint32_t *items;
+    uint32_t count, capacity;
+} heap_t;
+
+typedef struct {
+    rota_node_t node;
+    uint32_t status[ROTA_STATUSES];
+    uint32_t running;
+    heap_t parked;
+} group_t;
+
+typedef struct {
+    uint32_t source;
+    char *agent;
+    uint64_t capabilities;
+    heap_t ready;
+    bool assignable;
+} class_t;
+
+typedef struct {
+    uint64_t total, orphaned;
+    uint64_t status[ROTA_STATUSES];
+    uint64_t place[ROTA_PLACES];
+} source_counts_t;
+
+typedef struct {
+    char *name, *kind, *host;
+    uint32_t slots, busy;
+    uint64_t capabilities;
+    uint8_t instance[16];
+    bool connected, draining;
+    int64_t since_ms;
+    uint64_t succeeded, failed;
+} agent_t;
+
+typedef struct {
+    rota_node_t node;
+    rota_agent_t agent;
+    uint32_t attempt;
+    uint8_t phase;
+    bool accepted, stopping;
+    bool listed; /* scratch of a registration or heartbeat */
+    int64_t assigned_ms, deadline_ms, resend_ms;
+} lease_t;
+
+typedef struct {
+    uint32_t node;
+    char *text;
+    UT_hash_handle hh;
+} reason_t;
+
+typedef struct {
+    rota_node_t group, prerequisite;
+} group_dependency_t;
+
+/* A growing array; the element type is the user's. */
+typedef struct {
+    void *items;
+    size_t count, capacity;
+} list_t;
+
+struct rota_core {
+    rota_core_policy_t policy;
+    int64_t started_ms;
+    int64_t now_ms; /* of the call that is under way */
+    bool broken, paused, draining;
+    bool loading; /* ready_since is as stored: don't start it anew */
+    uint64_t version;
+
+    node_t *nodes;
+    size_t count, capacity;
+    edge_t *edges;
+    size_t edge_count, edge_capacity;
+    uint32_t free_edge;
+    char *ids;
+    size_t ids_size, ids_capacity;
+    uint32_t *table; /* open addressing: node + 1, 0 = empty */
+    size_t table_size, table_used;
+    list_t groups;             /* group_t */
+    list_t group_dependencies; /* group_dependency_t */
+    reason_t *reasons;
+
+    list_t classes; /* class_t */
+    char *capability_names[64];
+    unsigned capability_count;
+    list_t sources; /* source_counts_t */
+    heap_t delayed;
+
+    list_t agents; /* agent_t */
+    list_t leases; /* lease_t */
+
+    list_t events, assigns, stops, ended, dirty, texts;
+    bool control_changed;
+    list_t work; /* uint32_t: nodes whose `dead` may have to change */
+};
+
+/* core.c */
+/* First thing in each call that has the time. */
+void rota_core_at (rota_core_t *self, int64_t now_ms);
+void *rota_list_push (rota_core_t *self, list_t *list,
+                      size_t item_size); /* zeroed; NULL: out of memory, broken */
+#define PUSH(self, list, type) ((type *)rota_list_push ((self), &(self)->list, sizeof (type)))
+#define AT(self, list, type, index) (&((type *)(self)->list.items)[index])
+node_t *rota_core_node (const rota_core_t *self, rota_node_t node);
+void rota_core_touch (rota_core_t *self, rota_node_t node); /* its row must be written */
+rota_core_event_t *rota_core_emit (rota_core_t *self, Rota__EventType type, rota_node_t node);
+__attribute__ ((format (printf, 2, 3))) const char *rota_core_text (rota_core_t *self, const char *format,
+                                                                    ...);
+void rota_core_set_reason (rota_core_t *self, rota_node_t node, const char *text, size_t length);
+
+/* core_graph.c */
+void rota_core_set_satisfied (rota_core_t *self, rota_node_t node, bool satisfied);
+void rota_core_refresh_dead (rota_core_t *self, rota_node_t node);
+rota_node_t rota_core_epic_of (const rota_core_t *self,
+                               rota_node_t node);            /* the outermost group, or ROTA_NONE */
+int rota_core_inherit (rota_core_t *self, rota_node_t node); /* edges of its groups' dependencies */
+uint64_t rota_core_intern (rota_core_t *self, const char *const *names, size_t count, bool *ret_full);
+
+/* core_queue.c */
+/* Puts the task where its state says. */
+void rota_core_refresh_place (rota_core_t *self, rota_node_t node);
+void rota_core_count_status (rota_core_t *self, rota_node_t node, uint8_t status, int delta);
+void rota_core_leave_place (rota_core_t *self, rota_node_t node);
+void rota_core_enter_place (rota_core_t *self, rota_node_t node, rota_place_t place);
+source_counts_t *rota_core_source (rota_core_t *self, uint32_t source);
+void rota_core_classes_changed (rota_core_t *self);
+bool rota_core_agent_fits (const agent_t *agent, const class_t *class);
+void rota_core_release_parked (rota_core_t *self, rota_node_t epic);
+
+/* core_life.c */
+/* Moves the task, counts, events; `reason` may be NULL. Returns the event to be completed, or NULL when
+ * memory ran out. */
+rota_core_event_t *rota_core_move (rota_core_t *self, rota_node_t node, Rota__TaskStatus to,
+                                   Rota__Phase phase, const char *reason);
+void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, uint32_t attempt,
+                       Rota__ResultClass class, const Rota__Result *result, const char *reason);
+
+/* core_agents.c */
+void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, Rota__Phase phase);
+lease_t *rota_core_lease_of (const rota_core_t *self, rota_node_t node); /* NULL: none */
+void rota_core_stop (rota_core_t *self, lease_t *lease, const char *reason);
+
+#endif

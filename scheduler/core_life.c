@@ -1,0 +1,383 @@
+/* The life of a task: moves, results, control by hand. */
+#include "bus/names.h"
+#include "scheduler/core_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+static const struct {
+    uint8_t from, to;
+} MOVES[] = {
+#define MOVE(from, to, when) {STATUS (from), STATUS (to)},
+#include "scheduler/moves.def"
+};
+
+bool rota_core_move_allowed (Rota__TaskStatus from, Rota__TaskStatus to)
+{
+    for (size_t i = 0; i < sizeof MOVES / sizeof MOVES[0]; i++)
+        if (MOVES[i].from == from && MOVES[i].to == to)
+            return true;
+    return false;
+}
+
+static bool satisfies (const node_t *it)
+{
+    return it->status == STATUS (DONE) || (it->status == STATUS (CANCELLED) && (it->flags & F_SKIPPED));
+}
+
+rota_core_event_t *rota_core_move (rota_core_t *self, rota_node_t node, Rota__TaskStatus to,
+                                   Rota__Phase phase, const char *reason)
+{
+    node_t *it = &self->nodes[node];
+    /* Our own doing: callers validate what comes from outside first. */
+    assert (rota_core_move_allowed (it->status, to));
+    rota_core_event_t *event = rota_core_emit (self, EVENT (TASK_MOVED), node);
+    event->from = it->status;
+    event->to = (uint8_t)to;
+    event->phase = (uint8_t)phase;
+    event->reason = reason;
+    rota_core_count_status (self, node, it->status, -1);
+    rota_core_count_status (self, node, (uint8_t)to, 1);
+    it->status = (uint8_t)to;
+    it->phase = (uint8_t)phase;
+    if (to != STATUS (BLOCKED))
+        it->blocked = 0;
+    rota_core_touch (self, node);
+    rota_core_refresh_place (self, node);
+    rota_core_set_satisfied (self, node, satisfies (it));
+    rota_core_refresh_dead (self, node);
+    return event;
+}
+
+/* ---------------------------------------------------------------------------------------- results */
+
+typedef enum { ADVANCE, RETRY, GO_BACK, WAIT_OUT, BLOCK } rule_t;
+
+/* What follows from a result (design section 5). RETRY uses an attempt, the others don't. */
+static const struct {
+    rule_t rule;
+    Rota__BlockCause cause;
+    const char *reason;
+} RULES[] = {
+    [RESULT (UNSPECIFIED)] = {RETRY, 0, "no result"},
+    [RESULT (OK)] = {ADVANCE, 0, NULL},
+    [RESULT (FAILED)] = {RETRY, 0, "failed"},
+    [RESULT (LIMITED)] = {WAIT_OUT, 0, "limited"},
+    [RESULT (CONTEXT_LIMIT)] = {RETRY, 0, "context limit"},
+    [RESULT (AUTH)] = {BLOCK, CAUSE (ENVIRONMENT), "not logged in"},
+    [RESULT (NETWORK)] = {GO_BACK, 0, "network failure"},
+    [RESULT (INVALID)] = {RETRY, 0, "invalid result"},
+    [RESULT (NEEDS_INPUT)] = {BLOCK, CAUSE (NEEDS_INPUT), "the agent asks"},
+    [RESULT (TIMEOUT)] = {RETRY, 0, "timed out"},
+    [RESULT (KILLED)] = {GO_BACK, 0, "stopped"},
+    [RESULT (LOST)] = {GO_BACK, 0, "lost"},
+    [RESULT (ENVIRONMENT)] = {BLOCK, CAUSE (ENVIRONMENT), "can't be started here"},
+};
+
+/* base * 2^(n-1), at most max, spread by the jitter: a hash instead of chance, so that a replay gives the
+ * same. */
+static int64_t backoff_ms (const rota_core_t *self, rota_node_t node, uint32_t n)
+{
+    const rota_core_policy_t *policy = &self->policy;
+    int64_t delay_ms = policy->backoff_base_ms;
+    for (uint32_t i = 1; i < n && delay_ms < policy->backoff_max_ms; i++)
+        delay_ms *= 2;
+    if (delay_ms > policy->backoff_max_ms)
+        delay_ms = policy->backoff_max_ms;
+    uint64_t seed[3] = {policy->jitter_seed, node, self->nodes[node].attempt};
+    int64_t percent =
+        (int64_t)(rota_hash (seed, sizeof seed) % (2 * (uint64_t)policy->backoff_jitter_percent + 1)) -
+        policy->backoff_jitter_percent;
+    return delay_ms + delay_ms * percent / 100;
+}
+
+static void go_back (rota_core_t *self, rota_node_t node, int64_t delay_ms, rota_core_event_t **ret_event,
+                     const char *reason)
+{
+    node_t *it = &self->nodes[node];
+    it->order_ms = delay_ms > 0 ? self->now_ms + delay_ms : 0;
+    Rota__TaskStatus to =
+        it->came_from == STATUS (NEEDS_IMPROVEMENT) ? STATUS (NEEDS_IMPROVEMENT) : STATUS (PENDING);
+    *ret_event = rota_core_move (self, node, to, 0, reason);
+}
+
+static const char *why_it_failed (rota_core_t *self, Rota__ResultClass class, const Rota__Result *result,
+                                  const char *reason)
+{
+    if (reason)
+        return reason;
+    if (result && result->has_message && result->message.len)
+        return rota_core_text (self, "%.*s", (int)result->message.len, (const char *)result->message.data);
+    if (class == RESULT (FAILED) && result && result->has_signal && result->signal)
+        return rota_core_text (self, "ended by signal %u", result->signal);
+    if (class == RESULT (FAILED) && result && result->has_exit_code)
+        return rota_core_text (self, "exit code %d", result->exit_code);
+    return RULES[class].reason;
+}
+
+/* Fixed texts in, what must be kept out: the reason stays with the task while it is failed or blocked. */
+static void end_with_reason (rota_core_t *self, rota_node_t node, const char *reason)
+{
+    rota_core_set_reason (self, node, reason, reason ? strlen (reason) : 0);
+}
+
+static rota_core_event_t *retry_or_fail (rota_core_t *self, rota_node_t node, const char *reason)
+{
+    node_t *it = &self->nodes[node];
+    rota_core_event_t *event;
+    if (it->attempts_used < UINT8_MAX)
+        it->attempts_used++;
+    if (it->attempts_used >= it->attempts_allowed) {
+        end_with_reason (self, node, reason);
+        return rota_core_move (self, node, STATUS (FAILED), 0, reason);
+    }
+    it->ready_since_ms = self->now_ms;
+    go_back (self, node, backoff_ms (self, node, it->attempts_used), &event, reason);
+    return event;
+}
+
+static rota_core_event_t *block (rota_core_t *self, rota_node_t node, Rota__BlockCause cause,
+                                 const char *reason)
+{
+    node_t *it = &self->nodes[node];
+    if (it->status != STATUS (IN_PROGRESS))
+        it->came_from = it->status;
+    end_with_reason (self, node, reason);
+    rota_core_event_t *event = rota_core_move (self, node, STATUS (BLOCKED), 0, reason);
+    self->nodes[node].blocked = (uint8_t)cause;
+    return event;
+}
+
+static rota_core_event_t *advance (rota_core_t *self, rota_node_t node)
+{
+    if (self->nodes[node].flags & F_APPROVAL)
+        return rota_core_move (self, node, STATUS (IN_PROGRESS), PHASE (APPROVAL), "awaits approval");
+    return rota_core_move (self, node, STATUS (DONE), 0, NULL);
+}
+
+/* A limit says when it is over; without that the default. Never in the past, so that nothing spins. */
+static int64_t limit_ms (const rota_core_t *self, const Rota__Result *result)
+{
+    int64_t until_ms =
+        result && result->has_until_ms ? result->until_ms : self->now_ms + self->policy.default_cooldown_ms;
+    int64_t wait_ms = until_ms - self->now_ms, floor_ms = 5000, ceiling_ms = INT64_C (8) * 86400000;
+    return wait_ms < floor_ms ? floor_ms : wait_ms > ceiling_ms ? ceiling_ms : wait_ms;
+}
+
+/* Attempts that used none have their own backoff, so that a task which takes its host down doesn't spin; the
+ * first goes back at once, as a stop by hand always does. */
+static int64_t free_delay_ms (const rota_core_t *self, rota_node_t node, bool by_hand)
+{
+    const node_t *it = &self->nodes[node];
+    uint32_t unused = it->attempt - (it->attempts_used < it->attempt ? it->attempts_used : it->attempt);
+    return by_hand || unused <= 1 ? 0 : backoff_ms (self, node, unused - 1);
+}
+
+void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, uint32_t attempt,
+                       Rota__ResultClass class, const Rota__Result *result, const char *given)
+{
+    node_t *it = &self->nodes[node];
+    if ((size_t) class >= sizeof RULES / sizeof RULES[0])
+        class = RESULT (UNSPECIFIED);
+    const char *reason = class == RESULT (OK) ? NULL : why_it_failed (self, class, result, given);
+    uint16_t flags = it->flags;
+    if ((flags & (F_CANCEL | F_HOLD)) && rota_core_reason (self, node))
+        reason = rota_core_text (self, "%s", rota_core_reason (self, node));
+    it->flags &= (uint16_t) ~(F_CANCEL | F_HOLD | F_STOPPED);
+    rota_core_event_t *event;
+    if (flags & F_CANCEL)
+        event = rota_core_move (self, node, STATUS (CANCELLED), 0, reason);
+    else if (flags & F_HOLD)
+        event = block (self, node, CAUSE (HAND), reason);
+    else if (RULES[class].rule == ADVANCE)
+        event = advance (self, node);
+    else if (RULES[class].rule == RETRY)
+        event = retry_or_fail (self, node, reason);
+    else if (RULES[class].rule == BLOCK)
+        event = block (self, node, RULES[class].cause, reason);
+    else if (RULES[class].rule == WAIT_OUT)
+        go_back (self, node, limit_ms (self, result), &event, reason);
+    else
+        go_back (self, node, free_delay_ms (self, node, flags & F_STOPPED), &event, reason);
+    event->agent = agent;
+    event->attempt = attempt;
+    event->result_class = (uint8_t) class;
+}
+
+/* ---------------------------------------------------------------------------------------- control */
+
+static int refuse (rota_error_t *error, const node_t *it, const char *what, const char *hint)
+{
+    return rota_error_set (error, -EPERM, "can't %s a task that is %s%s", what, rota_status_name (it->status),
+                           hint);
+}
+
+static int cancel (rota_core_t *self, rota_node_t node, bool skip, const char *reason, rota_error_t *error)
+{
+    node_t *it = &self->nodes[node];
+    if (it->status == STATUS (DONE))
+        return refuse (error, it, "cancel", ": reopen it first");
+    if (it->status == STATUS (CANCELLED)) {
+        if (!skip || (it->flags & F_SKIPPED))
+            return 1;
+        it->flags |= F_SKIPPED;
+        rota_core_emit (self, EVENT (TASK_CHANGED), node)->reason = "skipped: what waits for it may go on";
+        rota_core_touch (self, node);
+        rota_core_set_satisfied (self, node, true);
+        rota_core_refresh_dead (self, node);
+        return 0;
+    }
+    end_with_reason (self, node, reason);
+    if (skip)
+        it->flags |= F_SKIPPED;
+    lease_t *lease = rota_core_lease_of (self, node);
+    if (lease) {
+        bool already = it->flags & F_CANCEL;
+        it->flags |= F_CANCEL;
+        rota_core_touch (self, node);
+        rota_core_stop (self, lease, "cancelled");
+        return already;
+    }
+    rota_core_move (self, node, STATUS (CANCELLED), 0, reason);
+    return 0;
+}
+
+static void flag_started (void *owner, rota_node_t node)
+{
+    rota_core_t *self = owner;
+    node_t *it = &self->nodes[node];
+    bool started =
+        it->kind == NODE (TASK) && (it->place == ROTA_PLACE_RUNNING || it->status == STATUS (DONE));
+    if (!started || (it->flags & F_FLAGGED))
+        return;
+    it->flags |= F_FLAGGED;
+    rota_core_touch (self, node);
+}
+
+static int start_again (rota_core_t *self, rota_node_t node, const char *reason)
+{
+    node_t *it = &self->nodes[node];
+    bool was_done = it->status == STATUS (DONE);
+    it->attempts_used = 0;
+    it->flags &= (uint16_t) ~(F_SKIPPED | F_FLAGGED | F_LOST);
+    it->order_ms = 0;
+    it->ready_since_ms = self->now_ms;
+    it->came_from = 0;
+    rota_core_set_reason (self, node, NULL, 0);
+    rota_core_move (self, node, STATUS (PENDING), 0, reason);
+    if (was_done)
+        rota_core_successors (self, node, flag_started, self);
+    return 0;
+}
+
+static int hold (rota_core_t *self, rota_node_t node, const char *reason, rota_error_t *error)
+{
+    node_t *it = &self->nodes[node];
+    if (it->status == STATUS (BLOCKED))
+        return 1;
+    lease_t *lease = rota_core_lease_of (self, node);
+    if (lease && it->status == STATUS (IN_PROGRESS)) {
+        bool already = it->flags & F_HOLD;
+        it->flags |= F_HOLD;
+        rota_core_touch (self, node);
+        end_with_reason (self, node, reason);
+        rota_core_stop (self, lease, "held");
+        return already;
+    }
+    if (it->status != STATUS (PENDING) && it->status != STATUS (NEEDS_IMPROVEMENT) &&
+        it->status != STATUS (NEEDS_REVIEW))
+        return refuse (error, it, "hold", "");
+    block (self, node, CAUSE (HAND), reason);
+    return 0;
+}
+
+static int release (rota_core_t *self, rota_node_t node, const char *reason)
+{
+    node_t *it = &self->nodes[node];
+    bool known = it->came_from == STATUS (NEEDS_REVIEW) || it->came_from == STATUS (NEEDS_IMPROVEMENT);
+    rota_core_set_reason (self, node, NULL, 0);
+    it->ready_since_ms = self->now_ms;
+    rota_core_move (self, node, known ? it->came_from : STATUS (PENDING), 0, reason);
+    return 0;
+}
+
+static int verdict (rota_core_t *self, rota_node_t node, bool approved, const char *reason,
+                    rota_error_t *error)
+{
+    node_t *it = &self->nodes[node];
+    if (it->place != ROTA_PLACE_HUMAN)
+        return refuse (error, it, approved ? "approve" : "reject", ": it awaits no verdict");
+    if (approved) {
+        rota_core_move (self, node, STATUS (DONE), 0, reason);
+        return 0;
+    }
+    it->ready_since_ms = self->now_ms;
+    it->order_ms = 0;
+    rota_core_move (self, node, STATUS (NEEDS_IMPROVEMENT), 0, reason);
+    return 0;
+}
+
+static int set_priority (rota_core_t *self, rota_node_t node, int32_t priority, int64_t now_ms)
+{
+    const node_t *it = &self->nodes[node];
+    if (it->priority == priority)
+        return 1;
+    rota_core_redefine (self, node, it->class_index, priority, it->complexity, it->attempts_allowed,
+                        it->flags & F_APPROVAL, it->flags & F_KEEP, now_ms);
+    return 0;
+}
+
+static int stop_by_hand (rota_core_t *self, rota_node_t node, const char *reason)
+{
+    lease_t *lease = rota_core_lease_of (self, node);
+    if (!lease)
+        return 1;
+    self->nodes[node].flags |= F_STOPPED;
+    rota_core_stop (self, lease, reason);
+    return 0;
+}
+
+int rota_core_control (rota_core_t *self, rota_node_t node, Rota__ControlVerb verb, const char *text,
+                       size_t text_length, int32_t priority, int64_t now_ms, rota_error_t *error)
+{
+    rota_core_at (self, now_ms);
+    node_t *it = &self->nodes[node];
+    const char *given = text_length ? rota_core_text (self, "%.*s", (int)text_length, text) : NULL;
+    switch (verb) {
+    case VERB (CANCEL):
+    case VERB (SKIP):
+        return cancel (self, node, verb == VERB (SKIP), given ? given : "by hand", error);
+    case VERB (RETRY):
+        if (it->status == STATUS (PENDING))
+            return 1;
+        if (it->status != STATUS (FAILED) && it->status != STATUS (CANCELLED))
+            return refuse (error, it, "retry", it->status == STATUS (DONE) ? ": `reopen` does that" : "");
+        return start_again (self, node, given ? given : "retried by hand");
+    case VERB (REOPEN):
+        if (it->status == STATUS (PENDING))
+            return 1;
+        if (it->status != STATUS (DONE))
+            return refuse (error, it, "reopen", "");
+        return start_again (self, node, given ? given : "reopened by hand");
+    case VERB (APPROVE):
+    case VERB (REJECT):
+        return verdict (self, node, verb == VERB (APPROVE), given ? given : "by hand", error);
+    case VERB (ANSWER):
+        if (it->status != STATUS (BLOCKED) || it->blocked != CAUSE (NEEDS_INPUT))
+            return refuse (error, it, "answer", ": it asked nothing");
+        return release (self, node, given);
+    case VERB (HOLD):
+        return hold (self, node, given ? given : "by hand", error);
+    case VERB (RELEASE):
+        if (it->status != STATUS (BLOCKED))
+            return refuse (error, it, "release", ": it is not blocked");
+        return release (self, node, given ? given : "released by hand");
+    case VERB (PRIORITY):
+        return set_priority (self, node, priority, now_ms);
+    case VERB (STOP):
+        return stop_by_hand (self, node, given ? given : "stopped by hand");
+    default:
+        return rota_error_set (error, -EPERM, "no agent of this task can take that");
+    }
+}

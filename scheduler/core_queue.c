@@ -1,0 +1,429 @@
+/* Who is where and who comes next: places, heaps, classes of eligibility, counts, dispatch. */
+#include "scheduler/core_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------------------------------ heaps */
+
+static bool comes_first (const rota_core_t *self, uint32_t a, uint32_t b)
+{
+    int64_t x = self->nodes[a].order_ms, y = self->nodes[b].order_ms;
+    return x != y ? x < y : a < b;
+}
+
+static void put (rota_core_t *self, heap_t *heap, uint32_t at, uint32_t node)
+{
+    heap->items[at] = node;
+    self->nodes[node].slot = at;
+}
+
+static void sift (rota_core_t *self, heap_t *heap, uint32_t at)
+{
+    uint32_t node = heap->items[at];
+    while (at > 0 && comes_first (self, node, heap->items[(at - 1) / 2])) {
+        put (self, heap, at, heap->items[(at - 1) / 2]);
+        at = (at - 1) / 2;
+    }
+    for (uint32_t child = at * 2 + 1; child < heap->count; child = at * 2 + 1) {
+        if (child + 1 < heap->count && comes_first (self, heap->items[child + 1], heap->items[child]))
+            child++;
+        if (!comes_first (self, heap->items[child], node))
+            break;
+        put (self, heap, at, heap->items[child]);
+        at = child;
+    }
+    put (self, heap, at, node);
+}
+
+static void heap_add (rota_core_t *self, heap_t *heap, uint32_t node)
+{
+    if (heap->count == heap->capacity) {
+        uint32_t capacity = heap->capacity ? heap->capacity * 2 : 64;
+        uint32_t *items = realloc (heap->items, capacity * sizeof *items);
+        if (!items) {
+            self->broken = true;
+            return;
+        }
+        heap->items = items;
+        heap->capacity = capacity;
+    }
+    heap->items[heap->count++] = node;
+    sift (self, heap, heap->count - 1);
+}
+
+static void heap_remove (rota_core_t *self, heap_t *heap, uint32_t at)
+{
+    self->nodes[heap->items[at]].slot = ROTA_NONE;
+    uint32_t last = heap->items[--heap->count];
+    if (at == heap->count)
+        return;
+    heap->items[at] = last;
+    sift (self, heap, at);
+}
+
+/* ----------------------------------------------------------------------------------------- counts */
+
+source_counts_t *rota_core_source (rota_core_t *self, uint32_t source)
+{
+    while (self->sources.count <= source)
+        if (!PUSH (self, sources, source_counts_t))
+            return NULL;
+    return AT (self, sources, source_counts_t, source);
+}
+
+void rota_core_count_status (rota_core_t *self, rota_node_t node, uint8_t status, int delta)
+{
+    source_counts_t *counts = rota_core_source (self, self->nodes[node].source);
+    if (counts)
+        counts->status[status] += (uint64_t)(int64_t)delta;
+    for (rota_node_t up = self->nodes[node].parent; up != ROTA_NONE; up = self->nodes[up].parent)
+        AT (self, groups, group_t, self->nodes[up].slot)->status[status] += (uint32_t)delta;
+}
+
+void rota_core_group_counts (const rota_core_t *self, rota_node_t group, uint64_t ret_status[ROTA_STATUSES])
+{
+    for (size_t i = 0; i < ROTA_STATUSES; i++)
+        ret_status[i] = AT (self, groups, group_t, self->nodes[group].slot)->status[i];
+}
+
+static void add_counts (rota_core_counts_t *total, const source_counts_t *counts)
+{
+    total->total += counts->total;
+    total->orphaned += counts->orphaned;
+    for (size_t i = 0; i < ROTA_STATUSES; i++)
+        total->status[i] += counts->status[i];
+    for (size_t i = 0; i < ROTA_PLACES; i++)
+        total->place[i] += counts->place[i];
+}
+
+/* A fitting agent may be about to register, so nothing counts as unassignable in the first moments. */
+static bool is_patient (const rota_core_t *self, int64_t now_ms)
+{
+    return now_ms - self->started_ms < self->policy.agent_patience_ms;
+}
+
+void rota_core_counts (const rota_core_t *self, uint32_t source, int64_t now_ms,
+                       rota_core_counts_t *ret_counts)
+{
+    *ret_counts = (rota_core_counts_t){0};
+    for (size_t i = 0; i < self->sources.count; i++)
+        if (source == ROTA_NONE || source == i)
+            add_counts (ret_counts, AT (self, sources, source_counts_t, i));
+    for (size_t i = 0; i < self->classes.count && !is_patient (self, now_ms); i++) {
+        const class_t *class = AT (self, classes, class_t, i);
+        if ((source == ROTA_NONE || source == class->source) && !class->assignable)
+            ret_counts->unassignable += class->ready.count;
+    }
+    const uint64_t *place = ret_counts->place;
+    ret_counts->moving = place[ROTA_PLACE_READY] - ret_counts->unassignable + place[ROTA_PLACE_PARKED] +
+                         place[ROTA_PLACE_DELAYED] + place[ROTA_PLACE_RUNNING];
+}
+
+bool rota_core_is_settled (const rota_core_t *self, uint32_t source, int64_t now_ms)
+{
+    rota_core_counts_t own, all;
+    rota_core_counts (self, source, now_ms, &own);
+    if (own.moving)
+        return false;
+    if (!own.place[ROTA_PLACE_WAITING])
+        return true;
+    /* What waits, waits for an unassignable one, a person, or for another source that moves. */
+    rota_core_counts (self, ROTA_NONE, now_ms, &all);
+    return all.moving == 0;
+}
+
+/* ----------------------------------------------------------------------------------------- places */
+
+static heap_t *heap_of (rota_core_t *self, rota_node_t node, rota_place_t place)
+{
+    switch (place) {
+    case ROTA_PLACE_READY:
+        return &AT (self, classes, class_t, self->nodes[node].class_index)->ready;
+    case ROTA_PLACE_PARKED:
+        return &AT (self, groups, group_t, self->nodes[rota_core_epic_of (self, node)].slot)->parked;
+    case ROTA_PLACE_DELAYED:
+        return &self->delayed;
+    default:
+        return NULL;
+    }
+}
+
+/* The order of design section 4: the time since which it is ready, less a bonus. Constant while it waits, so
+ * that waiting wins in the end. */
+static int64_t order_of (const rota_core_t *self, const node_t *it)
+{
+    int64_t bonus_s = (int64_t)it->priority * self->policy.weight.priority_s;
+    if (it->status == STATUS (NEEDS_REVIEW))
+        bonus_s += self->policy.weight.review_s;
+    if (it->status == STATUS (NEEDS_IMPROVEMENT))
+        bonus_s += self->policy.weight.fixup_s;
+    int unblocks = 0;
+    for (uint32_t e = it->first_edge; e != ROTA_NONE && unblocks < self->policy.weight.unblocks_cap;
+         e = self->edges[e].next)
+        unblocks++;
+    bonus_s += (int64_t)unblocks * self->policy.weight.unblocks_s;
+    int complexity = it->complexity ? it->complexity : 5;
+    bonus_s += (10 - complexity) * (int64_t)self->policy.weight.small_s;
+    return it->ready_since_ms - bonus_s * 1000;
+}
+
+void rota_core_leave_place (rota_core_t *self, rota_node_t node)
+{
+    node_t *it = &self->nodes[node];
+    heap_t *heap = heap_of (self, node, it->place);
+    if (heap)
+        heap_remove (self, heap, it->slot);
+    if (it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED)
+        it->order_ms = 0;
+    AT (self, sources, source_counts_t, it->source)->place[it->place]--;
+}
+
+void rota_core_enter_place (rota_core_t *self, rota_node_t node, rota_place_t place)
+{
+    node_t *it = &self->nodes[node];
+    it->place = (uint8_t)place;
+    AT (self, sources, source_counts_t, it->source)->place[place]++;
+    if (place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED)
+        it->order_ms = order_of (self, it);
+    heap_t *heap = heap_of (self, node, place);
+    if (heap)
+        heap_add (self, heap, node);
+}
+
+static rota_place_t place_of (const rota_core_t *self, const node_t *it)
+{
+    switch (it->status) {
+    case STATUS (IN_PROGRESS):
+        return it->phase == PHASE (APPROVAL) ? ROTA_PLACE_HUMAN : ROTA_PLACE_RUNNING;
+    case STATUS (IN_REVIEW):
+        return ROTA_PLACE_RUNNING;
+    case STATUS (NEEDS_REVIEW):
+        return ROTA_PLACE_HUMAN;
+    case STATUS (BLOCKED):
+        return ROTA_PLACE_BLOCKED;
+    case STATUS (PENDING):
+    case STATUS (NEEDS_IMPROVEMENT):
+        break;
+    default:
+        return ROTA_PLACE_ENDED;
+    }
+    if (it->unmet)
+        return it->dead ? ROTA_PLACE_UNREACHABLE : ROTA_PLACE_WAITING;
+    if (it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED)
+        return it->place; /* order_ms is the heap's key there */
+    return it->order_ms > self->now_ms ? ROTA_PLACE_DELAYED : ROTA_PLACE_READY;
+}
+
+void rota_core_refresh_place (rota_core_t *self, rota_node_t node)
+{
+    node_t *it = &self->nodes[node];
+    rota_place_t place = place_of (self, it), before = it->place;
+    if (place == before)
+        return;
+    rota_core_leave_place (self, node);
+    bool was_held = before == ROTA_PLACE_WAITING || before == ROTA_PLACE_UNREACHABLE;
+    if (place == ROTA_PLACE_READY && was_held && !self->loading)
+        it->ready_since_ms = self->now_ms;
+    rota_core_enter_place (self, node, place);
+    self->version++;
+}
+
+/* ---------------------------------------------------------------------------------------- classes */
+
+uint64_t rota_core_intern (rota_core_t *self, const char *const *names, size_t count, bool *ret_full)
+{
+    uint64_t bits = 0;
+    *ret_full = false;
+    for (size_t i = 0; i < count; i++) {
+        unsigned bit = 0;
+        while (bit < self->capability_count && strcmp (self->capability_names[bit], names[i]) != 0)
+            bit++;
+        if (bit == 64) {
+            *ret_full = true;
+            continue;
+        }
+        if (bit == self->capability_count) {
+            self->capability_names[bit] = strdup (names[i]);
+            if (!self->capability_names[bit]) {
+                self->broken = true;
+                return bits;
+            }
+            self->capability_count++;
+        }
+        bits |= UINT64_C (1) << bit;
+    }
+    return bits;
+}
+
+bool rota_core_agent_fits (const agent_t *agent, const class_t *class)
+{
+    if (class->agent[0] && strcmp (class->agent, agent->kind) != 0 && strcmp (class->agent, agent->name) != 0)
+        return false;
+    return (class->capabilities & ~agent->capabilities) == 0;
+}
+
+void rota_core_classes_changed (rota_core_t *self)
+{
+    for (size_t c = 0; c < self->classes.count; c++) {
+        class_t *class = AT (self, classes, class_t, c);
+        class->assignable = false;
+        for (size_t a = 0; a < self->agents.count && !class->assignable; a++)
+            class->assignable = rota_core_agent_fits (AT (self, agents, agent_t, a), class);
+    }
+}
+
+int rota_core_class (rota_core_t *self, uint32_t source, const char *agent, size_t agent_length,
+                     const char *const *capabilities, size_t capability_count, uint32_t *ret_class,
+                     bool *ret_new)
+{
+    bool full;
+    uint64_t bits = rota_core_intern (self, capabilities, capability_count, &full);
+    if (full)
+        return -ENOSPC;
+    for (size_t i = 0; i < self->classes.count; i++) {
+        const class_t *class = AT (self, classes, class_t, i);
+        if (class->source == source && class->capabilities == bits && strlen (class->agent) == agent_length &&
+            memcmp (class->agent, agent, agent_length) == 0) {
+            *ret_class = (uint32_t)i;
+            *ret_new = false;
+            return 0;
+        }
+    }
+    if (self->classes.count > UINT16_MAX)
+        return -ENOSPC;
+    char *copy = strndup (agent_length ? agent : "", agent_length);
+    class_t *class = copy ? PUSH (self, classes, class_t) : NULL;
+    if (!class) {
+        free (copy);
+        self->broken = true;
+        return -ENOMEM;
+    }
+    class->source = source;
+    class->agent = copy;
+    class->capabilities = bits;
+    for (size_t a = 0; a < self->agents.count && !class->assignable; a++)
+        class->assignable = rota_core_agent_fits (AT (self, agents, agent_t, a), class);
+    *ret_class = (uint32_t)(self->classes.count - 1);
+    *ret_new = true;
+    return 0;
+}
+
+static bool has_room (const agent_t *agent)
+{
+    return agent->connected && !agent->draining && agent->busy < agent->slots;
+}
+
+/* The least busy fitting agent, by share of its slots; ROTA_NONE when none has room. */
+static rota_agent_t pick_agent (const rota_core_t *self, const class_t *class)
+{
+    rota_agent_t best = ROTA_NONE;
+    for (size_t i = 0; i < self->agents.count; i++) {
+        const agent_t *agent = AT (self, agents, agent_t, i);
+        if (!has_room (agent) || !rota_core_agent_fits (agent, class))
+            continue;
+        const agent_t *other = best == ROTA_NONE ? NULL : AT (self, agents, agent_t, best);
+        if (!other || (uint64_t)agent->busy * other->slots < (uint64_t)other->busy * agent->slots)
+            best = (rota_agent_t)i;
+    }
+    return best;
+}
+
+/* --------------------------------------------------------------------------------------- dispatch */
+
+static bool epic_is_full (const rota_core_t *self, rota_node_t node)
+{
+    rota_node_t epic = self->policy.wip_epic ? rota_core_epic_of (self, node) : ROTA_NONE;
+    return epic != ROTA_NONE &&
+           AT (self, groups, group_t, self->nodes[epic].slot)->running >= self->policy.wip_epic;
+}
+
+static void change_place (rota_core_t *self, rota_node_t node, rota_place_t place)
+{
+    rota_core_leave_place (self, node);
+    rota_core_enter_place (self, node, place);
+}
+
+/* One of the epic's tasks ended: its best parked one competes again, under the key that it had. */
+void rota_core_release_parked (rota_core_t *self, rota_node_t epic)
+{
+    heap_t *parked = &AT (self, groups, group_t, self->nodes[epic].slot)->parked;
+    if (parked->count)
+        change_place (self, parked->items[0], ROTA_PLACE_READY);
+}
+
+/* The best head of all classes that an agent with room can serve. */
+static rota_node_t next_task (rota_core_t *self, rota_agent_t *ret_agent)
+{
+    rota_node_t best = ROTA_NONE;
+    for (size_t c = 0; c < self->classes.count; c++) {
+        class_t *class = AT (self, classes, class_t, c);
+        while (class->ready.count && epic_is_full (self, class->ready.items[0]))
+            change_place (self, class->ready.items[0], ROTA_PLACE_PARKED);
+        if (!class->ready.count || (best != ROTA_NONE && !comes_first (self, class->ready.items[0], best)))
+            continue;
+        rota_agent_t agent = pick_agent (self, class);
+        if (agent == ROTA_NONE)
+            continue;
+        best = class->ready.items[0];
+        *ret_agent = agent;
+    }
+    return best;
+}
+
+void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
+{
+    rota_core_at (self, now_ms);
+    while (!self->paused && !self->draining) {
+        if (self->policy.wip_limit && self->leases.count >= self->policy.wip_limit)
+            return;
+        rota_agent_t agent;
+        rota_node_t node = next_task (self, &agent);
+        if (node == ROTA_NONE || self->broken)
+            return;
+        rota_core_grant (self, node, agent, PHASE (WORK));
+    }
+}
+
+/* ------------------------------------------------------------------------------------------ looks */
+
+size_t rota_core_class_count (const rota_core_t *self)
+{
+    return self->classes.count;
+}
+
+void rota_core_class_view (const rota_core_t *self, uint32_t class_index, rota_core_class_view_t *ret_view)
+{
+    const class_t *class = AT (self, classes, class_t, class_index);
+    *ret_view = (rota_core_class_view_t){
+        .source = class->source,
+        .agent = class->agent,
+        .capabilities = class->capabilities,
+        .ready = class->ready.count,
+        .assignable = class->assignable,
+        .free = pick_agent (self, class) != ROTA_NONE,
+    };
+    for (size_t i = 0; i < self->agents.count; i++) {
+        const agent_t *agent = AT (self, agents, agent_t, i);
+        if (agent->connected && !agent->draining && rota_core_agent_fits (agent, class))
+            ret_view->servable = true;
+    }
+}
+
+const char *rota_core_capability_name (const rota_core_t *self, unsigned bit)
+{
+    return bit < self->capability_count ? self->capability_names[bit] : NULL;
+}
+
+size_t rota_core_position (const rota_core_t *self, rota_node_t node)
+{
+    const node_t *it = &self->nodes[node];
+    size_t before = 0;
+    if (it->place != ROTA_PLACE_READY)
+        return 0;
+    const heap_t *heap = &AT (self, classes, class_t, it->class_index)->ready;
+    for (uint32_t i = 0; i < heap->count; i++)
+        before += comes_first (self, heap->items[i], node);
+    return before;
+}

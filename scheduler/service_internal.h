@@ -1,0 +1,216 @@
+/* service_internal.h - shared by the service's files.
+ *
+ * service.c       life, loop, the batch and its commit   answers.c      conversations: what was answered
+ * before serve_work.c    agents: register, reports, output      serve_change.c submit, control import.c
+ * staged imports                         serve_query.c  status, tasks, events, agents why.c           why a
+ * task does not run                upkeep.c       timers, trimming, backup, check
+ */
+#ifndef ROTA_SERVICE_INTERNAL_H
+#define ROTA_SERVICE_INTERNAL_H
+
+#include "bus/peer.h"
+#include "proto/words.h"
+#include "scheduler/core.h"
+#include "scheduler/define.h"
+#include "scheduler/service.h"
+#include "scheduler/store.h"
+
+#include <czmq.h>
+
+typedef struct rota_answers rota_answers_t;
+typedef struct rota_import rota_import_t;
+
+/* A message to be let out after the commit. */
+typedef struct {
+    rota_envelope_t envelope;
+    uint8_t *body;
+    size_t size;
+} outgoing_t;
+
+/* A node added in this batch: its row is written with the state it has at the commit. */
+typedef struct {
+    rota_node_t node;
+    Rota__TaskType type;
+    rota_definition_t definition;
+    uint8_t *buffer; /* what the definition points at */
+    uint64_t staged;
+} added_t;
+
+typedef struct {
+    rota_node_t node, prerequisite;
+    Rota__DependencyType type;
+    bool drop;
+} edge_change_t;
+
+typedef struct {
+    rota_node_t node;
+    rota_definition_t definition;
+    uint8_t *buffer;
+} redefined_t;
+
+typedef struct {
+    char *name;
+    size_t name_length;
+    uint8_t *header;
+    size_t header_size;
+    bool dirty;
+} source_t;
+
+/* A growing array of one type. */
+#define VECTOR(type)                                                                                         \
+    struct {                                                                                                 \
+        type *items;                                                                                         \
+        size_t count, capacity;                                                                              \
+    }
+
+struct rota_scheduler {
+    rota_scheduler_config_t config;
+    rota_core_policy_t policy;
+    char *store_path;
+    int lock_fd, stop_fd;
+    zloop_t *loop;
+    rota_peer_t *peer;
+    zsock_t *publish;
+    rota_store_t *store;
+    rota_core_t *core;
+    uint64_t epoch;
+    int64_t steady_base_ms; /* wall clock at the start less the boot clock */
+    int64_t last_tick_ms;
+    int failed; /* why run ends */
+    rota_error_t failure;
+
+    rota_answers_t *answers;
+    rota_import_t *import;
+    VECTOR (source_t) sources; /* index 0 is not used */
+    VECTOR (char *) agent_versions;
+    uint8_t (*agent_peers)[16]; /* connected agents that presence told of */
+    size_t agent_peer_count;
+
+    /* the batch */
+    rota_arena_t *arena;
+    size_t batch_count;
+    VECTOR (outgoing_t) outgoing;
+    VECTOR (added_t) added;
+    VECTOR (edge_change_t) edges;
+    VECTOR (redefined_t) redefined;
+    VECTOR (rota_agent_t) agents_changed;
+    size_t classes_stored;
+    bool flip; /* the import's generation is to be shown */
+    bool drained;
+
+    rota_backup_t *backup;
+    rota_envelope_t backup_for;
+    uint64_t sink_cursor, sink_cursor_stored;
+    uint64_t published_head;
+    int64_t trim_after_ms;
+    uint64_t batches, messages;
+};
+
+typedef struct rota_scheduler service_t;
+
+int64_t rota_service_now_ms (const service_t *self); /* the core's steady clock */
+
+/* Makes room for one more; NULL when memory ran out (the batch then fails). */
+void *rota_vector_push (service_t *self, void *vector, size_t item_size);
+#define VPUSH(self, vector)                                                                                  \
+    ((__typeof__ ((self)->vector.items))rota_vector_push ((self), &(self)->vector,                           \
+                                                          sizeof *(self)->vector.items))
+
+/* Answers are let out after the commit of the batch they are made in. */
+void rota_service_answer (service_t *self, const rota_envelope_t *request, uint32_t type,
+                          const ProtobufCMessage *message);
+__attribute__ ((format (printf, 4, 5))) void rota_service_refuse (service_t *self,
+                                                                  const rota_envelope_t *request,
+                                                                  Rota__ErrorCode code, const char *format,
+                                                                  ...);
+void rota_service_refuse_faults (service_t *self, const rota_envelope_t *request,
+                                 rota_define_faults_t *faults, const char *what);
+void rota_service_send (service_t *self, const uint8_t to[16], uint32_t type,
+                        const ProtobufCMessage *message);
+/* Commits what there is and lets it out. */
+void rota_service_flush (service_t *self);
+/* Ends the service: another has the role, or the store failed for good. */
+void rota_service_fail (service_t *self, int code, const char *text);
+
+/* The source's index; a new one is made. 0 when memory ran out. `header` may be NULL. */
+uint32_t rota_service_source (service_t *self, const char *name, size_t length,
+                              const Rota__RoadmapHeader *header);
+uint32_t rota_service_find_source (const service_t *self, const char *name, size_t length); /* 0 = unknown */
+/* Adds the definition as a node, staged, to the batch. */
+int rota_service_stage (service_t *self, uint32_t source, const Rota__TaskSpec *spec, rota_node_t parent,
+                        uint64_t staged, rota_node_t *ret_node, rota_define_faults_t *faults);
+int rota_service_link (service_t *self, rota_node_t node, rota_node_t prerequisite,
+                       Rota__DependencyType type);
+const char *rota_service_agent_name (const service_t *self, rota_agent_t agent);
+
+/* answers.c */
+rota_answers_t *rota_answers_new (void);
+void rota_answers_destroy (rota_answers_t **self_p);
+int rota_answers_load (rota_answers_t *self, const uint8_t id[16], uint64_t low, const uint8_t *window,
+                       size_t size, int64_t used_ms);
+typedef enum {
+    ROTA_ANSWER_NEW,
+    ROTA_ANSWER_REPEATED,
+    ROTA_ANSWER_CONFLICT,
+    ROTA_ANSWER_ENDED,
+    ROTA_ANSWER_NO_MEMORY
+} rota_answer_state_t;
+/* Looks a durable request up; REPEATED gives the stored answer (borrowed). */
+rota_answer_state_t rota_answers_look_up (rota_answers_t *self, const rota_envelope_t *request,
+                                          uint64_t body_hash, int64_t wall_ms, uint32_t *ret_type,
+                                          const uint8_t **ret_body, size_t *ret_size);
+void rota_answers_keep (rota_answers_t *self, const rota_envelope_t *request, uint64_t body_hash,
+                        uint32_t type, const uint8_t *body, size_t size);
+/* Writes the rows of those that changed. */
+void rota_answers_store (rota_answers_t *self, rota_store_t *store, int64_t wall_ms);
+void rota_answers_stored (rota_answers_t *self);
+size_t rota_answers_expire (rota_answers_t *self, rota_store_t *store, int64_t before_ms);
+bool rota_answers_dirty (const rota_answers_t *self);
+/* The request that is being handled, so that rota_service_answer keeps what it says. */
+void rota_answers_begin (rota_answers_t *self, const rota_envelope_t *request, uint64_t body_hash);
+void rota_answers_end (rota_answers_t *self);
+void rota_answers_answer (rota_answers_t *self, const rota_envelope_t *request, uint32_t type,
+                          const uint8_t *body, size_t size);
+
+/* handlers: serve_*.c, import.c, why.c, upkeep.c */
+#define HANDLER(name)                                                                                        \
+    void rota_serve_##name (service_t *self, const rota_envelope_t *from, const ProtobufCMessage *message)
+HANDLER (presence);
+HANDLER (register);
+HANDLER (accepted);
+HANDLER (agent_heartbeat);
+HANDLER (report);
+HANDLER (output);
+HANDLER (submit);
+HANDLER (control);
+HANDLER (import_begin);
+HANDLER (import_chunk);
+HANDLER (import_commit);
+HANDLER (import_abort);
+HANDLER (status);
+HANDLER (tasks);
+HANDLER (task);
+HANDLER (why);
+HANDLER (events);
+HANDLER (agents);
+HANDLER (backup);
+HANDLER (check);
+HANDLER (sink_cursor);
+
+/* import.c */
+void rota_import_destroy (rota_import_t **self_p);
+/* Ends the import: its client is gone, said nothing for long, or the core was rebuilt. */
+void rota_import_drop (service_t *self, const char *reason);
+void rota_import_gone (service_t *self, const uint8_t instance[16]);
+void rota_import_flipped (service_t *self); /* after the commit that showed it */
+uint64_t rota_import_generation (const rota_import_t *self);
+void rota_import_tick (service_t *self);
+
+/* serve_query.c */
+void rota_event_message (service_t *self, const rota_stored_event_t *stored, Rota__Event *ret_event);
+void rota_fill_state (service_t *self, rota_node_t node, bool specs, Rota__TaskState *ret_state);
+
+/* upkeep.c */
+void rota_upkeep_tick (service_t *self);
+
+#endif

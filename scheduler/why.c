@@ -1,0 +1,325 @@
+/* `rota why`: what keeps a task from running, or made it end, in words, with times. */
+#include "scheduler/service_internal.h"
+
+#include "bus/clock.h"
+
+#define MAX_REASONS 16
+#define MAX_CHAIN 16
+
+typedef struct {
+    service_t *service;
+    Rota__WhyReply reply;
+    Rota__WaitReason items[MAX_REASONS], *list[MAX_REASONS];
+    ProtobufCBinaryData chain[MAX_CHAIN];
+} why_t;
+
+__attribute__ ((format (printf, 4, 5))) static void say (why_t *self, const char *code, int64_t until_ms,
+                                                         const char *format, ...)
+{
+    char text[1024];
+    if (self->reply.n_reasons >= MAX_REASONS)
+        return;
+    va_list args;
+    va_start (args, format);
+    int length = vsnprintf (text, sizeof text, format, args);
+    va_end (args);
+    size_t kept = length < 0 ? 0 : (size_t)length < sizeof text ? (size_t)length : sizeof text - 1;
+    char *copy = rota_arena_alloc (self->service->arena, kept + 1);
+    if (!copy)
+        return;
+    memcpy (copy, text, kept);
+    Rota__WaitReason *reason = &self->items[self->reply.n_reasons];
+    rota__wait_reason__init (reason);
+    reason->has_code = reason->has_text = true;
+    reason->code = rota_bytes (code);
+    reason->text = rota_bytes_n (copy, kept);
+    reason->has_until_ms = until_ms > 0;
+    reason->until_ms = until_ms;
+    self->list[self->reply.n_reasons++] = reason;
+}
+
+static void add_to_chain (why_t *self, rota_node_t node)
+{
+    rota_core_node_t it;
+    if (self->reply.n_chain < MAX_CHAIN && rota_core_get (self->service->core, node, &it))
+        self->chain[self->reply.n_chain++] = rota_bytes_n (it.id, it.id_length);
+}
+
+/* ---------------------------------------------------------------------------------- prerequisites */
+
+typedef struct {
+    const service_t *service;
+    rota_node_t worst;
+    int rank;
+    size_t unmet;
+} search_t;
+
+/* What holds it most: something dead before something that needs a person before something that runs or
+ * waits. */
+static int rank_of (const service_t *self, rota_node_t node)
+{
+    if (rota_core_is_dead (self->core, node))
+        return 4;
+    switch (rota_core_place (self->core, node)) {
+    case ROTA_PLACE_HUMAN:
+        return 3;
+    case ROTA_PLACE_RUNNING:
+        return 2;
+    default:
+        return 1;
+    }
+}
+
+static void look_at (search_t *search, rota_node_t node)
+{
+    const rota_core_t *core = search->service->core;
+    if (rota_core_is_satisfied (core, node))
+        return;
+    search->unmet++;
+    int rank = rank_of (search->service, node);
+    if (rank <= search->rank)
+        return;
+    search->rank = rank;
+    search->worst = node;
+}
+
+static void look_at_prerequisite (void *owner, rota_node_t node, Rota__DependencyType type)
+{
+    if (type == DEPENDENCY (BLOCKS))
+        look_at (owner, node);
+}
+
+static void look_at_members (search_t *search, rota_node_t group)
+{
+    rota_core_node_t it;
+    for (rota_node_t i = 0; i < rota_core_count (search->service->core); i++)
+        if (rota_core_get (search->service->core, i, &it) && it.parent == group &&
+            !rota_core_is_staged (search->service->core, i))
+            look_at (search, i);
+}
+
+/* The prerequisite that holds `node` most, its own or one of its groups'; for a group the member that does.
+ */
+static search_t find_worst (service_t *self, rota_node_t node)
+{
+    search_t search = {.service = self, .worst = ROTA_NONE};
+    rota_core_node_t it;
+    rota_core_get (self->core, node, &it);
+    if (it.kind != NODE (TASK)) {
+        look_at_members (&search, node);
+        return search;
+    }
+    for (rota_node_t at = node; at != ROTA_NONE; at = it.parent) {
+        rota_store_dependencies (self->store, at, look_at_prerequisite, &search);
+        rota_core_get (self->core, at, &it);
+    }
+    return search;
+}
+
+static const char *state_of (const service_t *self, rota_node_t node, const rota_core_node_t *it)
+{
+    if (it->kind != NODE (TASK))
+        return rota_core_is_dead (self->core, node) ? "can't complete as things are" : "is not complete";
+    switch (rota_core_place (self->core, node)) {
+    case ROTA_PLACE_RUNNING:
+        return "is running";
+    case ROTA_PLACE_HUMAN:
+        return "awaits a person";
+    case ROTA_PLACE_READY:
+    case ROTA_PLACE_PARKED:
+        return "is ready and waits for a slot";
+    case ROTA_PLACE_DELAYED:
+        return "waits for a time";
+    case ROTA_PLACE_UNREACHABLE:
+        return "can't be reached";
+    case ROTA_PLACE_WAITING:
+        return "waits itself";
+    default:
+        return it->status == STATUS (BLOCKED)  ? "is blocked"
+               : it->status == STATUS (FAILED) ? "failed"
+                                               : "was cancelled";
+    }
+}
+
+static void explain_waiting (why_t *self, rota_node_t node)
+{
+    service_t *service = self->service;
+    search_t search = find_worst (service, node);
+    rota_core_node_t it;
+    if (!rota_core_get (service->core, search.worst, &it))
+        return;
+    const char *more = search.unmet > 1 ? "; and others" : "";
+    say (self, rota_core_is_dead (service->core, search.worst) ? "unreachable" : "prerequisite", 0,
+         "it waits for %.*s, which %s%s", (int)it.id_length, it.id, state_of (service, search.worst, &it),
+         more);
+    /* Down to the root of it. */
+    rota_node_t at = search.worst;
+    for (int depth = 0; depth < MAX_CHAIN && at != ROTA_NONE; depth++) {
+        add_to_chain (self, at);
+        rota_place_t place = rota_core_place (service->core, at);
+        rota_core_get (service->core, at, &it);
+        bool deeper =
+            it.kind != NODE (TASK) || place == ROTA_PLACE_WAITING || place == ROTA_PLACE_UNREACHABLE;
+        if (!deeper)
+            break;
+        at = find_worst (service, at).worst;
+    }
+    if (self->reply.n_chain < 2 || !rota_core_get (service->core, at, &it))
+        return;
+    const char *reason = rota_core_reason (service->core, at);
+    say (self, "root", 0, "at the root of it, %.*s %s%s%s", (int)it.id_length, it.id,
+         state_of (service, at, &it), reason ? ": " : "", reason ? reason : "");
+}
+
+/* ------------------------------------------------------------------------------------ the places */
+
+static void explain_class (why_t *self, const rota_core_node_t *it)
+{
+    rota_core_class_view_t class;
+    char wants[256] = "";
+    size_t used = 0;
+    rota_core_class_view (self->service->core, it->class_index, &class);
+    for (unsigned bit = 0; bit < 64 && used < sizeof wants - 100; bit++)
+        if (class.capabilities >> bit & 1)
+            used += (size_t)snprintf (wants + used, sizeof wants - used, "%s%.80s", used ? ", " : "",
+                                      rota_core_capability_name (self->service->core, bit));
+    const char *agent = class.agent[0] ? class.agent : "any agent";
+    if (!class.assignable)
+        say (self, "unassignable", 0,
+             "no agent that is known can take it: it needs %s with %s (a task with `run:` needs \"run\", "
+             "one without needs \"prompt\"); see `rota agents`",
+             agent, wants);
+    else if (!class.servable)
+        say (self, "agent", 0, "the agents that could take it (%s with %s) are not connected or draining",
+             agent, wants);
+    else if (!class.free)
+        say (self, "slot", 0, "all slots of the agents that can take it are busy");
+}
+
+static void explain_ready (why_t *self, rota_node_t node, const rota_core_node_t *it)
+{
+    service_t *service = self->service;
+    if (service->config.hold)
+        say (self, "paused", 0, "the scheduler was started to hand nothing out");
+    if (rota_core_is_paused (service->core))
+        say (self, "paused", 0, "everything is paused: `rota resume` goes on");
+    explain_class (self, it);
+    size_t before = rota_core_position (service->core, node);
+    char since[ROTA_CLOCK_DURATION_BYTES];
+    rota_clock_duration (rota_service_now_ms (service) - it->ready_since_ms, since);
+    if (before)
+        say (self, "order", 0, "%zu of its kind come before it; it has been ready for %s", before, since);
+    else
+        say (self, "next", 0, "it is the next of its kind; it has been ready for %s", since);
+}
+
+static void explain_delayed (why_t *self, const rota_core_node_t *it)
+{
+    char at[ROTA_CLOCK_ISO_BYTES], left[ROTA_CLOCK_DURATION_BYTES];
+    rota_clock_iso (it->not_before_ms, at);
+    rota_clock_duration (it->not_before_ms - rota_service_now_ms (self->service), left);
+    if (it->attempt)
+        say (self, "backoff", it->not_before_ms,
+             "attempt %u did not succeed (%u of %u used); it goes on in %s, at %s", it->attempt,
+             it->attempts_used, it->attempts_allowed, left, at);
+    else
+        say (self, "time", it->not_before_ms, "it was told not to start before %s, in %s", at, left);
+}
+
+static void explain_running (why_t *self, const rota_core_node_t *it)
+{
+    char since[ROTA_CLOCK_DURATION_BYTES];
+    const char *agent = rota_service_agent_name (self->service, it->agent);
+    rota_clock_duration (rota_service_now_ms (self->service) - it->assigned_ms, since);
+    say (self, "running", 0, "it runs: attempt %u on %s for %s", it->attempt, agent ? agent : "?", since);
+    if (it->cancelling || it->holding)
+        say (self, "stopping", 0, "it was told to stop; its processes are being ended");
+}
+
+static void explain_ended (why_t *self, rota_node_t node, const rota_core_node_t *it)
+{
+    const char *reason = rota_core_reason (self->service->core, node);
+    if (it->status == STATUS (DONE))
+        say (self, "done", 0, "it is done");
+    else if (it->status == STATUS (FAILED))
+        say (self, "failed", 0,
+             "it failed after %u of %u attempts: %s. `rota log` shows the output, `rota retry` tries again",
+             it->attempts_used, it->attempts_allowed, reason ? reason : "unknown");
+    else
+        say (self, "cancelled", 0, "it was cancelled: %s%s. `rota retry` brings it back",
+             reason ? reason : "by hand", it->skipped ? " (skipped: what waits for it may go on)" : "");
+}
+
+static void explain_blocked (why_t *self, rota_node_t node, const rota_core_node_t *it)
+{
+    const char *reason = rota_core_reason (self->service->core, node);
+    say (self, "blocked", 0, "it is blocked (%s): %s. %s", rota_block_cause_name (it->blocked),
+         reason ? reason : "",
+         it->blocked == CAUSE (NEEDS_INPUT) ? "`rota answer` goes on with it"
+                                            : "`rota release` lets it go on");
+}
+
+static void explain (why_t *self, rota_node_t node, const rota_core_node_t *it)
+{
+    if (it->kind != NODE (TASK)) {
+        if (rota_core_is_satisfied (self->service->core, node))
+            say (self, "done", 0, "it is complete");
+        else
+            explain_waiting (self, node);
+        return;
+    }
+    switch (rota_core_place (self->service->core, node)) {
+    case ROTA_PLACE_WAITING:
+    case ROTA_PLACE_UNREACHABLE:
+        explain_waiting (self, node);
+        break;
+    case ROTA_PLACE_READY:
+        explain_ready (self, node, it);
+        break;
+    case ROTA_PLACE_PARKED:
+        say (self, "wip", 0, "its epic has as many tasks under way as it may (scheduler.wip_epic)");
+        break;
+    case ROTA_PLACE_DELAYED:
+        explain_delayed (self, it);
+        break;
+    case ROTA_PLACE_RUNNING:
+        explain_running (self, it);
+        break;
+    case ROTA_PLACE_HUMAN:
+        say (self, "human", 0, "it awaits a person: `rota approve` or `rota reject`");
+        break;
+    case ROTA_PLACE_BLOCKED:
+        explain_blocked (self, node, it);
+        break;
+    default:
+        explain_ended (self, node, it);
+    }
+    if (it->flagged)
+        say (self, "flagged", 0, "something that it depends on was reopened after it had started");
+    if (it->orphaned)
+        say (self, "orphaned", 0, "its roadmap no longer names it");
+}
+
+HANDLER (why)
+{
+    const Rota__WhyQuery *query = (const Rota__WhyQuery *)message;
+    rota_node_t node = rota_core_find (self->core, (const char *)query->id.data, query->id.len);
+    rota_core_node_t it;
+    if (node == ROTA_NONE)
+        rota_core_find_milestones (self->core, (const char *)query->id.data, query->id.len, &node);
+    if (!rota_core_get (self->core, node, &it) || rota_core_is_staged (self->core, node)) {
+        rota_service_refuse (self, from, ERROR_CODE (NOT_FOUND), "there is no task %.*s",
+                             (int)(query->id.len > 200 ? 200 : query->id.len), (const char *)query->id.data);
+        return;
+    }
+    why_t why = {.service = self};
+    rota__why_reply__init (&why.reply);
+    why.reply.reasons = why.list;
+    why.reply.chain = why.chain;
+    why.reply.has_id = true;
+    why.reply.id = query->id;
+    why.reply.has_status = it.kind == NODE (TASK);
+    why.reply.status = it.status;
+    explain (&why, node, &it);
+    rota_service_answer (self, from, ROTA_MESSAGE_WHY_REPLY, &why.reply.base);
+}

@@ -1,0 +1,455 @@
+#include "telemetry/sink.h"
+
+#include "bus/alarm.h"
+#include "bus/clock.h"
+#include "bus/log.h"
+#include "bus/peer.h"
+#include "bus/subscriber.h"
+#include "telemetry/event_json.h"
+#include "telemetry/journal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define ASK_EVERY_MS 5000 /* which store it is: a restore shows within this time */
+#define ASK_AGAIN_MS 500  /* while there is no answer */
+#define ASK_PATIENCE_MS 2000
+#define TELL_EVERY_MS 2000 /* the cursor */
+#define SAY_AFTER_MS 2000  /* whom it waits for */
+#define SAY_AGAIN_MS 60000
+#define RETAIN_EVERY_MS (3600 * 1000) /* more than daily, so that the size limit holds on busy days */
+#define DRAIN_MS 100                  /* at the end, for what brokers have sent already */
+#define LOG_INTERVAL_MS 10000
+#define QUOTED_BYTES 1024
+#define ARENA_BYTES (32 << 20) /* for a STATUS_REPLY of 4 MiB */
+
+struct rota_sink {
+    rota_sink_config_t config;
+    zloop_t *loop;
+    rota_alarm_t *alarm;
+    rota_peer_t *peer;
+    rota_subscriber_t *subscriber; /* NULL: no store known, or the journal takes nothing */
+    rota_journal_t *journal;
+    rota_arena_t *arena;
+    rota_text_t line;
+    int stop_fd;
+    bool stopping;
+
+    Rota__Welcome *welcome; /* the broker's last, for subscribers made later */
+    bool broker_ready, scheduler_ready, asking;
+    bool renew; /* the subscription must end, and begin again once the journal takes more */
+    uint64_t scheduler_epoch;
+
+    const char *waiting_for; /* NULL = nobody */
+    bool said;               /* that it waits */
+    int64_t waiting_since_ms;
+    uint64_t told; /* cursor; UINT64_MAX = nothing to this scheduler yet */
+    rota_retention_t retention;
+    int64_t start_wall_ms, start_boot_ms;
+
+    /* Monotonic, when each is due. */
+    int64_t journal_ms, ask_ms, tell_ms, say_ms, retain_ms, stop_ms;
+    rota_sink_counts_t counts;
+};
+
+static void wake_at (rota_sink_t *self, int64_t *deadline_ms, int64_t at_ms)
+{
+    *deadline_ms = at_ms;
+    rota_alarm_set (self->alarm, at_ms);
+}
+
+static void on_notice (void *owner, const char *event, const char *text)
+{
+    (void)owner;
+    char quoted[QUOTED_BYTES];
+    rota_log_quote (text, strlen (text), quoted, sizeof quoted);
+    rota_log_limited (ROTA_LOG_WARNING, event, event, LOG_INTERVAL_MS, "text=%s", quoted);
+}
+
+/* ---- whom it waits for */
+
+static void look_whom (rota_sink_t *self, int64_t now_ms)
+{
+    const char *whom = !self->broker_ready ? "broker" : !self->scheduler_ready ? "scheduler" : NULL;
+    if (whom == self->waiting_for)
+        return;
+    if (!whom && self->said)
+        rota_log (ROTA_LOG_INFO, "sink.connected", "waited_ms=%" PRId64, now_ms - self->waiting_since_ms);
+    if (!self->waiting_for) {
+        self->waiting_since_ms = now_ms;
+        self->said = false;
+    }
+    self->waiting_for = whom;
+    wake_at (self, &self->say_ms, whom ? now_ms + SAY_AFTER_MS : INT64_MAX);
+}
+
+static void say_whom (rota_sink_t *self, int64_t now_ms)
+{
+    rota_log (ROTA_LOG_WARNING, "sink.waiting", "for=%s endpoint=%s waited_ms=%" PRId64, self->waiting_for,
+              rota_peer_endpoint (self->peer), now_ms - self->waiting_since_ms);
+    self->said = true;
+    wake_at (self, &self->say_ms, now_ms + SAY_AGAIN_MS);
+}
+
+/* ---- events */
+
+static void take_up_journal (rota_sink_t *self)
+{
+    wake_at (self, &self->journal_ms, rota_clock_monotonic_ms () + rota_journal_tick (self->journal));
+}
+
+/* The subscriber may not be destroyed by its own callback, so the alarm does it. */
+static void renew_later (rota_sink_t *self)
+{
+    self->renew = true;
+    wake_at (self, &self->journal_ms, rota_clock_monotonic_ms ());
+}
+
+static void take_event (void *owner, const Rota__Event *event)
+{
+    rota_sink_t *self = owner;
+    if (self->renew) /* out of order by now; it comes again */
+        return;
+    self->line.size_bytes = 0;
+    int rc = rota_event_json (event, &self->line);
+    if (rc == 0)
+        rc = rota_journal_append (self->journal, event->seq, event->time_ms, self->line.bytes,
+                                  self->line.size_bytes);
+    if (rc < 0)
+        renew_later (self);
+    else
+        self->counts.events += (uint64_t)rc;
+}
+
+static void take_gap (void *owner, uint64_t first_missing, uint64_t last_missing)
+{
+    rota_sink_t *self = owner;
+    if (self->renew)
+        return;
+    rota_log (ROTA_LOG_WARNING, "sink.gap", "first=%" PRIu64 " last=%" PRIu64, first_missing, last_missing);
+    if (rota_journal_append_gap (self->journal, first_missing, last_missing) < 0)
+        renew_later (self);
+    else
+        self->counts.gaps += last_missing - first_missing + 1;
+    take_up_journal (self); /* no batch need follow */
+}
+
+static void end_batch (void *owner, uint64_t last)
+{
+    (void)last;
+    take_up_journal (owner);
+}
+
+static void subscribe (rota_sink_t *self, uint64_t after)
+{
+    rota_error_t error;
+    const rota_subscriber_config_t config = {
+        .after = after, .owner = self, .on_event = take_event, .on_gap = take_gap, .on_batch = end_batch};
+    self->subscriber = rota_subscriber_new (&config, self->peer, self->loop, &error);
+    if (!self->subscriber) {
+        rota_log_limited (ROTA_LOG_ERROR, "sink.subscribe_failed", "subscribe", LOG_INTERVAL_MS,
+                          "text=\"%s\"", error.text);
+        return;
+    }
+    self->counts.subscriptions++;
+    rota_log (ROTA_LOG_INFO, "sink.subscribed", "after=%" PRIu64, after);
+    if (self->welcome)
+        rota_subscriber_welcome (self->subscriber, self->welcome);
+}
+
+/* Ends a subscription that got out of step, and begins one where the journal takes it. */
+static void look_after_subscription (rota_sink_t *self)
+{
+    uint64_t after;
+    if (self->renew)
+        rota_subscriber_destroy (&self->subscriber);
+    if (self->subscriber || !self->scheduler_ready || !rota_journal_resume (self->journal, &after))
+        return;
+    self->renew = false;
+    subscribe (self, after);
+}
+
+/* ---- the scheduler */
+
+static void on_status (void *owner, void *context, const rota_reply_t *reply)
+{
+    (void)context;
+    rota_sink_t *self = owner;
+    ProtobufCMessage *message = NULL;
+    int64_t now_ms = rota_clock_monotonic_ms ();
+    self->asking = false;
+    if (reply->status == -ECANCELED) /* destroy is under way */
+        return;
+
+    rota_arena_reset (self->arena);
+    bool good = reply->status == 0 && reply->envelope->type == ROTA_MESSAGE_STATUS_REPLY &&
+                rota_body_decode (ROTA_MESSAGE_STATUS_REPLY, reply->body, reply->size_bytes, self->arena,
+                                  &message) == 0;
+    const Rota__StatusReply *status = (const Rota__StatusReply *)message;
+    if (good && (!status->has_store || status->store.len != ROTA_INSTANCE_BYTES)) {
+        rota_log_limited (ROTA_LOG_ERROR, "sink.no_store", "store", LOG_INTERVAL_MS,
+                          "text=\"the scheduler doesn't say which store it has\"");
+        good = false;
+    }
+    self->scheduler_ready = good;
+    wake_at (self, &self->ask_ms, now_ms + (good ? ASK_EVERY_MS : ASK_AGAIN_MS));
+    look_whom (self, now_ms);
+    if (!good)
+        return;
+
+    bool same = memcmp (rota_journal_store (self->journal), status->store.data, ROTA_INSTANCE_BYTES) == 0;
+    if (!same && rota_journal_set_store (self->journal, status->store.data) < 0) {
+        self->scheduler_ready = false; /* nothing may be subscribed to or told before that works */
+        self->ask_ms = now_ms + ASK_AGAIN_MS;
+    }
+    if (!same || status->scheduler_epoch != self->scheduler_epoch)
+        self->told = UINT64_MAX;
+    self->scheduler_epoch = status->scheduler_epoch;
+    self->renew |= !same && self->subscriber;
+    wake_at (self, &self->journal_ms, now_ms);
+    if (self->told == UINT64_MAX)
+        wake_at (self, &self->tell_ms, now_ms);
+}
+
+static void ask (rota_sink_t *self, int64_t now_ms)
+{
+    Rota__StatusQuery query = ROTA__STATUS_QUERY__INIT;
+    wake_at (self, &self->ask_ms, now_ms + ASK_EVERY_MS);
+    if (!self->broker_ready || self->asking)
+        return;
+    self->asking = rota_peer_request (self->peer, ROTA_MESSAGE_STATUS_QUERY, NULL, &query.base,
+                                      ASK_PATIENCE_MS, on_status, NULL) == 0;
+}
+
+static void tell (rota_sink_t *self, int64_t now_ms)
+{
+    const rota_cursor_t *on_disk = rota_journal_cursor (self->journal);
+    bool ours = memcmp (on_disk->store, rota_journal_store (self->journal), sizeof on_disk->store) == 0;
+    wake_at (self, &self->tell_ms, now_ms + TELL_EVERY_MS);
+    if (!self->scheduler_ready || !ours || on_disk->seq == self->told)
+        return;
+    rota_envelope_t envelope = {.type = ROTA_MESSAGE_SINK_CURSOR, .has_store = true};
+    Rota__SinkCursor cursor = ROTA__SINK_CURSOR__INIT;
+    memcpy (envelope.store, on_disk->store, sizeof envelope.store);
+    cursor.has_seq = true;
+    cursor.seq = on_disk->seq;
+    if (rota_peer_send (self->peer, &envelope, &cursor.base) == 0)
+        self->told = on_disk->seq;
+}
+
+static void keep_welcome (rota_sink_t *self, const Rota__Welcome *welcome)
+{
+    size_t size = rota__welcome__get_packed_size (welcome);
+    uint8_t *bytes = malloc (size + 1);
+    if (!bytes)
+        return;
+    rota__welcome__pack (welcome, bytes);
+    Rota__Welcome *copy = rota__welcome__unpack (NULL, size, bytes);
+    free (bytes);
+    if (!copy)
+        return;
+    if (self->welcome)
+        rota__welcome__free_unpacked (self->welcome, NULL);
+    self->welcome = copy;
+}
+
+static void on_state (void *owner, rota_peer_state_t state, const Rota__Welcome *welcome, const char *why)
+{
+    rota_sink_t *self = owner;
+    int64_t now_ms = rota_clock_monotonic_ms ();
+    self->broker_ready = state == ROTA_PEER_READY;
+    if (self->broker_ready) {
+        keep_welcome (self, welcome);
+        if (self->subscriber)
+            rota_subscriber_welcome (self->subscriber, welcome);
+        self->told = UINT64_MAX;
+        if (!self->asking)
+            wake_at (self, &self->ask_ms, now_ms);
+        rota_log (ROTA_LOG_INFO, "broker.ready", "endpoint=%s", rota_peer_endpoint (self->peer));
+    } else {
+        self->scheduler_ready = false;
+        rota_log_limited (ROTA_LOG_DEBUG, "broker.waiting", "broker", LOG_INTERVAL_MS, "why=\"%s\"",
+                          why ? why : "");
+    }
+    look_whom (self, now_ms);
+}
+
+/* ---- the loop */
+
+static void retain (rota_sink_t *self, int64_t now_ms)
+{
+    int64_t decide_ms = rota_retention_now (rota_clock_wall_ms (), rota_clock_boot_ms (), self->start_wall_ms,
+                                            self->start_boot_ms);
+    int removed = rota_journal_retain (self->journal, &self->retention, decide_ms);
+    if (removed < 0)
+        rota_log (ROTA_LOG_WARNING, "journal.retention_failed", "text=\"%s\"", strerror (-removed));
+    else if (removed > 0)
+        rota_log (ROTA_LOG_INFO, "journal.removed", "files=%d", removed);
+    wake_at (self, &self->retain_ms, now_ms + RETAIN_EVERY_MS);
+}
+
+static void on_alarm (void *owner)
+{
+    rota_sink_t *self = owner;
+    int64_t now_ms = rota_clock_monotonic_ms ();
+    if (now_ms >= self->stop_ms)
+        rota_sink_stop (self);
+    if (now_ms >= self->ask_ms)
+        ask (self, now_ms);
+    if (now_ms >= self->journal_ms) {
+        take_up_journal (self);
+        look_after_subscription (self);
+    }
+    if (now_ms >= self->tell_ms)
+        tell (self, now_ms);
+    if (self->waiting_for && now_ms >= self->say_ms)
+        say_whom (self, now_ms);
+    if (now_ms >= self->retain_ms)
+        retain (self, now_ms);
+
+    const int64_t deadlines[] = {self->journal_ms, self->ask_ms,    self->tell_ms,
+                                 self->say_ms,     self->retain_ms, self->stop_ms};
+    for (size_t i = 0; i < sizeof deadlines / sizeof *deadlines; i++)
+        rota_alarm_set (self->alarm, deadlines[i]);
+}
+
+/* The first time it gives what is on its way a moment; the second time (that moment's end, or somebody in a
+ * hurry) the loop ends. */
+static int on_stop (zloop_t *loop, zmq_pollitem_t *item, void *owner)
+{
+    (void)loop;
+    rota_sink_t *self = owner;
+    uint64_t count;
+    if (read (item->fd, &count, sizeof count) < 0)
+        return 0;
+    if (self->stopping || count > 1)
+        return -1;
+    self->stopping = true;
+    wake_at (self, &self->stop_ms, rota_clock_monotonic_ms () + DRAIN_MS);
+    return 0;
+}
+
+void rota_sink_stop (rota_sink_t *self)
+{
+    uint64_t one = 1;
+    if (write (self->stop_fd, &one, sizeof one) < 0) {
+        /* Full means that it is set already. */
+    }
+}
+
+int rota_sink_run (rota_sink_t *self, rota_error_t *error)
+{
+    zmq_pollitem_t stop = {.fd = self->stop_fd, .events = ZMQ_POLLIN};
+    if (zloop_poller (self->loop, &stop, on_stop, self) < 0)
+        return rota_error_set (error, -ENOMEM, "no memory");
+    zloop_poller_set_tolerant (self->loop, &stop);
+    look_whom (self, rota_clock_monotonic_ms ());
+    on_alarm (self);
+    zloop_start (self->loop);
+
+    int rc = rota_journal_flush (self->journal);
+    if (rc < 0) {
+        const char *trouble = rota_journal_trouble (self->journal);
+        return rota_error_set (error, rc, "the last events are not in the journal yet: %s",
+                               trouble ? trouble : "cut back after a failed sync");
+    }
+    tell (self, rota_clock_monotonic_ms ());
+    return 0;
+}
+
+rota_sink_counts_t rota_sink_counts (const rota_sink_t *self)
+{
+    rota_sink_counts_t counts = self->counts;
+    counts.synced = rota_journal_cursor (self->journal)->seq;
+    return counts;
+}
+
+/* ---- beginning and end */
+
+static int open_journal (rota_sink_t *self, rota_error_t *error)
+{
+    const rota_settings_t *settings = self->config.settings;
+    char *directory;
+    if (asprintf (&directory, "%s/journal", self->config.state_directory) < 0)
+        return rota_error_set (error, -ENOMEM, "no memory");
+    const rota_journal_config_t config = {
+        .directory = directory,
+        .batch_records = (size_t)rota_setting_integer (settings, ROTA_SETTING_TELEMETRY_BATCH_RECORDS),
+        .batch_interval_ms = rota_setting_duration_ms (settings, ROTA_SETTING_TELEMETRY_BATCH_INTERVAL),
+        .rotate_bytes = rota_setting_size_bytes (settings, ROTA_SETTING_TELEMETRY_ROTATE_SIZE),
+        .owner = self,
+        .notice = on_notice,
+    };
+    int rc = rota_journal_open (&config, &self->journal, error);
+    free (directory);
+    self->retention.age_ms = rota_setting_duration_ms (settings, ROTA_SETTING_TELEMETRY_RETENTION);
+    self->retention.total_bytes = rota_setting_size_bytes (settings, ROTA_SETTING_TELEMETRY_RETENTION_SIZE);
+    return rc;
+}
+
+static int open_bus (rota_sink_t *self, rota_error_t *error)
+{
+    zsys_handler_set (NULL);
+    self->stop_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
+    self->loop = zloop_new ();
+    self->arena = rota_arena_new (ARENA_BYTES);
+    if (self->stop_fd < 0 || !self->loop || !self->arena)
+        return rota_error_set (error, -ENOMEM, "no memory");
+    zloop_set_nonstop (self->loop, true);
+    self->alarm = rota_alarm_new (self->loop, on_alarm, self);
+    if (!self->alarm)
+        return rota_error_set (error, -ENOMEM, "no memory");
+    const rota_peer_config_t config = {.endpoints = self->config.endpoints,
+                                       .role = ROTA__ROLE__ROLE_SINK,
+                                       .name = "telemetry",
+                                       .owner = self,
+                                       .on_state = on_state};
+    self->peer = rota_peer_new (&config, self->loop, error);
+    return self->peer ? 0 : -EINVAL;
+}
+
+int rota_sink_new (const rota_sink_config_t *config, rota_sink_t **ret_self, rota_error_t *error)
+{
+    rota_sink_t *self = calloc (1, sizeof *self);
+    if (!self)
+        return rota_error_set (error, -ENOMEM, "no memory");
+    self->config = *config;
+    self->stop_fd = -1;
+    self->told = UINT64_MAX;
+    self->say_ms = self->stop_ms = INT64_MAX;
+    self->start_wall_ms = rota_clock_wall_ms ();
+    self->start_boot_ms = rota_clock_boot_ms ();
+    int rc = open_journal (self, error);
+    if (rc == 0)
+        rc = open_bus (self, error);
+    if (rc < 0) {
+        rota_sink_destroy (&self);
+        return rc;
+    }
+    *ret_self = self;
+    return 0;
+}
+
+void rota_sink_destroy (rota_sink_t **self_p)
+{
+    rota_sink_t *self = *self_p;
+    if (!self)
+        return;
+    rota_subscriber_destroy (&self->subscriber);
+    rota_peer_destroy (&self->peer);
+    rota_alarm_destroy (&self->alarm);
+    zloop_destroy (&self->loop);
+    rota_journal_close (&self->journal);
+    rota_arena_destroy (&self->arena);
+    rota_text_free (&self->line);
+    if (self->welcome)
+        rota__welcome__free_unpacked (self->welcome, NULL);
+    if (self->stop_fd >= 0)
+        close (self->stop_fd);
+    free (self);
+    *self_p = NULL;
+}

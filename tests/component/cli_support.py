@@ -1,0 +1,108 @@
+"""What the tests of the command line share: a place to work in, and running rota there."""
+import atexit
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+BIN = os.environ.get("ROTA_BIN") or sys.exit("ROTA_BIN is not set: run this by ctest or ./dev test")
+SOURCE = os.environ.get("ROTA_SOURCE") or sys.exit("ROTA_SOURCE is not set")
+ROTA = os.path.join(BIN, "rota")
+WATCHDOG_S = 90
+
+
+class Place:
+    """A directory of its own, with a state directory in it; `down` at the end, and nothing may be left."""
+
+    def __init__(self):
+        self.path = tempfile.mkdtemp(prefix="rota-test-cli-", dir="/tmp")
+        self.state = os.path.join(self.path, ".rota")
+        atexit.register(self.remove)
+
+    def remove(self):
+        if os.path.isdir(self.state):
+            subprocess.run([ROTA, "down"], cwd=self.path, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def write(self, name, text):
+        path = os.path.join(self.path, name)
+        mode = "wb" if isinstance(text, bytes) else "w"
+        with open(path, mode) as file:
+            file.write(text)
+        return path
+
+    def read(self, name):
+        with open(os.path.join(self.path, name), encoding="utf-8") as file:
+            return file.read()
+
+    def environment(self, extra=None):
+        environment = dict(os.environ, TERM="dumb")
+        for name in ("ROTA_CONFIG", "NO_COLOR"):
+            environment.pop(name, None)
+        environment.update(extra or {})
+        return environment
+
+    def run(self, *arguments, environment=None):
+        return subprocess.run([ROTA, *arguments], cwd=self.path, env=self.environment(environment),
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                              timeout=WATCHDOG_S, check=False)
+
+    def start(self, *arguments, **more):
+        return subprocess.Popen([ROTA, *arguments], cwd=self.path, env=self.environment(),
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                **more)
+
+    def processes(self):
+        """Every process that mentions the state directory or was started by one of its tasks."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    command = file.read().replace(b"\0", b" ").decode(errors="replace")
+                with open(f"/proc/{pid}/stat", "rb") as file:
+                    state = file.read().rsplit(b")", 1)[1].split()[0]
+            except OSError:
+                continue
+            if self.path in command and state != b"Z" and int(pid) != os.getpid():
+                found.append((int(pid), command))
+        return found
+
+
+failures = 0
+
+
+def check(what, good, *more):
+    global failures
+    print(f"{'ok  ' if good else 'FAIL'} {what}", flush=True)
+    if not good:
+        failures += 1
+        for text in more:
+            if isinstance(text, subprocess.CompletedProcess):
+                text = f"exit {text.returncode}\n--- stdout\n{text.stdout}\n--- stderr\n{text.stderr}"
+            print(str(text)[-6000:], flush=True)
+
+
+def wait_until(condition, seconds=WATCHDOG_S):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def lines_of_json(text):
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def finish():
+    sys.exit(1 if failures else 0)
+
+
+__all__ = ["BIN", "SOURCE", "ROTA", "Place", "check", "wait_until", "lines_of_json", "finish", "json", "os", "signal",
+           "subprocess", "time"]
