@@ -152,9 +152,9 @@ int rota_cgroup_make (const char *parent, const char *name, uint64_t memory_limi
 {
     rota_cgroup_t group = {.fd = -1};
     *ret_group = group;
-    if (strlen (parent) + strlen (name) + 2 > sizeof group.path)
+    int length = snprintf (group.path, sizeof group.path, "%s/%s", parent, name);
+    if (length < 0 || (size_t)length >= sizeof group.path)
         return -ENAMETOOLONG;
-    snprintf (group.path, sizeof group.path, "%s/%s", parent, name);
     bool made = mkdir (group.path, 0755) == 0;
     if (!made && errno == EEXIST) {
         /* Never one that was used: Linux 6.18 kills what is cloned into a group whose cgroup.kill was

@@ -93,10 +93,11 @@ static bool write_index (rota_output_t *self)
     self->index.magic = ROTA_OUTPUT_INDEX_MAGIC;
     self->index.generation++;
     self->index.check = rota_output_index_check (&self->index);
-    ssize_t size = pwrite (self->index_file, &self->index, sizeof self->index, 0);
-    if (size != (ssize_t)sizeof self->index)
+    const rota_output_index_t index = self->index;
+    ssize_t size = pwrite (self->index_file, &index, sizeof index, 0);
+    if (size != (ssize_t)sizeof index)
         note (self, size < 0 ? -errno : -ENOSPC);
-    return size == (ssize_t)sizeof self->index;
+    return size == (ssize_t)sizeof index;
 }
 
 void rota_output_remove (const char *path)

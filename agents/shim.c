@@ -382,8 +382,10 @@ static rota_shim_exit_t record (shim_t *self)
 {
     rota_shim_exit_t done = self->outcome.tree_dead ? ROTA_SHIM_DONE : ROTA_SHIM_ALIVE;
     for (int i = 0; i < SPOOL_TRIES; i++) {
-        if (self->spool_fd >= 0 &&
-            rota_spool_finish (self->attempt.spool_directory, self->spool_fd, &self->outcome) == 0)
+        int status = -ENOENT;
+        if (self->spool_fd >= 0)
+            status = rota_spool_finish (self->attempt.spool_directory, self->spool_fd, &self->outcome);
+        if (status == 0)
             return done;
         if (self->control_fd >= 0) {
             uint8_t bytes[ROTA_SPOOL_OUTCOME_MAX_BYTES];
@@ -391,7 +393,8 @@ static rota_shim_exit_t record (shim_t *self)
             if (send (self->control_fd, bytes, size, MSG_NOSIGNAL) == (ssize_t)size)
                 return self->outcome.tree_dead ? ROTA_SHIM_TOLD : ROTA_SHIM_ALIVE;
         }
-        if (self->spool_fd < 0)
+        /* Without a spool directory nobody will ever ask for the record. */
+        if (status == -ENOENT)
             break;
         sleep (1);
     }

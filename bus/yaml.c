@@ -552,7 +552,7 @@ static int run_parser (builder_t *self, yaml_parser_t *parser)
 {
     int documents = 0;
     for (;;) {
-        yaml_event_t event;
+        yaml_event_t event = {.type = YAML_NO_EVENT};
         if (!yaml_parser_parse (parser, &event))
             return report_parser (self, parser);
         bool at_end = event.type == YAML_STREAM_END_EVENT;
@@ -580,7 +580,10 @@ int rota_yaml_parse (const char *bytes, size_t size_bytes, rota_pool_t *nodes, r
     yaml_parser_set_encoding (&parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string (&parser, (const unsigned char *)bytes, size_bytes);
 
-    builder_t builder = {.sink = sink, .nodes = nodes, .texts = texts};
+    builder_t builder = {0};
+    builder.sink = sink;
+    builder.nodes = nodes;
+    builder.texts = texts;
     rc = run_parser (&builder, &parser);
     rota_yaml_node_t *root = NULL;
     if (rc == 0) {

@@ -18,6 +18,7 @@
 #define CONNECT_TIMEOUT_MS 10000
 #define LOOK_MS 5 /* between two looks whether something has come up */
 #define READY_SLICE_MS 500
+#define PATIENCE_MS 3000
 
 extern char **environ;
 
@@ -317,6 +318,8 @@ int rota_link_open (const rota_cli_t *cli, const rota_link_want_t *want, rota_li
         status = open_state (&self, want, end_ms, &error);
     }
     if (status < 0) {
+        if (self.supervisor > 0 && self.keep_fd < 0) /* one that would stay is of no use then */
+            kill (self.supervisor, SIGTERM);
         rota_link_close (&self);
         if (status == -EINTR)
             return ROTA_EXIT_INTERRUPTED;
@@ -332,19 +335,41 @@ int rota_link_open_any (const rota_cli_t *cli, rota_link_t *ret_link)
     return rota_link_open (cli, &(rota_link_want_t){.services = ROTA_SERVICES_HOLD}, ret_link);
 }
 
+/* The end of services that end with us takes a moment: what runs is ended first. */
+static void await_end (rota_link_t *self)
+{
+    int64_t told_ms = rota_clock_monotonic_ms () + PATIENCE_MS;
+
+    while (waitpid (self->supervisor, NULL, WNOHANG) == 0) {
+        print_words (self);
+        if (rota_clock_monotonic_ms () >= told_ms) {
+            rota_cli_note ("waiting for the services to end");
+            told_ms = INT64_MAX;
+        }
+        nap ();
+    }
+}
+
 void rota_link_close (rota_link_t *self)
 {
     rota_client_destroy (&self->client);
     if (self->keep_fd >= 0) {
         close (self->keep_fd);
         self->keep_fd = -1;
-    }
-    while (self->supervisor > 0 && waitpid (self->supervisor, NULL, 0) < 0 && errno == EINTR) {
+        if (self->supervisor > 0)
+            await_end (self);
     }
     drop_supervisor (self);
     free (self->state);
     free (self->endpoints);
     self->state = self->endpoints = NULL;
+}
+
+bool rota_link_gone (const rota_link_t *self)
+{
+    rota_holder_t holder;
+    return self->state && self->supervisor == 0 && rota_state_holder (self->state, &holder) == 0 &&
+           !rota_link_probe (self->endpoints, NULL);
 }
 
 static int code_of (Rota__ErrorCode code)

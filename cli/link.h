@@ -47,6 +47,9 @@ int rota_link_open_any (const rota_cli_t *cli, rota_link_t *ret_link);
 /* Ends what was started and waits for its end (bounded by the supervisor's own bounds). */
 void rota_link_close (rota_link_t *self);
 
+/* Whether the services that others had started, and that were used here, have ended. */
+bool rota_link_gone (const rota_link_t *self);
+
 /* The next line that the supervisor has said, without its first character, which is in *ret_word. False when
  * there is none now. `ret_line` holds sizeof self->words bytes. */
 bool rota_link_word (rota_link_t *self, char *ret_word, char *ret_line);

@@ -157,7 +157,8 @@ static int conclude (run_t *self, int watched)
     return cut ? watched : code;
 }
 
-static int work (run_t *self)
+/* Once through. *ret_gone: the services of another run were used and have ended with it. */
+static int work (run_t *self, bool *ret_gone)
 {
     rota_link_want_t want = {.services = ROTA_SERVICES_RUN,
                              .make = true,
@@ -188,6 +189,7 @@ static int work (run_t *self)
         code = import (self);
     if (code == ROTA_EXIT_DONE)
         code = conclude (self, rota_watch (&self->watch));
+    *ret_gone = code == ROTA_EXIT_UNREACHABLE && rota_link_gone (&self->link);
     rota_progress_destroy (&self->progress);
     rota_link_close (&self->link);
     return code;
@@ -222,7 +224,13 @@ static int with_roadmap (run_t *self)
     if (rota_options_flag (self->cli->options, "detach"))
         return detach (self);
     rota_watch_signals ();
-    return work (self);
+    for (bool gone = false;;) {
+        int code = work (self, &gone);
+        if (!gone)
+            return code;
+        rota_cli_note (
+            "the services have ended with the run that had started them; starting them for this one");
+    }
 }
 
 int rota_verb_run (rota_cli_t *cli)

@@ -166,6 +166,8 @@ static int watch (rota_link_t *link, const ProtobufCBinaryData *ids, size_t coun
     code = rota_watch (&self);
     rota_progress_sums (self.progress, &sums);
     rota_progress_destroy (&self.progress);
+    if (code == ROTA_EXIT_UNREACHABLE && rota_link_gone (link))
+        rota_cli_note ("the services have ended; `rota up` or `rota run` starts them again");
     if (code != ROTA_EXIT_DONE)
         return code;
     code = rota_verdict_code (&self.verdict);

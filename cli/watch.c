@@ -15,6 +15,8 @@
 #define FINISH_MS 30000 /* what runs gets after the first Ctrl-C */
 #define OUTPUTS_SHOWN 20
 #define TASK_QUERY_MS 5000
+#define ASK_MS 3000      /* for one answer */
+#define SILENCE_MS 60000 /* without any: a service that is started again needs much less */
 
 volatile sig_atomic_t rota_watch_interrupts;
 
@@ -25,6 +27,7 @@ typedef struct {
     bool running;
     uint64_t version;
     int64_t asked_ms;  /* when the status came last; 0 = never */
+    int64_t heard_ms;  /* when an answer came last */
     int64_t end_ms;    /* of --timeout; 0 = none */
     int64_t finish_ms; /* after the first Ctrl-C */
     int handled;       /* interrupts */
@@ -137,7 +140,7 @@ static int ask_tasks (loop_t *self, rota_error_t *error)
     query.ids = (ProtobufCBinaryData *)watch->ids;
     query.has_limit = true;
     query.limit = 1000;
-    int status = rota_client_call (watch->link->client, ROTA_MESSAGE_TASKS_QUERY, &query.base, ROTA_CALL_MS,
+    int status = rota_client_call (watch->link->client, ROTA_MESSAGE_TASKS_QUERY, &query.base, ASK_MS,
                                    ROTA_MESSAGE_TASKS_REPLY, &reply, error);
     if (status < 0)
         return status;
@@ -254,21 +257,32 @@ static int wait_ms (const loop_t *self, int64_t now_ms)
     return (int)wait_ms;
 }
 
+/* No answer: that is the end only if the services have ended, or after a long time. */
+static int on_silence (loop_t *self, int status, const rota_error_t *error)
+{
+    bool refused = status != -EHOSTUNREACH && status != -ETIMEDOUT;
+    if (rota_link_gone (self->watch->link))
+        return ROTA_EXIT_UNREACHABLE;
+    if (refused || rota_clock_monotonic_ms () - self->heard_ms >= SILENCE_MS)
+        return rota_link_refusal (self->watch->link, status, error);
+    return ROTA_EXIT_UNFINISHED;
+}
+
 /* One look: ROTA_EXIT_DONE settled, ROTA_EXIT_UNFINISHED go on, else the end. */
 static int look (loop_t *self)
 {
     rota_error_t error = {""};
-    int status = 0;
 
     if (status_is_due (self, rota_clock_monotonic_ms ())) {
-        status = ask_status (self, &error);
+        int status = ask_status (self, &error);
         if (status == 0 && self->watch->id_count > 0)
             status = ask_tasks (self, &error);
+        if (status == -EINTR)
+            return ROTA_EXIT_UNFINISHED;
+        if (status < 0)
+            return on_silence (self, status, &error);
+        self->heard_ms = rota_clock_monotonic_ms ();
     }
-    if (status == -EINTR)
-        return ROTA_EXIT_UNFINISHED;
-    if (status < 0)
-        return rota_link_refusal (self->watch->link, status, &error);
     show_failures (self);
     if (self->finish_ms)
         return ROTA_EXIT_UNFINISHED;
@@ -282,6 +296,7 @@ int rota_watch (rota_watch_t *watch)
     rota_error_t error = {""};
     int code = ROTA_EXIT_UNFINISHED;
 
+    self.heard_ms = rota_clock_monotonic_ms ();
     if (watch->timeout_ms > 0)
         self.end_ms = rota_clock_monotonic_ms () + watch->timeout_ms;
     int status = rota_client_subscribe (watch->link->client, watch->after, on_event, watch, &error);

@@ -25,7 +25,7 @@ typedef struct {
     answer_t *answers; /* in rising order of number */
     size_t count;
     int64_t used_ms;
-    bool dirty, stored;
+    bool dirty;
     UT_hash_handle hh;
 } conversation_t;
 
@@ -115,7 +115,6 @@ int rota_answers_load (rota_answers_t *self, const uint8_t id[16], uint64_t low,
         return -ENOMEM;
     it->low = low;
     it->used_ms = used_ms;
-    it->stored = true;
     while (size >= HEAD_BYTES && it->count < WINDOW_MAX) {
         uint64_t number, hash;
         uint32_t type, length;
@@ -162,10 +161,7 @@ rota_answer_state_t rota_answers_look_up (rota_answers_t *self, const rota_envel
         *ret_size = it->answers[i].size;
         return ROTA_ANSWER_REPEATED;
     }
-    /* A conversation that nobody remembers doesn't start in the middle: its first requests may have had
-     * effects. */
-    bool forgotten = !it->stored && !it->count && request->answered > 0;
-    if (request->sequence <= it->low || forgotten)
+    if (request->sequence <= it->low)
         return ROTA_ANSWER_ENDED;
     if (request->answered < request->sequence)
         raise_low (it, request->answered);
@@ -247,7 +243,7 @@ bool rota_answers_dirty (const rota_answers_t *self)
     return self->dirty > 0;
 }
 
-static void store_one (conversation_t *it, rota_store_t *store, int64_t wall_ms)
+static void store_one (const conversation_t *it, rota_store_t *store)
 {
     size_t size = 0;
     for (size_t i = 0; i < it->count; i++)
@@ -264,40 +260,47 @@ static void store_one (conversation_t *it, rota_store_t *store, int64_t wall_ms)
         memcpy (at + HEAD_BYTES, answer->body, answer->size);
         at += HEAD_BYTES + answer->size;
     }
-    rota_store_set_conversation (store, it->id, it->low, window, size, wall_ms);
+    rota_store_set_conversation (store, it->id, it->low, window, size, it->used_ms);
     free (window);
 }
 
-void rota_answers_store (rota_answers_t *self, rota_store_t *store, int64_t wall_ms)
+void rota_answers_store (rota_answers_t *self, rota_store_t *store)
 {
     if (!self->dirty)
         return;
     for (conversation_t *it = self->conversations; it; it = it->hh.next)
         if (it->dirty)
-            store_one (it, store, wall_ms);
+            store_one (it, store);
 }
 
 void rota_answers_stored (rota_answers_t *self)
 {
     if (!self->dirty)
         return;
-    for (conversation_t *it = self->conversations; it; it = it->hh.next) {
-        it->stored |= it->dirty;
+    for (conversation_t *it = self->conversations; it; it = it->hh.next)
         it->dirty = false;
-    }
     self->dirty = 0;
 }
 
-size_t rota_answers_expire (rota_answers_t *self, rota_store_t *store, int64_t before_ms)
+/* An idle conversation loses its answers, but not the number up to which it had them: what comes again after
+ * that is refused, never run a second time. The row itself goes much later. */
+size_t rota_answers_expire (rota_answers_t *self, rota_store_t *store, int64_t before_ms,
+                            int64_t forget_before_ms)
 {
-    size_t dropped = 0;
+    size_t changed = 0;
     conversation_t *it, *next;
     HASH_ITER (hh, self->conversations, it, next) {
-        if (it->used_ms >= before_ms || it->dirty)
+        if (it->dirty || it->used_ms >= before_ms)
             continue;
-        rota_store_drop_conversation (store, it->id);
-        drop_conversation (self, it);
-        dropped++;
+        if (it->used_ms < forget_before_ms) {
+            rota_store_drop_conversation (store, it->id);
+            drop_conversation (self, it);
+            changed++;
+        } else if (it->count) {
+            raise_low (it, it->answers[it->count - 1].number);
+            store_one (it, store);
+            changed++;
+        }
     }
-    return dropped;
+    return changed;
 }

@@ -109,18 +109,21 @@ static bool looks_typed (const char *text, size_t length)
 /* A block text, `|`, where it comes back the same: lines without odd characters or blanks at their ends. */
 static bool suits_block (const char *text, size_t length)
 {
-    if (!length || !memchr (text, '\n', length) || strchr (" \t\n", text[0]))
+    if (!length || !memchr (text, '\n', length) || strchr (" \t\n", text[0]) || text[length - 1] == ' ')
         return false;
     for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if ((c < 0x20 && c != '\n') || c >= 0xE2)
-            return false; /* from E2 on there are line separators and what libyaml escapes */
-        if (c == 0xC2 && i + 1 < length && (unsigned char)text[i + 1] < 0xA1)
+        unsigned char c = (unsigned char)text[i], next = i + 1 < length ? (unsigned char)text[i + 1] : 0;
+        if (c < 0x20 && c != '\n')
+            return false;
+        if (c == 0xC2 && next < 0xA1)
             return false; /* NEL and other control characters */
+        if (c == 0xE2 && next == 0x80)
+            if (i + 2 < length && ((unsigned char)text[i + 2] & 0xFE) == 0xA8)
+                return false; /* line and paragraph separator */
         if (c == '\n' && i > 0 && (text[i - 1] == ' ' || (text[i - 1] == '\n' && i + 1 == length)))
             return false;
     }
-    return text[length - 1] != ' ';
+    return true;
 }
 
 static void put_text (writer_t *self, const ProtobufCBinaryData *bytes)

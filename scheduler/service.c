@@ -435,7 +435,7 @@ static int commit (service_t *self, const rota_core_effects_t *effects, int64_t 
     *ret_first = write_effects (self, effects, wall_ms);
     if (self->flip)
         rota_store_show_generation (self->store, rota_import_generation (self->import));
-    rota_answers_store (self->answers, self->store, wall_ms);
+    rota_answers_store (self->answers, self->store);
     return rota_store_commit (self->store, error);
 }
 

@@ -162,9 +162,11 @@ rota_answer_state_t rota_answers_look_up (rota_answers_t *self, const rota_envel
 void rota_answers_keep (rota_answers_t *self, const rota_envelope_t *request, uint64_t body_hash,
                         uint32_t type, const uint8_t *body, size_t size);
 /* Writes the rows of those that changed. */
-void rota_answers_store (rota_answers_t *self, rota_store_t *store, int64_t wall_ms);
+void rota_answers_store (rota_answers_t *self, rota_store_t *store);
 void rota_answers_stored (rota_answers_t *self);
-size_t rota_answers_expire (rota_answers_t *self, rota_store_t *store, int64_t before_ms);
+/* Idle since `before_ms`: the answers go; since `forget_before_ms`: all of it. Returns how many changed. */
+size_t rota_answers_expire (rota_answers_t *self, rota_store_t *store, int64_t before_ms,
+                            int64_t forget_before_ms);
 bool rota_answers_dirty (const rota_answers_t *self);
 /* The request that is being handled, so that rota_service_answer keeps what it says. */
 void rota_answers_begin (rota_answers_t *self, const rota_envelope_t *request, uint64_t body_hash);

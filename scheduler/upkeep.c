@@ -8,6 +8,7 @@
 
 #define TRIM_EVERY_MS 60000
 #define TRIM_EVENTS 2000 /* in one go: a few milliseconds */
+#define FORGET_AFTER 30  /* times scheduler.conversation_idle */
 #define CURSOR_EVERY_EVENTS 1000
 #define BACKUP_STEPS_A_TICK 8
 
@@ -37,9 +38,9 @@ static void trim (service_t *self, int64_t now_ms)
         self->store, wall_ms - rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_EVENT_RETENTION),
         (uint64_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_EVENT_CAP), self->sink_cursor, TRIM_EVENTS,
         gap);
-    size_t expired = rota_answers_expire (
-        self->answers, self->store,
-        wall_ms - rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_CONVERSATION_IDLE));
+    int64_t idle_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_CONVERSATION_IDLE);
+    size_t expired =
+        rota_answers_expire (self->answers, self->store, wall_ms - idle_ms, wall_ms - FORGET_AFTER * idle_ms);
     if (rota_store_commit (self->store, &error) < 0) {
         rota_log (ROTA_LOG_ERROR, "trim.failed", "text=\"%s\"", error.text);
         self->trim_after_ms = now_ms + TRIM_EVERY_MS;

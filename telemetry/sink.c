@@ -48,6 +48,7 @@ struct rota_sink {
     bool said;               /* that it waits */
     int64_t waiting_since_ms;
     uint64_t told; /* cursor; UINT64_MAX = nothing to this scheduler yet */
+    int64_t told_ms;
     rota_retention_t retention;
     int64_t start_wall_ms, start_boot_ms;
 
@@ -62,12 +63,25 @@ static void wake_at (rota_sink_t *self, int64_t *deadline_ms, int64_t at_ms)
     rota_alarm_set (self->alarm, at_ms);
 }
 
+/* What comes and goes with a failing disk could do so each second. */
+static bool may_flap (const char *event)
+{
+    static const char *const flapping[] = {"journal.trouble", "journal.recovered", "journal.cut_back"};
+    for (size_t i = 0; i < sizeof flapping / sizeof *flapping; i++)
+        if (strcmp (event, flapping[i]) == 0)
+            return true;
+    return false;
+}
+
 static void on_notice (void *owner, const char *event, const char *text)
 {
     (void)owner;
     char quoted[QUOTED_BYTES];
     rota_log_quote (text, strlen (text), quoted, sizeof quoted);
-    rota_log_limited (ROTA_LOG_WARNING, event, event, LOG_INTERVAL_MS, "text=%s", quoted);
+    if (may_flap (event))
+        rota_log_limited (ROTA_LOG_WARNING, event, event, LOG_INTERVAL_MS, "text=%s", quoted);
+    else
+        rota_log (ROTA_LOG_WARNING, event, "text=%s", quoted);
 }
 
 /* ---- whom it waits for */
@@ -100,6 +114,8 @@ static void say_whom (rota_sink_t *self, int64_t now_ms)
 static void take_up_journal (rota_sink_t *self)
 {
     wake_at (self, &self->journal_ms, rota_clock_monotonic_ms () + rota_journal_tick (self->journal));
+    if (rota_journal_cursor (self->journal)->seq != self->told)
+        wake_at (self, &self->tell_ms, self->told_ms + TELL_EVERY_MS);
 }
 
 /* The subscriber may not be destroyed by its own callback, so the alarm does it. */
@@ -156,7 +172,7 @@ static void subscribe (rota_sink_t *self, uint64_t after)
         return;
     }
     self->counts.subscriptions++;
-    rota_log (ROTA_LOG_INFO, "sink.subscribed", "after=%" PRIu64, after);
+    rota_log_limited (ROTA_LOG_INFO, "sink.subscribed", "subscribed", 1000, "after=%" PRIu64, after);
     if (self->welcome)
         rota_subscriber_welcome (self->subscriber, self->welcome);
 }
@@ -229,7 +245,7 @@ static void tell (rota_sink_t *self, int64_t now_ms)
 {
     const rota_cursor_t *on_disk = rota_journal_cursor (self->journal);
     bool ours = memcmp (on_disk->store, rota_journal_store (self->journal), sizeof on_disk->store) == 0;
-    wake_at (self, &self->tell_ms, now_ms + TELL_EVERY_MS);
+    self->tell_ms = INT64_MAX; /* until the cursor moves or the scheduler is a new one */
     if (!self->scheduler_ready || !ours || on_disk->seq == self->told)
         return;
     rota_envelope_t envelope = {.type = ROTA_MESSAGE_SINK_CURSOR, .has_store = true};
@@ -239,6 +255,9 @@ static void tell (rota_sink_t *self, int64_t now_ms)
     cursor.seq = on_disk->seq;
     if (rota_peer_send (self->peer, &envelope, &cursor.base) == 0)
         self->told = on_disk->seq;
+    else
+        wake_at (self, &self->tell_ms, now_ms + TELL_EVERY_MS);
+    self->told_ms = now_ms;
 }
 
 static void keep_welcome (rota_sink_t *self, const Rota__Welcome *welcome)
@@ -381,6 +400,7 @@ static int open_journal (rota_sink_t *self, rota_error_t *error)
         .batch_records = (size_t)rota_setting_integer (settings, ROTA_SETTING_TELEMETRY_BATCH_RECORDS),
         .batch_interval_ms = rota_setting_duration_ms (settings, ROTA_SETTING_TELEMETRY_BATCH_INTERVAL),
         .rotate_bytes = rota_setting_size_bytes (settings, ROTA_SETTING_TELEMETRY_ROTATE_SIZE),
+        .ops = self->config.ops,
         .owner = self,
         .notice = on_notice,
     };

@@ -13,8 +13,7 @@
 
 #include "bus/error.h"
 #include "bus/settings.h"
-
-#include <stdint.h>
+#include "telemetry/files.h"
 
 typedef struct rota_sink rota_sink_t;
 
@@ -22,6 +21,7 @@ typedef struct {
     const char *state_directory;     /* the journal is in its journal/ */
     const char *endpoints;           /* of brokers, comma-separated */
     const rota_settings_t *settings; /* must outlive it */
+    const rota_file_ops_t *ops;      /* for faults; NULL = ROTA_FILE_OPS */
 } rota_sink_config_t;
 
 /* Opens the journal; waits for nobody. -EBUSY: another sink has this journal; -EINVAL: an endpoint that is

@@ -9,7 +9,7 @@ import sys
 import xml.etree.ElementTree
 
 # cmocka names what failed or was skipped twice: where it happened and in a list at the end.
-CASE = re.compile(r"^\[ *(OK|FAILED|SKIPPED|ERROR) *\] (?!\d+ test|tests: )(.*)$")
+CASE = re.compile(r"^\[ *(OK|FAILED|SKIPPED) *\] (?!\d+ test|tests: )(.*)$")
 
 
 class Suite:
@@ -29,8 +29,7 @@ def cases(test):
     for line in output.splitlines():
         match = CASE.match(line)
         if match:
-            word = "FAILED" if match[1] == "ERROR" else match[1]
-            found[word].setdefault(match[2], before)
+            found[match[1]].setdefault(match[2], before)
         before = line
     skips = [name + ("" if why.startswith("[") else f" ({why})") for name, why in found["SKIPPED"].items()]
     passed, failed = len(found["OK"]), len(found["FAILED"])

@@ -28,6 +28,7 @@
 #define SUBMIT_TASKS 1000
 #define SUBMITS_IN_FLIGHT 4
 #define SLOTS 4000
+#define DISTANCE 1000 /* throughput: a task waits for the ones so far and twice so far before it */
 
 extern char **environ;
 
@@ -37,10 +38,9 @@ typedef struct {
     rota_client_t *client;
     rota_peer_t *agent;
     size_t total, submitted, acknowledged, in_flight, done;
-    size_t dependencies; /* of each task, on the tasks just before it */
-    size_t after_first;  /* all wait for task 0 */
-    double *latency_ms;
-    double submitted_at_ms;
+    size_t dependencies; /* of each task, on those `distance` and twice as far before it */
+    size_t distance;
+    size_t after_first; /* all wait for task 0 */
 } bench_t;
 
 static double now_ms (void)
@@ -189,13 +189,13 @@ static Rota__TaskSpec *make_task (const bench_t *self, size_t i)
     task->id = rota_bytes (strdup (id));
     task->title = rota_bytes (strdup (title));
     task->run = rota_bytes (strdup ("make -C modules step && ./check --all --quietly"));
-    size_t count = self->after_first ? i > 0 : i < self->dependencies ? i : self->dependencies;
+    size_t count = self->after_first ? i > 0 : self->dependencies;
     task->dependencies = calloc (count + 1, sizeof *task->dependencies);
-    for (size_t d = 0; d < count; d++) {
+    for (size_t d = 1; d <= count && (self->after_first || i >= d * self->distance); d++) {
         Rota__Dependency *dependency = task->dependencies[task->n_dependencies++] =
             malloc (sizeof *dependency);
         rota__dependency__init (dependency);
-        snprintf (id, sizeof id, "task-%07zu", self->after_first ? 0 : i - 1 - d);
+        snprintf (id, sizeof id, "task-%07zu", self->after_first ? 0 : i - d * self->distance);
         dependency->has_on = true;
         dependency->on = rota_bytes (strdup (id));
     }
@@ -274,13 +274,21 @@ static long rss_kib (pid_t pid)
     return kib;
 }
 
+static void stop_services (bench_t *self)
+{
+    rota_peer_destroy (&self->agent);
+    rota_client_destroy (&self->client);
+    if (self->scheduler)
+        stop (self->scheduler);
+    if (self->broker)
+        stop (self->broker);
+    self->scheduler = self->broker = 0;
+}
+
 static void tear_down (bench_t *self)
 {
     char command[128];
-    rota_peer_destroy (&self->agent);
-    rota_client_destroy (&self->client);
-    stop (self->scheduler);
-    stop (self->broker);
+    stop_services (self);
     snprintf (command, sizeof command, "rm -rf '%s'", self->directory);
     if (system (command))
         fprintf (stderr, "left behind: %s\n", self->directory);
@@ -301,12 +309,14 @@ static void run_many (bench_t *self, const char *name)
     submit_more (self);
     run_until_done (self);
     double took_s = (now_ms () - begun_ms) / 1e3;
-    uint64_t bytes = bytes_of (self->directory, "rota.db") + bytes_of (self->directory, "rota.db-wal");
+    long rss = rss_kib (self->scheduler);
+    stop_services (self); /* the file is whole when the scheduler has closed it */
+    uint64_t bytes = bytes_of (self->directory, "rota.db");
     printf ("{\"bench\": \"%s\", \"tasks\": %zu, \"seconds\": %.3f, \"tasks_per_s\": %.0f, \"us_per_task\": "
             "%.1f, "
             "\"scheduler_rss_kib\": %ld, \"store_bytes_per_task\": %.0f}\n",
-            name, self->total, took_s, (double)self->total / took_s, took_s * 1e6 / (double)self->total,
-            rss_kib (self->scheduler), (double)bytes / (double)self->total);
+            name, self->total, took_s, (double)self->total / took_s, took_s * 1e6 / (double)self->total, rss,
+            (double)bytes / (double)self->total);
 }
 
 static int compare (const void *a, const void *b)
@@ -435,6 +445,7 @@ int main (int argc, char **argv)
     }
     bench_t self = {.total = count};
     self.dependencies = strcmp (what, "throughput") == 0 ? 2 : strcmp (what, "chain") == 0 ? 1 : 0;
+    self.distance = strcmp (what, "throughput") == 0 ? DISTANCE : 1;
     self.after_first = strcmp (what, "fanout") == 0;
     set_up (&self, argv[1]);
     if (strcmp (what, "idle") == 0)

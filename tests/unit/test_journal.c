@@ -37,22 +37,26 @@ typedef struct {
     ssize_t write_limit;                       /* a longer write is cut short there; -1 = none */
     int dies_at;                               /* this operation and all after it fail; 0 = never */
     char notices[4096];
+    char trace[256]; /* a letter an operation: open, write, sync, truncate, rename, unlink */
 } disk_t;
 
-static bool dead (disk_t *disk)
+static bool dead (disk_t *disk, char letter)
 {
+    size_t length = strlen (disk->trace);
+    if (length < sizeof disk->trace - 1)
+        disk->trace[length] = letter;
     return ++disk->operations >= disk->dies_at && disk->dies_at;
 }
 
 static int disk_open (void *owner, int directory, const char *name, int flags)
 {
-    return dead (owner) ? -EIO : ROTA_FILE_OPS.open (NULL, directory, name, flags);
+    return dead (owner, 'o') ? -EIO : ROTA_FILE_OPS.open (NULL, directory, name, flags);
 }
 
 static ssize_t disk_write (void *owner, int fd, const void *bytes, size_t size_bytes)
 {
     disk_t *disk = owner;
-    if (dead (disk)) { /* a crash may leave a part behind */
+    if (dead (disk, 'w')) { /* a crash may leave a part behind */
         if (disk->operations == disk->dies_at)
             (void)ROTA_FILE_OPS.write (NULL, fd, bytes, size_bytes / 2);
         return -EIO;
@@ -69,7 +73,7 @@ static ssize_t disk_write (void *owner, int fd, const void *bytes, size_t size_b
 static int disk_sync (void *owner, int fd)
 {
     disk_t *disk = owner;
-    if (dead (disk))
+    if (dead (disk, 's'))
         return -EIO;
     assert_true (fd >= 0);
     disk->syncs++;
@@ -78,20 +82,20 @@ static int disk_sync (void *owner, int fd)
 
 static int disk_truncate (void *owner, int fd, int64_t size_bytes)
 {
-    return dead (owner) ? -EIO : ROTA_FILE_OPS.truncate (NULL, fd, size_bytes);
+    return dead (owner, 't') ? -EIO : ROTA_FILE_OPS.truncate (NULL, fd, size_bytes);
 }
 
 static int disk_rename (void *owner, int directory, const char *from, const char *to)
 {
     disk_t *disk = owner;
-    if (dead (disk))
+    if (dead (disk, 'r'))
         return -EIO;
     return disk->rename_error ? -disk->rename_error : ROTA_FILE_OPS.rename (NULL, directory, from, to);
 }
 
 static int disk_unlink (void *owner, int directory, const char *name)
 {
-    return dead (owner) ? -EIO : ROTA_FILE_OPS.unlink (NULL, directory, name);
+    return dead (owner, 'u') ? -EIO : ROTA_FILE_OPS.unlink (NULL, directory, name);
 }
 
 static int64_t wall (void *owner)
@@ -341,6 +345,27 @@ static void closing_writes_and_syncs_what_waits (void **state)
     journal = open_journal (disk);
     assert_int_equal (rota_journal_last (journal), 7);
     assert_int_equal (rota_journal_cursor (journal)->seq, 7);
+    rota_journal_close (&journal);
+}
+
+static void the_cursor_is_saved_after_the_sync_of_what_it_covers (void **state)
+{
+    disk_t *disk = *state;
+    rota_journal_t *journal = open_journal (disk);
+    memset (disk->trace, 0, sizeof disk->trace);
+    append_range (disk, journal, 1, 2);
+    rota_journal_flush (journal);
+    assert_string_equal (disk->trace, "owss" /* file and its name */ "owsrs" /* cursor */);
+    memset (disk->trace, 0, sizeof disk->trace);
+    append_range (disk, journal, 3, 4);
+    rota_journal_flush (journal);
+    assert_string_equal (disk->trace, "ws"
+                                      "owsrs");
+    memset (disk->trace, 0, sizeof disk->trace);
+    wait_ms (disk, DAY_MS);
+    settle (journal);
+    assert_string_equal (disk->trace, "o"
+                                      "wsrsu"); /* the compressed file, and only then the plain one goes */
     rota_journal_close (&journal);
 }
 
@@ -1034,6 +1059,7 @@ int main (void)
         TEST (a_hundred_records_are_one_write),
         TEST (fewer_are_written_five_seconds_after_the_first),
         TEST (closing_writes_and_syncs_what_waits),
+        TEST (the_cursor_is_saved_after_the_sync_of_what_it_covers),
         TEST (an_idle_journal_wants_nothing_for_an_hour),
         TEST (what_is_there_already_is_not_written_again),
         TEST (lost_events_leave_an_explicit_line),

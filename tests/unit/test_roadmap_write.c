@@ -139,7 +139,8 @@ static void what_is_written_reads_well (void **state)
         "epics:\n"
         "  - {id: E, status: blocked, owner: me, milestones: [{id: M, after: flat, tasks: [{id: a}]}]}\n"
         "tasks:\n"
-        "  - {id: flat, title: 'no: really', run: \"cd x\\nmake\\n\", timeout: 5400, priority: high,\n"
+        "  - {id: flat, title: 'no: really', run: \"cd x \xe2\x80\x94\\nmake\\n\", timeout: 5400, priority: "
+        "high,\n"
         "     exit_criteria: [doc: a.md, \"yes\"], after: [{id: b, type: related}], prompt: '@@me'}\n"
         "  - {id: b, after: {milestone: M, epic: E}, directory: /tmp, gates: [], attempts: 1}\n");
     char *text = write_out (&roadmap->header, roadmap->specs, roadmap->count);
@@ -172,7 +173,7 @@ static void what_is_written_reads_well (void **state)
                                "  - doc: a.md\n"
                                "  - \"yes\"\n"
                                "  run: |\n"
-                               "    cd x\n"
+                               "    cd x \xe2\x80\x94\n"
                                "    make\n"
                                "  prompt: '@@me'\n"
                                "  attempts: 3\n"
