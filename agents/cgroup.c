@@ -1,6 +1,5 @@
 #include "agents/cgroup.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -241,20 +240,17 @@ void rota_cgroup_remove (rota_cgroup_t *self)
     *self = (rota_cgroup_t){.fd = -1};
 }
 
-int rota_cgroup_sweep (const char *parent, const char *prefix)
+void rota_cgroup_name (const char *mark, char ret_name[ROTA_CGROUP_NAME_BYTES])
 {
-    DIR *directory = opendir (parent);
-    int left = 0;
-    if (!directory)
-        return 0;
-    for (struct dirent *entry; (entry = readdir (directory));) {
-        char path[ROTA_CGROUP_PATH_BYTES + 256];
-        if (strncmp (entry->d_name, prefix, strlen (prefix)) != 0)
-            continue;
-        join (path, sizeof path, parent, entry->d_name);
-        kill_all (path, has_file (path, "cgroup.kill"));
-        left += rmdir (path) < 0 && errno != ENOENT;
-    }
-    closedir (directory);
-    return left;
+    snprintf (ret_name, ROTA_CGROUP_NAME_BYTES, "rota-%s", mark);
+}
+
+bool rota_cgroup_end (const char *parent, const char *name)
+{
+    char path[ROTA_CGROUP_PATH_BYTES];
+    join (path, sizeof path, parent, name);
+    if (!path[0] || access (path, F_OK) < 0)
+        return true;
+    kill_all (path, has_file (path, "cgroup.kill"));
+    return rmdir (path) == 0 || errno == ENOENT;
 }

@@ -4,7 +4,7 @@
  * while it is ended (v1: freezer), so that no fork bomb outruns it; a group outlives host and shim, so the
  * next host finds what they left; v2 may also limit memory. Without it everything works by /proc.
  *
- * Groups are made below the host's own, named rota-OWNER-ATTEMPT. Owner thread: any.
+ * Groups are made below the host's own, named by rota_cgroup_name. Owner thread: any.
  */
 #ifndef ROTA_CGROUP_H
 #define ROTA_CGROUP_H
@@ -17,6 +17,10 @@
 
 /* Where groups may be made, tried by making one. 0 and the path; -ENOTSUP when nowhere. */
 int rota_cgroup_find_parent (char ret_path[ROTA_CGROUP_PATH_BYTES]);
+
+#define ROTA_CGROUP_NAME_BYTES 96
+/* `mark` is the attempt's, from sweep.h. */
+void rota_cgroup_name (const char *mark, char ret_name[ROTA_CGROUP_NAME_BYTES]);
 
 typedef struct {
     char path[ROTA_CGROUP_PATH_BYTES]; /* "" = none */
@@ -36,7 +40,7 @@ bool rota_cgroup_out_of_memory (const rota_cgroup_t *self);
 /* Removes the group, which must be empty, and makes *self empty. */
 void rota_cgroup_remove (rota_cgroup_t *self);
 
-/* Ends and removes all groups below `parent` whose name starts with `prefix`. Returns how many are left. */
-int rota_cgroup_sweep (const char *parent, const char *prefix);
+/* Ends and removes what a dead shim left under that name. True when nothing of it is there. */
+bool rota_cgroup_end (const char *parent, const char *name);
 
 #endif

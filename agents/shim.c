@@ -4,9 +4,9 @@
 #include "agents/command.h"
 #include "agents/output.h"
 #include "agents/spool.h"
+#include "agents/sweep.h"
 #include "agents/tree.h"
 #include "bus/clock.h"
-#include "bus/names.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -316,7 +316,7 @@ static int set_up (shim_t *self)
     rota_spool_running_t running = {.key = attempt->key, .number = attempt->number, .shim_pid = getpid ()};
     rota_process_t process = {0};
     rota_error_t error = {""};
-    char name[64];
+    char mark[ROTA_SWEEP_MARK_BYTES], name[ROTA_CGROUP_NAME_BYTES];
 
     memcpy (outcome->store, attempt->store, sizeof outcome->store);
     outcome->key = attempt->key;
@@ -339,9 +339,8 @@ static int set_up (shim_t *self)
         say (self, error.text);
         return status;
     }
-    snprintf (name, sizeof name, "rota-%016llx-%llu-%u",
-              (unsigned long long)rota_hash (attempt->spool_directory, strlen (attempt->spool_directory)),
-              (unsigned long long)attempt->key, attempt->number);
+    rota_sweep_mark (attempt->spool_directory, attempt->key, attempt->number, mark);
+    rota_cgroup_name (mark, name);
     if (attempt->cgroup_parent)
         rota_cgroup_make (attempt->cgroup_parent, name, attempt->memory_limit_bytes, &self->group);
     status = rota_command_start (attempt, &self->group, &self->command);

@@ -28,8 +28,12 @@ int64_t rota_clock_wall_ms (void)
 
 void rota_clock_iso (int64_t wall_ms, char ret_text[ROTA_CLOCK_ISO_BYTES])
 {
-    int64_t rest_ms = ((wall_ms % 1000) + 1000) % 1000;
-    time_t seconds = (time_t)((wall_ms - rest_ms) / 1000);
+    int64_t rest_ms = wall_ms % 1000;
+    time_t seconds = (time_t)(wall_ms / 1000);
+    if (rest_ms < 0) {
+        rest_ms += 1000;
+        seconds--;
+    }
     struct tm parts;
     if (!gmtime_r (&seconds, &parts) || parts.tm_year < -1900 || parts.tm_year > 9999 - 1900) {
         snprintf (ret_text, ROTA_CLOCK_ISO_BYTES, "-");

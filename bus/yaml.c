@@ -1,6 +1,7 @@
 /* Bytes to a tree. What a node means is yaml_values.c. */
 #include "bus/yaml.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,7 +276,7 @@ static int on_scalar (builder_t *self, const yaml_event_t *event)
 {
     static const char *const TAGS[] = {"int", "float", "bool", "null", "timestamp", "merge", NULL};
     rota_yaml_node_t node = node_at (ROTA_YAML_SCALAR, &event->start_mark);
-    const char *text = event->data.scalar.value ? (const char *)event->data.scalar.value : "";
+    const char *text = (const char *)event->data.scalar.value;
     size_t length = event->data.scalar.length;
     if (memchr (text, 0, length)) {
         rota_yaml_fault (self->sink, &node, "a NUL character (\\0) is not allowed in a text");
@@ -483,6 +484,7 @@ static int close_mapping (builder_t *self, rota_yaml_node_t *mapping, const rota
 
 static int on_end (builder_t *self)
 {
+    assert (self->depth > 0); /* libyaml's events are balanced */
     frame_t *frame = &self->frames[--self->depth];
     rota_yaml_node_t *node = &frame->head;
     size_t count = self->stack_count - frame->first;
@@ -552,7 +554,7 @@ static int run_parser (builder_t *self, yaml_parser_t *parser)
 {
     int documents = 0;
     for (;;) {
-        yaml_event_t event = {.type = YAML_NO_EVENT};
+        yaml_event_t event;
         if (!yaml_parser_parse (parser, &event))
             return report_parser (self, parser);
         bool at_end = event.type == YAML_STREAM_END_EVENT;
@@ -580,10 +582,7 @@ int rota_yaml_parse (const char *bytes, size_t size_bytes, rota_pool_t *nodes, r
     yaml_parser_set_encoding (&parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string (&parser, (const unsigned char *)bytes, size_bytes);
 
-    builder_t builder = {0};
-    builder.sink = sink;
-    builder.nodes = nodes;
-    builder.texts = texts;
+    builder_t builder = {.sink = sink, .nodes = nodes, .texts = texts};
     rc = run_parser (&builder, &parser);
     rota_yaml_node_t *root = NULL;
     if (rc == 0) {

@@ -37,18 +37,18 @@ typedef enum {
 typedef struct rota_cli rota_cli_t;
 
 typedef struct {
-    const char *name;  /* "run"; two words for "store backup" */
-    const char *alias; /* another name, or NULL */
-    rota_group_t group;
-    bool front;            /* on the front page */
+    const char *name;      /* "run"; two words for "store backup" */
+    const char *alias;     /* another name, or NULL */
     const char *arguments; /* "[ROADMAP]", "" for none */
-    int least, most;       /* arguments; most < 0 = any number */
-    bool rest;             /* takes what follows "--" */
     const char *summary;   /* one line, no full stop */
     const char *description;
-    const char *example; /* lines of commands, or NULL */
-    rota_complete_t complete;
+    const char *example;          /* lines of commands, or NULL */
     const rota_option_t *options; /* own ones; NULL = none */
+    rota_group_t group;
+    rota_complete_t complete;
+    int least, most; /* arguments; most < 0 = any number */
+    bool front;      /* on the front page */
+    bool rest;       /* takes what follows "--" */
     int (*handler) (rota_cli_t *cli);
 } rota_verb_t;
 

@@ -3,9 +3,12 @@
 #include "cli/json.h"
 #include "cli/link.h"
 #include "cli/priority.h"
+#include "cli/tasks.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define STOP_IDS 1000
 
 typedef enum { IDS, ID_AND_TEXT, ID_AND_PRIORITY, NAMES, NOTHING } takes_t;
 
@@ -29,7 +32,7 @@ static const control_t CONTROLS[] = {
     {"priority", ROTA__CONTROL_VERB__CONTROL_VERB_PRIORITY, ID_AND_PRIORITY, "given that priority"},
     {"pause", ROTA__CONTROL_VERB__CONTROL_VERB_PAUSE, NOTHING,
      "paused: nothing new is started; `rota resume` goes on"},
-    {"resume", ROTA__CONTROL_VERB__CONTROL_VERB_RESUME, NOTHING, "resumed"},
+    {"resume", ROTA__CONTROL_VERB__CONTROL_VERB_RESUME, NAMES, "resumed"},
     {"drain", ROTA__CONTROL_VERB__CONTROL_VERB_DRAIN, NAMES,
      "draining: agents finish what they have; `rota resume` goes on"},
     {"stop", ROTA__CONTROL_VERB__CONTROL_VERB_STOP, NOTHING,
@@ -54,16 +57,39 @@ static int ask (rota_link_t *link, const Rota__Control *request, const Rota__Con
     return code;
 }
 
-/* What is handed out at once again would make "stop" a restart. */
-static int pause_first (rota_link_t *link, Rota__ControlVerb verb)
+static bool is_running (const Rota__TaskState *task)
 {
-    Rota__Control request = ROTA__CONTROL__INIT;
-    const Rota__ControlReply *reply = NULL;
-    if (verb != ROTA__CONTROL_VERB__CONTROL_VERB_STOP)
-        return ROTA_EXIT_DONE;
-    request.has_verb = true;
-    request.verb = ROTA__CONTROL_VERB__CONTROL_VERB_PAUSE;
-    return ask (link, &request, &reply);
+    return task->phase != ROTA__PHASE__PHASE_APPROVAL;
+}
+
+/* Ends everything that runs: nothing new is handed out before, or "stop" would be a restart. */
+static int stop_all (rota_link_t *link, const Rota__ControlReply **ret_reply)
+{
+    static const Rota__TaskStatus RUNNING[] = {ROTA__TASK_STATUS__TASK_STATUS_IN_PROGRESS,
+                                               ROTA__TASK_STATUS__TASK_STATUS_IN_REVIEW};
+    Rota__Control pause = ROTA__CONTROL__INIT, stop = ROTA__CONTROL__INIT;
+    Rota__TasksQuery query = ROTA__TASKS_QUERY__INIT;
+    rota_task_list_t list = {0};
+
+    pause.has_verb = stop.has_verb = true;
+    pause.verb = ROTA__CONTROL_VERB__CONTROL_VERB_PAUSE;
+    stop.verb = ROTA__CONTROL_VERB__CONTROL_VERB_STOP;
+    query.n_statuses = 2;
+    query.statuses = (Rota__TaskStatus *)RUNNING;
+    int code = ask (link, &pause, ret_reply);
+    if (code == ROTA_EXIT_DONE)
+        code = rota_tasks_fetch (link, &query, SIZE_MAX, is_running, &list);
+    for (size_t i = 0; code == ROTA_EXIT_DONE && i < list.count; i += stop.n_ids) {
+        ProtobufCBinaryData ids[STOP_IDS];
+        stop.n_ids = list.count - i < STOP_IDS ? list.count - i : STOP_IDS;
+        for (size_t j = 0; j < stop.n_ids; j++)
+            ids[j] = list.list[i + j]->id;
+        stop.ids = ids;
+        code = ask (link, &stop, ret_reply);
+        /* One that has ended meanwhile makes a refusal of it; the others are ended all the same. */
+    }
+    rota_tasks_free (&list);
+    return code;
 }
 
 static void report (const rota_cli_t *cli, const control_t *control, const Rota__ControlReply *reply)
@@ -71,15 +97,8 @@ static void report (const rota_cli_t *cli, const control_t *control, const Rota_
     char text[48];
 
     if (cli->json) {
-        json_t *object = json_object (), *same = json_array ();
+        json_t *object = json_object ();
         rota_json_set_number (object, "changed", reply->changed);
-        for (size_t i = 0; i < reply->n_unchanged_ids; i++) {
-            json_t *holder = json_object ();
-            rota_json_set_text (holder, "id", true, reply->unchanged_ids[i]);
-            json_array_append (same, json_object_get (holder, "id"));
-            json_decref (holder);
-        }
-        json_object_set_new (object, "unchanged_ids", same);
         rota_json_document (stdout, object);
         return;
     }
@@ -87,14 +106,8 @@ static void report (const rota_cli_t *cli, const control_t *control, const Rota_
         puts (control->done);
     else if (reply->changed > 0)
         printf ("%s %s\n", rota_plural (reply->changed, "task", text), control->done);
-    for (size_t i = 0; i < reply->n_unchanged_ids; i++) {
-        char *id = rota_clean_bytes (true, reply->unchanged_ids[i]);
-        printf ("%s: already so\n", id ? id : "");
-        free (id);
-    }
-    if (control->takes != NOTHING && control->takes != NAMES && reply->changed == 0 &&
-        reply->n_unchanged_ids == 0)
-        puts ("nothing to change");
+    else
+        puts ("nothing changed: it is so already");
 }
 
 static int fill (const rota_cli_t *cli, const control_t *control, Rota__Control *request,
@@ -152,9 +165,8 @@ int rota_verb_control (rota_cli_t *cli)
     if (code == ROTA_EXIT_DONE)
         code = rota_link_open_any (cli, &link);
     if (code == ROTA_EXIT_DONE) {
-        code = pause_first (&link, request.verb);
-        if (code == ROTA_EXIT_DONE)
-            code = ask (&link, &request, &reply);
+        code = request.verb == ROTA__CONTROL_VERB__CONTROL_VERB_STOP ? stop_all (&link, &reply)
+                                                                     : ask (&link, &request, &reply);
         if (code == ROTA_EXIT_DONE)
             report (cli, control, reply);
         if (code == ROTA_EXIT_DONE && link.started && control->takes != NOTHING)

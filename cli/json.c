@@ -8,7 +8,9 @@
 /* Jansson takes only valid UTF-8; NUL is fine with json_stringn. */
 static json_t *text_of (const void *bytes, size_t length)
 {
-    json_t *value = json_stringn (bytes ? bytes : "", length);
+    if (!bytes || length == 0)
+        return json_string ("");
+    json_t *value = json_stringn (bytes, length);
     if (value)
         return value;
     char *copy = malloc (length + 1);

@@ -92,6 +92,12 @@ static size_t arguments_of (const rota_link_want_t *want, const char *state, con
     return count;
 }
 
+static char *service_log (const char *state)
+{
+    char *path = NULL;
+    return asprintf (&path, "%s/logs/services/supervisor.log", state) < 0 ? NULL : path;
+}
+
 /* In a session of its own, so that Ctrl-C in the terminal reaches only this process, which decides. */
 static int spawn (rota_link_t *self, const rota_link_want_t *want)
 {
@@ -99,13 +105,14 @@ static int spawn (rota_link_t *self, const rota_link_want_t *want)
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
     const char *arguments[128];
-    char *log = NULL;
+    char *log = service_log (self->state);
     bool stays = want->services == ROTA_SERVICES_UP;
 
     arguments_of (want, self->state, arguments, sizeof arguments / sizeof arguments[0]);
-    if (pipe2 (keep, O_CLOEXEC) != 0 || pipe2 (words, O_CLOEXEC) != 0 ||
-        asprintf (&log, "%s/logs/services/supervisor.log", self->state) < 0)
-        status = errno ? errno : ENOMEM;
+    if (!log)
+        return -ENOMEM;
+    if (pipe2 (keep, O_CLOEXEC) != 0 || pipe2 (words, O_CLOEXEC) != 0)
+        status = errno;
     posix_spawn_file_actions_init (&files);
     posix_spawnattr_init (&attributes);
     posix_spawnattr_setflags (&attributes, POSIX_SPAWN_SETSID);
@@ -145,7 +152,9 @@ bool rota_link_word (rota_link_t *self, char *ret_word, char *ret_line)
         char *end = memchr (self->words, '\n', self->words_size);
         if (end) {
             size_t length = (size_t)(end - self->words);
-            *ret_word = length ? self->words[0] : ROTA_WORD_NOTE;
+            *ret_word = self->words[0];
+            if (length == 0)
+                *ret_word = ROTA_WORD_NOTE;
             size_t text = length ? length - 1 : 0;
             memcpy (ret_line, self->words + 1, text);
             ret_line[text] = '\0';

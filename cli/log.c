@@ -137,7 +137,8 @@ static void put_terminal (log_t *self, const uint8_t *bytes, size_t size, bool l
         return;
     if (self->partial_size > 0)
         memcpy (all, self->partial, self->partial_size);
-    memcpy (all + self->partial_size, bytes, size);
+    if (size > 0)
+        memcpy (all + self->partial_size, bytes, size);
     size += self->partial_size;
     free (self->partial);
     self->partial = NULL;
@@ -170,7 +171,7 @@ static void put_gap (log_t *self, uint64_t dropped)
         rota_json_set_number (object, "dropped_bytes", dropped);
         rota_json_line (stdout, object);
     } else if (self->cli->out.terminal) {
-        put_terminal (self, (const uint8_t *)"", 0, true);
+        put_terminal (self, NULL, 0, true);
         printf ("\n%s[... %s were dropped here ...]%s\n", rota_style (&self->cli->out, ROTA_STYLE_YELLOW),
                 text, rota_style_end (&self->cli->out));
     } else {
@@ -253,7 +254,7 @@ static int copy (log_t *self, bool follow)
         if (ended || !follow)
             return ROTA_EXIT_DONE;
         if (self->cli->out.terminal && !self->cli->json)
-            put_terminal (self, (const uint8_t *)"", 0, true);
+            put_terminal (self, NULL, 0, true);
         if (rota_client_run (self->link.client, FOLLOW_MS) < 0)
             return ROTA_EXIT_INTERRUPTED;
     }
@@ -279,7 +280,7 @@ int rota_verb_log (rota_cli_t *cli)
     if (code == ROTA_EXIT_DONE)
         code = copy (&self, rota_options_flag (cli->options, "follow"));
     if (cli->out.terminal && !cli->json)
-        put_terminal (&self, (const uint8_t *)"", 0, true);
+        put_terminal (&self, NULL, 0, true);
     free (self.partial);
     rota_link_close (&self.link);
     return code;

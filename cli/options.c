@@ -144,10 +144,12 @@ int rota_options_parse (const rota_option_t *own, const rota_option_t *common, s
         bytes += strlen (arguments[i]) + 1;
     self->given = calloc (bytes, sizeof *self->given);
     self->arguments = calloc (count + 1, sizeof *self->arguments);
-    if (!self->given || !self->arguments)
-        status = rota_error_set (error, -ENOMEM, "no memory");
+    if (!self->given || !self->arguments) {
+        rota_options_destroy (&self);
+        return rota_error_set (error, -ENOMEM, "no memory");
+    }
 
-    while (status == 0 && cursor.next < count) {
+    while (status == 0 && cursor.next < cursor.count) {
         const char *text = arguments[cursor.next++];
         if (strcmp (text, "--") == 0) {
             self->rest = arguments + cursor.next;

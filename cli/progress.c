@@ -413,7 +413,7 @@ void rota_progress_status (rota_progress_t *self, const Rota__StatusReply *statu
         kept->stopping = task->stopping;
     }
     for (size_t i = 0; i < status->n_waits && self->wait_count < WAITS_MAX; i++) {
-        char *text = rota_clean_bytes (status->waits[i]->has_text, status->waits[i]->text);
+        char *text = rota_wait_sentence (status->waits[i], rota_clock_wall_ms ());
         if (text)
             self->waits[self->wait_count++] = text;
     }

@@ -389,6 +389,33 @@ const char *rota_plural (uint64_t amount, const char *word, char ret_text[48])
     return ret_text;
 }
 
+char *rota_wait_sentence (const Rota__WaitReason *reason, int64_t now_ms)
+{
+    static const struct {
+        const char *several, *one;
+    } VERBS[] = {{"wait ", "waits "}, {"await ", "awaits "}, {"are ", "is "}, {"have ", "has "}};
+    char *text = rota_clean_bytes (reason->has_text, reason->text), *sentence = NULL, when[24] = "";
+    const char *verb = "", *rest = text ? text : "";
+    bool counted = false;
+
+    for (size_t i = 0; i < sizeof VERBS / sizeof VERBS[0]; i++) {
+        size_t length = strlen (VERBS[i].several);
+        if (strncmp (rest, VERBS[i].several, length) == 0) {
+            verb = reason->tasks == 1 ? VERBS[i].one : VERBS[i].several;
+            rest += length;
+            counted = true;
+            break;
+        }
+    }
+    if (reason->until_ms > now_ms)
+        rota_when (reason->until_ms, now_ms, when);
+    int length = counted ? asprintf (&sentence, "%llu %s%s%s%s", (unsigned long long)reason->tasks, verb,
+                                     rest, *when ? ", the next until " : "", when)
+                         : asprintf (&sentence, "%s", rest);
+    free (text);
+    return length < 0 ? NULL : sentence;
+}
+
 const char *rota_size (uint64_t size_bytes, char ret_text[24])
 {
     static const char *const UNITS[] = {"B", "KiB", "MiB", "GiB", "TiB"};

@@ -99,6 +99,10 @@ void rota_bar_put (FILE *stream, const rota_screen_t *screen, const rota_bar_par
 /* "1 task", "12 tasks": the word gets an s. 48 bytes are enough. */
 const char *rota_plural (uint64_t amount, const char *word, char ret_text[48]);
 
+/* "3 wait for a free slot", "1 waits ..., the next at 14:03:07": what a status says about waiting tasks,
+ * clean and malloc'ed; NULL on no memory. */
+char *rota_wait_sentence (const Rota__WaitReason *reason, int64_t now_ms);
+
 /* "3.1 KiB" */
 const char *rota_size (uint64_t size_bytes, char ret_text[24]);
 

@@ -78,7 +78,8 @@ static int add (rota_service_list_t *list, const char *name, rota_stage_t stage,
     snprintf (service->name, sizeof service->name, "%s", name);
     snprintf (log_name, sizeof log_name, "%s", name);
     for (char *c = log_name; *c; c++)
-        *c = *c == ' ' ? '-' : *c;
+        if (*c == ' ')
+            *c = '-';
     bool failed = asprintf (&service->log_path, "%s/logs/services/%s.log", state, log_name) < 0;
     service->arguments[count++] = rota_program_path (program);
     service->arguments[count++] = strdup ("--state");
@@ -97,7 +98,7 @@ static int add_agent (const rota_supervisor_t *config, rota_service_list_t *list
                       size_t index, rota_error_t *error)
 {
     char kind[ROTA_AGENT_KIND_MAX_BYTES], slots_text[16], name[64], host[64] = "host", full[160];
-    unsigned slots;
+    unsigned slots = 1;
     int status = rota_agent_parse (text, kind, &slots, error);
     if (status < 0)
         return status;
@@ -170,8 +171,8 @@ void rota_service_trim_log (const rota_service_t *self)
                 break;
             left -= sent;
         }
-        if (ftruncate (from, 0) != 0)
-            left = 0; /* tried again at the next look */
+        int cut = ftruncate (from, 0);
+        (void)cut; /* tried again at the next look */
     }
     if (from >= 0)
         close (from);

@@ -263,11 +263,23 @@ int rota_state_lock (const char *path, rota_services_t services, int *ret_fd, ro
     return 0;
 }
 
+/* "PID START SERVICES\n"; false when it is not all there. */
+static bool read_holder (char *text, rota_holder_t *ret_holder)
+{
+    char *end = strchr (text, '\n'), *start, *word;
+    if (!end)
+        return false;
+    *end = '\0';
+    ret_holder->pid = (pid_t)strtol (text, &start, 10);
+    ret_holder->start_time = strtoull (start, &word, 10);
+    return ret_holder->pid > 0 && *word == ' ' && rota_services_parse (word + 1, &ret_holder->services) == 0;
+}
+
 int rota_state_holder (const char *path, rota_holder_t *ret_holder)
 {
     rota_holder_t holder = {0};
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    char text[96], word[16] = "", *name = join (path, LOCK_NAME);
+    char text[96], *name = join (path, LOCK_NAME);
     int fd;
 
     if (!name)
@@ -282,9 +294,7 @@ int rota_state_holder (const char *path, rota_holder_t *ret_holder)
     if (!held)
         return 0;
     text[length > 0 ? length : 0] = '\0';
-    if (sscanf (text, "%d %" SCNu64 " %15s", &holder.pid, &holder.start_time, word) != 3 ||
-        rota_services_parse (word, &holder.services) < 0 ||
-        rota_process_start_time (holder.pid) != holder.start_time)
+    if (!read_holder (text, &holder) || rota_process_start_time (holder.pid) != holder.start_time)
         holder = (rota_holder_t){0};
     *ret_holder = holder;
     return 1;

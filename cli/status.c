@@ -109,11 +109,11 @@ static void put_status (const rota_cli_t *cli, const Rota__StatusReply *status, 
     }
     put_running (cli, status);
     for (size_t i = 0; i < status->n_waits; i++) {
-        char *text = rota_clean_bytes (status->waits[i]->has_text, status->waits[i]->text);
+        char *text = rota_wait_sentence (status->waits[i], rota_clock_wall_ms ());
         printf ("%s%s %s\n", i == 0 ? "\n" : "", cli->out.unicode ? "\u00b7" : "-", text ? text : "");
         free (text);
     }
-    if (status->paused || status->draining)
+    if (!link->started && (status->paused || status->draining))
         printf ("\n%s%s%s: `rota resume` goes on\n", rota_style (&cli->out, ROTA_STYLE_YELLOW),
                 status->draining ? "draining" : "paused", rota_style_end (&cli->out));
     if (link->started)

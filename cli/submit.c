@@ -257,55 +257,81 @@ int rota_verb_submit (rota_cli_t *cli)
     return code;
 }
 
-/* All of them must be known before anything is waited for. */
-static int check_ids (rota_link_t *link, const ProtobufCBinaryData *ids, size_t count)
+/* The tasks to wait for: those named, and the members of groups that are named. */
+typedef struct {
+    rota_task_list_t named, members;
+    ProtobufCBinaryData *ids;
+    size_t count;
+} wanted_t;
+
+static void drop (wanted_t *self)
+{
+    rota_tasks_free (&self->named);
+    rota_tasks_free (&self->members);
+    free (self->ids);
+}
+
+/* A name that is unknown is refused by the scheduler before anything is waited for. */
+static int find (rota_link_t *link, ProtobufCBinaryData *names, size_t count, wanted_t *self)
 {
     Rota__TasksQuery query = ROTA__TASKS_QUERY__INIT;
-    rota_task_list_t list = {0};
     query.n_ids = count;
-    query.ids = (ProtobufCBinaryData *)ids;
-    int code = rota_tasks_fetch (link, &query, count, NULL, &list);
-    for (size_t i = 0; code == ROTA_EXIT_DONE && i < count; i++) {
-        bool found = false;
-        for (size_t j = 0; j < list.count; j++)
-            found |= list.list[j]->id.len == ids[i].len &&
-                     memcmp (list.list[j]->id.data, ids[i].data, ids[i].len) == 0;
-        if (!found)
-            code = rota_cli_fail (ROTA_EXIT_USAGE, "there is no task \"%.*s\"; `rota tasks` lists them",
-                                  (int)ids[i].len, (const char *)ids[i].data);
+    query.ids = names;
+    int code = rota_tasks_fetch (link, &query, count, NULL, &self->named);
+    for (size_t i = 0; code == ROTA_EXIT_DONE && i < self->named.count; i++) {
+        const Rota__TaskState *one = self->named.list[i];
+        if (one->kind != ROTA__NODE_KIND__NODE_KIND_EPIC && one->kind != ROTA__NODE_KIND__NODE_KIND_MILESTONE)
+            continue;
+        Rota__TasksQuery group = ROTA__TASKS_QUERY__INIT;
+        group.has_group = true;
+        group.group = one->id;
+        code = rota_tasks_fetch (link, &group, SIZE_MAX, NULL, &self->members);
     }
-    rota_tasks_free (&list);
+    self->ids = calloc (self->named.count + self->members.count + 1, sizeof *self->ids);
+    if (code == ROTA_EXIT_DONE && !self->ids)
+        return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
+    const rota_task_list_t *const lists[] = {&self->named, &self->members};
+    for (size_t l = 0; code == ROTA_EXIT_DONE && l < 2; l++)
+        for (size_t i = 0; i < lists[l]->count; i++) {
+            const Rota__TaskState *one = lists[l]->list[i];
+            bool group = one->kind == ROTA__NODE_KIND__NODE_KIND_EPIC ||
+                         one->kind == ROTA__NODE_KIND__NODE_KIND_MILESTONE;
+            if (!group)
+                self->ids[self->count++] = one->id;
+        }
     return code;
 }
 
 int rota_verb_wait (rota_cli_t *cli)
 {
     size_t count = rota_options_argument_count (cli->options);
-    ProtobufCBinaryData *ids = calloc (count + 1, sizeof *ids);
+    ProtobufCBinaryData *names = calloc (count + 1, sizeof *names);
+    wanted_t wanted = {.count = 0};
     int64_t timeout_ms = rota_options_duration_ms (cli->options, "timeout", 0);
     uint64_t after = 0;
     rota_link_t link;
 
-    if (!ids)
+    if (!names)
         return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
     for (size_t i = 0; i < count; i++)
-        ids[i] = rota_bytes (rota_options_argument (cli->options, i));
+        names[i] = rota_bytes (rota_options_argument (cli->options, i));
     int code = count > WAIT_IDS_MAX ? rota_cli_fail (ROTA_EXIT_USAGE, "at most %d ids", WAIT_IDS_MAX)
                                     : rota_link_open_any (cli, &link);
     if (code == ROTA_EXIT_DONE) {
-        code = check_ids (&link, ids, count);
+        code = find (&link, names, count, &wanted);
         if (code == ROTA_EXIT_DONE && link.started)
             rota_cli_note ("no services run here, so nothing goes on; `rota up` or `rota run` starts them");
         if (code == ROTA_EXIT_DONE)
             code = last_event (&link, &after);
         if (code == ROTA_EXIT_DONE)
-            code = watch (&link, ids, count, after, link.started ? 1 : timeout_ms);
+            code = watch (&link, wanted.ids, wanted.count, after, link.started ? 1 : timeout_ms);
         if (code == ROTA_EXIT_TIMEOUT && link.started)
             code = ROTA_EXIT_UNFINISHED;
         if (code == ROTA_EXIT_TIMEOUT)
             rota_cli_note ("--timeout: not all of it has ended");
         rota_link_close (&link);
     }
-    free (ids);
+    drop (&wanted);
+    free (names);
     return code;
 }

@@ -19,6 +19,6 @@ typedef struct {
 
 /* Asks for the figures and prints them (with --json one object of type "summary"). The exit code that the
  * figures mean, or ROTA_EXIT_UNREACHABLE after a message. */
-int rota_summary (const rota_summary_t *self);
+int rota_summary (const rota_summary_t *config);
 
 #endif

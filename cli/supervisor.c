@@ -59,7 +59,8 @@ __attribute__ ((format (printf, 2, 3))) static void say (char word, const char *
         return;
     size_t size = 1 + strnlen (text + 1, sizeof text - 2);
     for (size_t i = 0; i < size; i++)
-        text[i] = text[i] == '\n' ? ' ' : text[i];
+        if (text[i] == '\n')
+            text[i] = ' ';
     text[size++] = '\n';
     /* Nobody may read it any more: its end of file is what ends us, not this. */
     ssize_t written = write (STDOUT_FILENO, text, size);
@@ -225,7 +226,7 @@ static void kill_children (void)
 
     while (directory && (entry = readdir (directory))) {
         char path[300], text[512];
-        pid_t pid = (pid_t)strtol (entry->d_name, NULL, 10), parent = 0;
+        pid_t pid = (pid_t)strtol (entry->d_name, NULL, 10);
         if (pid <= 0)
             continue;
         snprintf (path, sizeof path, "/proc/%s/stat", entry->d_name);
@@ -234,8 +235,9 @@ static void kill_children (void)
         if (file)
             fclose (file);
         text[length] = '\0';
+        /* After the name in parentheses: a letter for the state, then the parent. */
         char *name_end = strrchr (text, ')');
-        if (name_end && sscanf (name_end + 1, " %*c %d", &parent) == 1 && parent == getpid ())
+        if (name_end && strlen (name_end) > 4 && strtol (name_end + 4, NULL, 10) == getpid ())
             kill (pid, SIGKILL);
     }
     if (directory)

@@ -244,9 +244,13 @@ static void put_why (const rota_cli_t *cli, const Rota__WhyReply *reply)
         printf ("  %s\n", text ? text : "");
         free (text);
     }
+    if (reply->n_chain > 0)
+        printf ("  %s", id ? id : "");
     for (size_t i = 0; i < reply->n_chain; i++) {
         char *link = rota_clean_bytes (true, reply->chain[i]);
-        printf ("%s%s", i == 0 ? "  " : cli->out.unicode ? " \u2190 " : " <- ", link ? link : "");
+        bool itself = i == 0 && link && id && strcmp (link, id) == 0;
+        if (!itself)
+            printf (" %s %s", cli->out.unicode ? "\u2190" : "<-", link ? link : "");
         free (link);
     }
     if (reply->n_chain > 0)

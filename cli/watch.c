@@ -15,6 +15,7 @@
 #define FINISH_MS 30000 /* what runs gets after the first Ctrl-C */
 #define OUTPUTS_SHOWN 20
 #define TASK_QUERY_MS 5000
+#define IDS_PAGE 500     /* ids of 200 bytes stay far below a message's limit */
 #define ASK_MS 3000      /* for one answer */
 #define SILENCE_MS 60000 /* without any: a service that is started again needs much less */
 
@@ -116,10 +117,10 @@ static int ask_status (loop_t *self, rota_error_t *error)
     if (status < 0)
         return status;
     const Rota__StatusReply *answer = (const Rota__StatusReply *)reply;
+    self->settled = answer->settled;
     if (answer->unchanged)
         return 0;
     self->version = answer->version;
-    self->settled = answer->settled;
     self->running = answer->n_running > 0;
     self->alone = answer->slots_busy == 0 && answer->n_running == 0;
     self->watch->slots = answer->slots;
@@ -128,40 +129,44 @@ static int ask_status (loop_t *self, rota_error_t *error)
     return 0;
 }
 
-/* The tasks named are settled when each is; groups count by what is derived for them. */
+static bool is_settled (const Rota__TaskState *task, rota_verdict_t *verdict)
+{
+    bool human = task->status == ROTA__TASK_STATUS__TASK_STATUS_NEEDS_REVIEW ||
+                 task->phase == ROTA__PHASE__PHASE_APPROVAL;
+    bool done = task->status == ROTA__TASK_STATUS__TASK_STATUS_DONE,
+         failed = task->status == ROTA__TASK_STATUS__TASK_STATUS_FAILED,
+         cancelled = task->status == ROTA__TASK_STATUS__TASK_STATUS_CANCELLED,
+         blocked = task->status == ROTA__TASK_STATUS__TASK_STATUS_BLOCKED;
+    verdict->done += done;
+    verdict->failed += failed;
+    verdict->cancelled += cancelled;
+    verdict->blocked += blocked;
+    verdict->unreachable += task->unreachable != 0;
+    verdict->awaiting_human += human;
+    return done || failed || cancelled || blocked || task->unreachable || human;
+}
+
+/* The tasks named, in pages. When all stands still, those that are not settled won't be either. */
 static int ask_tasks (loop_t *self, rota_error_t *error)
 {
-    const rota_watch_t *watch = self->watch;
-    Rota__TasksQuery query = ROTA__TASKS_QUERY__INIT;
-    ProtobufCMessage *reply = NULL;
+    rota_watch_t *watch = self->watch;
     bool settled = true;
 
-    query.n_ids = watch->id_count;
-    query.ids = (ProtobufCBinaryData *)watch->ids;
-    query.has_limit = true;
-    query.limit = 1000;
-    int status = rota_client_call (watch->link->client, ROTA_MESSAGE_TASKS_QUERY, &query.base, ASK_MS,
-                                   ROTA_MESSAGE_TASKS_REPLY, &reply, error);
-    if (status < 0)
-        return status;
-    const Rota__TasksReply *answer = (const Rota__TasksReply *)reply;
-    self->watch->verdict = (rota_verdict_t){.total = watch->id_count};
-    for (size_t i = 0; i < answer->n_tasks; i++) {
-        const Rota__TaskState *task = answer->tasks[i];
-        bool human = task->status == ROTA__TASK_STATUS__TASK_STATUS_NEEDS_REVIEW ||
-                     task->phase == ROTA__PHASE__PHASE_APPROVAL;
-        self->watch->verdict.done += task->status == ROTA__TASK_STATUS__TASK_STATUS_DONE;
-        self->watch->verdict.failed += task->status == ROTA__TASK_STATUS__TASK_STATUS_FAILED;
-        self->watch->verdict.cancelled += task->status == ROTA__TASK_STATUS__TASK_STATUS_CANCELLED;
-        self->watch->verdict.blocked += task->status == ROTA__TASK_STATUS__TASK_STATUS_BLOCKED;
-        self->watch->verdict.unreachable += task->unreachable != 0;
-        self->watch->verdict.awaiting_human += human;
-        settled &= task->status == ROTA__TASK_STATUS__TASK_STATUS_DONE ||
-                   task->status == ROTA__TASK_STATUS__TASK_STATUS_FAILED ||
-                   task->status == ROTA__TASK_STATUS__TASK_STATUS_CANCELLED ||
-                   task->status == ROTA__TASK_STATUS__TASK_STATUS_BLOCKED || task->unreachable || human;
+    watch->verdict = (rota_verdict_t){.total = watch->id_count};
+    for (size_t from = 0; from < watch->id_count; from += IDS_PAGE) {
+        Rota__TasksQuery query = ROTA__TASKS_QUERY__INIT;
+        ProtobufCMessage *reply = NULL;
+        query.n_ids = watch->id_count - from < IDS_PAGE ? watch->id_count - from : IDS_PAGE;
+        query.ids = (ProtobufCBinaryData *)watch->ids + from;
+        int status = rota_client_call (watch->link->client, ROTA_MESSAGE_TASKS_QUERY, &query.base, ASK_MS,
+                                       ROTA_MESSAGE_TASKS_REPLY, &reply, error);
+        if (status < 0)
+            return status;
+        const Rota__TasksReply *answer = (const Rota__TasksReply *)reply;
+        for (size_t i = 0; i < answer->n_tasks; i++)
+            settled &= is_settled (answer->tasks[i], &watch->verdict);
     }
-    self->settled = settled;
+    self->settled |= settled;
     return 0;
 }
 
@@ -189,17 +194,19 @@ static void show_failures (loop_t *self)
     }
 }
 
-static int control (rota_link_t *link, Rota__ControlVerb verb, rota_error_t *error)
+/* Unlike a pause, this is forgotten when the services end: the next run begins at once. */
+static int drain (rota_link_t *link, rota_error_t *error)
 {
     Rota__Control request = ROTA__CONTROL__INIT;
     ProtobufCMessage *reply = NULL;
     request.has_verb = true;
-    request.verb = verb;
+    request.verb = ROTA__CONTROL_VERB__CONTROL_VERB_DRAIN;
     return rota_client_call (link->client, ROTA_MESSAGE_CONTROL, &request.base, TASK_QUERY_MS,
                              ROTA_MESSAGE_CONTROL_REPLY, &reply, error);
 }
 
-/* Stops what is ours: hands nothing out, and at the second time ends what runs. True = leave now. */
+/* Stops what is ours: nothing more is handed out; the second time what runs is left to the end of the
+ * services, which kills it. True = leave now. */
 static bool on_interrupt (loop_t *self, int64_t now_ms)
 {
     rota_progress_t *progress = self->watch->progress;
@@ -216,14 +223,13 @@ static bool on_interrupt (loop_t *self, int64_t now_ms)
             "stopping: nothing new is started; what runs has 30 s to finish (Ctrl-C again kills "
             "it)");
         rota_progress_draw (progress, false);
-        if (control (self->watch->link, ROTA__CONTROL_VERB__CONTROL_VERB_PAUSE, &error) < 0)
+        if (drain (self->watch->link, &error) < 0)
             return true;
         self->watch->changed = true;
         return false;
     }
     rota_progress_note (progress, ROTA_STYLE_YELLOW, "killing what runs");
     rota_progress_draw (progress, false);
-    control (self->watch->link, ROTA__CONTROL_VERB__CONTROL_VERB_STOP, &error);
     return true;
 }
 
@@ -315,13 +321,8 @@ int rota_watch (rota_watch_t *watch)
             break;
         now_ms = rota_clock_monotonic_ms ();
         if (self.finish_ms && (self.alone || now_ms >= self.finish_ms)) {
-            control (watch->link, ROTA__CONTROL_VERB__CONTROL_VERB_STOP, &error);
             code = ROTA_EXIT_INTERRUPTED;
         } else if (self.end_ms && now_ms >= self.end_ms) {
-            if (watch->link->started) {
-                control (watch->link, ROTA__CONTROL_VERB__CONTROL_VERB_PAUSE, &error);
-                control (watch->link, ROTA__CONTROL_VERB__CONTROL_VERB_STOP, &error);
-            }
             code = ROTA_EXIT_TIMEOUT;
         } else {
             rota_client_run (watch->link->client, wait_ms (&self, now_ms));

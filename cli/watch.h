@@ -30,10 +30,10 @@ typedef struct {
     bool changed, over;     /* the watch's own */
 } rota_watch_t;
 
-/* `self` is given to the client's subscription and must live as long as the link. Once for each link.
+/* `watch` is given to the client's subscription and must live as long as the link. Once for each link.
  * Returns when it is settled (ROTA_EXIT_DONE: the caller asks what came of it), or ROTA_EXIT_TIMEOUT,
  * ROTA_EXIT_INTERRUPTED (what was ours to stop has been stopped), ROTA_EXIT_UNREACHABLE after a message. */
-int rota_watch (rota_watch_t *self);
+int rota_watch (rota_watch_t *watch);
 
 /* Counts Ctrl-C (SIGINT, SIGTERM, SIGHUP) from now on; the third one leaves at once. */
 void rota_watch_signals (void);

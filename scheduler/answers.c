@@ -44,6 +44,8 @@ rota_answers_t *rota_answers_new (void)
 
 static void drop_first (conversation_t *it, size_t count)
 {
+    if (!count)
+        return;
     for (size_t i = 0; i < count; i++)
         free (it->answers[i].body);
     memmove (it->answers, it->answers + count, (it->count - count) * sizeof *it->answers);

@@ -285,7 +285,7 @@ int rota_core_class (rota_core_t *self, uint32_t source, const char *agent, size
     for (size_t i = 0; i < self->classes.count; i++) {
         const class_t *class = AT (self, classes, class_t, i);
         if (class->source == source && class->capabilities == bits && strlen (class->agent) == agent_length &&
-            memcmp (class->agent, agent, agent_length) == 0) {
+            (!agent_length || memcmp (class->agent, agent, agent_length) == 0)) {
             *ret_class = (uint32_t)i;
             *ret_new = false;
             return 0;

@@ -284,6 +284,23 @@ int rota_define_pack (const Rota__TaskSpec *spec, rota_definition_t *ret_definit
     return buffer ? 0 : -ENOMEM;
 }
 
+static bool equal (const void *a, size_t a_size, const void *b, size_t b_size)
+{
+    return a_size == b_size && (!a_size || memcmp (a, b, a_size) == 0);
+}
+
+bool rota_define_is_stored (rota_store_t *store, rota_node_t node, const Rota__TaskSpec *spec)
+{
+    rota_definition_t there, given;
+    uint8_t *buffer;
+    if (rota_store_definition (store, node, &there) < 0 || rota_define_pack (spec, &given, &buffer) < 0)
+        return false;
+    bool same = equal (there.spec, there.spec_size, given.spec, given.spec_size) &&
+                equal (there.title, there.title_length, given.title, given.title_length);
+    free (buffer);
+    return same;
+}
+
 /* Fields of a protobuf message may come in any order and in pieces: id and title are put before the rest. */
 int rota_define_unpack (const rota_core_t *core, rota_node_t node, const rota_definition_t *definition,
                         uint8_t **ret_bytes, size_t *ret_size)

@@ -41,6 +41,8 @@ rota_node_t rota_define_resolve (const rota_core_t *core, const Rota__TaskSpec *
 /* The definition as it is stored; *ret_buffer is malloc'ed and holds what ret_definition points at. -ENOMEM.
  */
 int rota_define_pack (const Rota__TaskSpec *spec, rota_definition_t *ret_definition, uint8_t **ret_buffer);
+/* Whether `spec` says what is stored for the node. */
+bool rota_define_is_stored (rota_store_t *store, rota_node_t node, const Rota__TaskSpec *spec);
 /* A stored definition as a packed TaskSpec again, with id and title: malloc'ed. -ENOMEM. */
 int rota_define_unpack (const rota_core_t *core, rota_node_t node, const rota_definition_t *definition,
                         uint8_t **ret_bytes, size_t *ret_size);

@@ -179,19 +179,6 @@ static rota_node_t find_existing (const service_t *self, const Rota__TaskSpec *s
     return epic == ROTA_NONE ? ROTA_NONE : rota_core_find_milestone (self->core, epic, id, spec->id.len);
 }
 
-static bool is_unchanged (service_t *self, rota_node_t node, const Rota__TaskSpec *spec)
-{
-    rota_definition_t there, given;
-    uint8_t *buffer;
-    if (rota_store_definition (self->store, node, &there) < 0 || rota_define_pack (spec, &given, &buffer) < 0)
-        return false;
-    bool same = there.spec_size == given.spec_size && memcmp (there.spec, given.spec, given.spec_size) == 0 &&
-                there.title_length == given.title_length &&
-                (!given.title_length || memcmp (there.title, given.title, given.title_length) == 0);
-    free (buffer);
-    return same;
-}
-
 #define ID(spec) (int)(spec)->id.len, (const char *)(spec)->id.data
 
 static void take_existing (service_t *self, rota_node_t node, const Rota__TaskSpec *spec, rota_node_t parent,
@@ -220,7 +207,7 @@ static void take_existing (service_t *self, rota_node_t node, const Rota__TaskSp
     if (faults->count || node >= import->first)
         return;
     import->seen[node / 8] |= (uint8_t)(1u << (node % 8));
-    if (is_unchanged (self, node, spec)) {
+    if (rota_define_is_stored (self->store, node, spec)) {
         import->unchanged++;
         return;
     }

@@ -73,18 +73,10 @@ static void go_back_to (service_t *self, const mark_t *mark)
 /* A task that is there with the same definition was submitted before: fine. */
 static bool is_the_same (service_t *self, rota_node_t node, const Rota__TaskSpec *spec)
 {
-    rota_definition_t there, given;
-    uint8_t *buffer;
     for (size_t i = 0; i < self->added.count; i++)
         if (self->added.items[i].node == node)
             return false; /* twice in one batch: a mistake, or the repeat comes when the first is stored */
-    if (rota_store_definition (self->store, node, &there) < 0 || rota_define_pack (spec, &given, &buffer) < 0)
-        return false;
-    bool same = there.spec_size == given.spec_size && memcmp (there.spec, given.spec, given.spec_size) == 0 &&
-                there.title_length == given.title_length &&
-                (!given.title_length || memcmp (there.title, given.title, given.title_length) == 0);
-    free (buffer);
-    return same;
+    return rota_define_is_stored (self->store, node, spec);
 }
 
 static void link_dependencies (service_t *self, rota_node_t node, const Rota__TaskSpec *spec,

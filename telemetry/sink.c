@@ -111,18 +111,20 @@ static void say_whom (rota_sink_t *self, int64_t now_ms)
 
 /* ---- events */
 
-static void take_up_journal (rota_sink_t *self)
-{
-    wake_at (self, &self->journal_ms, rota_clock_monotonic_ms () + rota_journal_tick (self->journal));
-    if (rota_journal_cursor (self->journal)->seq != self->told)
-        wake_at (self, &self->tell_ms, self->told_ms + TELL_EVERY_MS);
-}
-
 /* The subscriber may not be destroyed by its own callback, so the alarm does it. */
 static void renew_later (rota_sink_t *self)
 {
     self->renew = true;
     wake_at (self, &self->journal_ms, rota_clock_monotonic_ms ());
+}
+
+static void take_up_journal (rota_sink_t *self)
+{
+    wake_at (self, &self->journal_ms, rota_clock_monotonic_ms () + rota_journal_tick (self->journal));
+    if (self->subscriber && !rota_journal_is_open (self->journal))
+        renew_later (self); /* a sync may have failed with no event after it to notice */
+    if (rota_journal_cursor (self->journal)->seq != self->told)
+        wake_at (self, &self->tell_ms, self->told_ms + TELL_EVERY_MS);
 }
 
 static void take_event (void *owner, const Rota__Event *event)
@@ -227,8 +229,7 @@ static void on_status (void *owner, void *context, const rota_reply_t *reply)
     self->scheduler_epoch = status->scheduler_epoch;
     self->renew |= !same && self->subscriber;
     wake_at (self, &self->journal_ms, now_ms);
-    if (self->told == UINT64_MAX)
-        wake_at (self, &self->tell_ms, now_ms);
+    wake_at (self, &self->tell_ms, now_ms);
 }
 
 static void ask (rota_sink_t *self, int64_t now_ms)

@@ -43,6 +43,8 @@ typedef struct {
     size_t after_first; /* all wait for task 0 */
 } bench_t;
 
+static pid_t children[2]; /* ended with us, whatever happens */
+
 static double now_ms (void)
 {
     struct timespec now;
@@ -53,6 +55,9 @@ static double now_ms (void)
 static void die (const char *what, const char *why)
 {
     fprintf (stderr, "bench_flow: %s: %s\n", what, why);
+    for (int i = 0; i < 2; i++)
+        if (children[i])
+            kill (children[i], SIGKILL);
     exit (1);
 }
 
@@ -233,8 +238,8 @@ static void set_up (bench_t *self, const char *bin)
     if (!mkdtemp (self->directory) || rota_rundir (self->directory, true, rundir, sizeof rundir, &error) < 0)
         die ("state directory", error.text);
     rota_rundir_endpoints (rundir, &endpoints);
-    self->broker = start (bin, "rota-broker", self->directory);
-    self->scheduler = start (bin, "rota-scheduler", self->directory);
+    children[0] = self->broker = start (bin, "rota-broker", self->directory);
+    children[1] = self->scheduler = start (bin, "rota-scheduler", self->directory);
     self->client = rota_client_new (endpoints.client, "bench", &error);
     if (!self->client || rota_client_wait_ready (self->client, 10000, &error) < 0)
         die ("client", error.text);
@@ -282,7 +287,7 @@ static void stop_services (bench_t *self)
         stop (self->scheduler);
     if (self->broker)
         stop (self->broker);
-    self->scheduler = self->broker = 0;
+    self->scheduler = self->broker = children[0] = children[1] = 0;
 }
 
 static void tear_down (bench_t *self)

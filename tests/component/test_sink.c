@@ -373,6 +373,20 @@ static void a_failing_sync_makes_events_come_again (void **state)
     assert_journal (world, 1, 600);
 }
 
+static void a_sync_that_fails_on_the_last_events_is_made_good_without_new_ones (void **state)
+{
+    world_t *world = *state;
+    const rota_file_ops_t ops = failing_ops ();
+    start_with (world, &ops);
+    atomic_store (&sync_error, EIO);
+    fake_scheduler_add (&world->scheduler, 5); /* no batch: written and synced when their time is up */
+    usleep (1500000);
+    atomic_store (&sync_error, 0);
+    await_cursor (world, 5);
+    stop (world);
+    assert_journal (world, 1, 5);
+}
+
 static void a_disk_full_to_the_end_is_told_by_run (void **state)
 {
     world_t *world = *state;
@@ -458,6 +472,7 @@ int main (void)
         TEST (a_second_sink_is_refused_with_words),
         TEST (a_full_disk_stops_the_intake_and_loses_nothing),
         TEST (a_failing_sync_makes_events_come_again),
+        TEST (a_sync_that_fails_on_the_last_events_is_made_good_without_new_ones),
         TEST (a_disk_full_to_the_end_is_told_by_run),
         TEST (killed_at_any_moment_it_neither_loses_nor_doubles_an_event),
     };

@@ -117,7 +117,7 @@ const void *rawpeer_expect (rawpeer_t *self, uint32_t type, int timeout_ms)
     return self->message;
 }
 
-const Rota__Welcome *rawpeer_hello (rawpeer_t *self, Rota__Role wants, const char *name)
+uint64_t rawpeer_send_hello (rawpeer_t *self, Rota__Role wants, const char *name)
 {
     Rota__Hello hello = ROTA__HELLO__INIT;
     hello.has_instance = true;
@@ -128,7 +128,12 @@ const Rota__Welcome *rawpeer_hello (rawpeer_t *self, Rota__Role wants, const cha
     hello.name = rota_bytes (name);
     hello.has_pid = true;
     hello.pid = (uint32_t)getpid ();
-    uint64_t sequence = rawpeer_send (self, ROTA_MESSAGE_HELLO, NULL, &hello.base);
+    return rawpeer_send (self, ROTA_MESSAGE_HELLO, NULL, &hello.base);
+}
+
+const Rota__Welcome *rawpeer_hello (rawpeer_t *self, Rota__Role wants, const char *name)
+{
+    uint64_t sequence = rawpeer_send_hello (self, wants, name);
     do {
         if (!rawpeer_receive (self, PATIENCE_MS))
             return NULL;

@@ -40,6 +40,8 @@ bool rawpeer_receive (rawpeer_t *self, int timeout_ms);
 /* Skips others until one of `type` comes. NULL when none came in `timeout_ms`. */
 const void *rawpeer_expect (rawpeer_t *self, uint32_t type, int timeout_ms);
 
+/* Sends HELLO and doesn't wait. Returns the sequence number. */
+uint64_t rawpeer_send_hello (rawpeer_t *self, Rota__Role wants, const char *name);
 /* Says HELLO with `wants` (UNSPECIFIED = absent) and returns the answer: WELCOME, or NULL, and then
  * rawpeer_refusal tells. */
 const Rota__Welcome *rawpeer_hello (rawpeer_t *self, Rota__Role wants, const char *name);

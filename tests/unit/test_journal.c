@@ -364,8 +364,8 @@ static void the_cursor_is_saved_after_the_sync_of_what_it_covers (void **state)
     memset (disk->trace, 0, sizeof disk->trace);
     wait_ms (disk, DAY_MS);
     settle (journal);
-    assert_string_equal (disk->trace, "o"
-                                      "wsrsu"); /* the compressed file, and only then the plain one goes */
+    assert_string_equal (disk->trace, "oww"
+                                      "srsu"); /* the compressed file, and only then the plain one goes */
     rota_journal_close (&journal);
 }
 

@@ -257,6 +257,7 @@ static void the_file_is_searched_for_and_a_named_one_must_be_there (void **state
     assert_int_equal (rmdir (base), 0);
 }
 
+/* That docs/reference/settings.md is this text: test_reference.c. */
 static void the_reference_names_every_setting (void **state)
 {
     (void)state;

@@ -1,0 +1,64 @@
+/* held.h - the attempts that a host holds: those that run, and those whose result nobody has acknowledged.
+ *
+ * Owner: the host's thread. Small tables: at most the slots, what earlier hosts left, and what waits for the
+ * scheduler. Invariant: an attempt (store, key, number) is there once.
+ */
+#ifndef ROTA_HELD_H
+#define ROTA_HELD_H
+
+#include "agents/adapter.h"
+#include "agents/attempt.h"
+
+#include <sys/types.h>
+
+#define ROTA_HELD_LAST_OUTPUT_BYTES 2048
+
+typedef enum {
+    ROTA_HELD_RUNNING,   /* a shim of ours has it; its end comes from the spawner */
+    ROTA_HELD_ELSEWHERE, /* a shim of an earlier host has it; its end comes from its pidfd */
+    ROTA_HELD_FINISHED,  /* the result waits for the scheduler's acknowledgement */
+} rota_held_state_t;
+
+typedef struct {
+    rota_held_state_t state;
+    uint8_t store[16];
+    uint64_t key;
+    uint32_t number;
+    char task_id[201];
+    bool goes_on;        /* on_lost: continue */
+    bool must_end;       /* nothing is registered before it has ended */
+    int64_t accepted_ms; /* monotonic */
+    /* RUNNING */
+    uint64_t launch;
+    int control_fd; /* -1 = none */
+    /* ELSEWHERE */
+    int pid_fd; /* of the shim; -1 = none */
+    /* FINISHED */
+    rota_outcome_t outcome;
+    rota_adapter_result_t result;
+    uint8_t last_output[ROTA_HELD_LAST_OUTPUT_BYTES];
+    size_t last_output_bytes;
+    int64_t reported_ms; /* monotonic; INT64_MIN = not yet */
+} rota_held_t;
+
+typedef struct {
+    rota_held_t **list;
+    size_t count, capacity;
+} rota_held_table_t;
+
+/* NULL on no memory. Descriptors are -1, the rest zero but for what is given. */
+rota_held_t *rota_held_add (rota_held_table_t *self, rota_held_state_t state, const uint8_t store[16],
+                            uint64_t key, uint32_t number, const char *task_id);
+rota_held_t *rota_held_find (const rota_held_table_t *self, const uint8_t store[16], uint64_t key,
+                             uint32_t number);
+/* The running attempt of that task, another than `number` perhaps. */
+rota_held_t *rota_held_find_running (const rota_held_table_t *self, const uint8_t store[16], uint64_t key);
+rota_held_t *rota_held_find_launch (const rota_held_table_t *self, uint64_t launch);
+/* Closes its descriptors and frees it. */
+void rota_held_remove (rota_held_table_t *self, rota_held_t *held);
+void rota_held_clear (rota_held_table_t *self);
+
+size_t rota_held_running (const rota_held_table_t *self); /* RUNNING and ELSEWHERE */
+bool rota_held_must_wait (const rota_held_table_t *self); /* something must end before we register */
+
+#endif
