@@ -24,7 +24,8 @@ static const struct {
     [ROTA_END_SILENCE] = {RESULT (TIMEOUT), "it wrote nothing for longer than it may be silent"},
     [ROTA_END_STOPPED] = {RESULT (KILLED), "it was stopped"},
     [ROTA_END_LEASE] = {RESULT (KILLED), "its host was cut off from the scheduler or gone, so it was ended"},
-    [ROTA_END_MEMORY] = {RESULT (FAILED), "it took more memory than an attempt may (setting agents.memory_limit)"},
+    [ROTA_END_MEMORY] = {RESULT (FAILED),
+                         "it took more memory than an attempt may (setting agents.memory_limit)"},
 };
 
 bool rota_adapter_classify_common (const rota_outcome_t *outcome, rota_adapter_result_t *ret_result)
@@ -37,11 +38,12 @@ bool rota_adapter_classify_common (const rota_outcome_t *outcome, rota_adapter_r
         snprintf (result.message, sizeof result.message, "%s", outcome->message);
     } else if (outcome->end != ROTA_END_NONE) {
         result.result_class = ENDS[outcome->end].result_class;
-        snprintf (result.message, sizeof result.message, "%s%s%s", ENDS[outcome->end].text, more, outcome->message);
+        snprintf (result.message, sizeof result.message, "%s%s%s", ENDS[outcome->end].text, more,
+                  outcome->message);
     } else if (outcome->signal) {
         const char *name = sigabbrev_np (outcome->signal);
-        snprintf (result.message, sizeof result.message, "it was ended by signal %d (%s)%s%s", outcome->signal,
-                  name ? name : "?", more, outcome->message);
+        snprintf (result.message, sizeof result.message, "it was ended by signal %d (%s)%s%s",
+                  outcome->signal, name ? name : "?", more, outcome->message);
     } else {
         return false;
     }

@@ -26,7 +26,7 @@ typedef struct {
 typedef struct {
     const char *capabilities[ROTA_ADAPTER_CAPABILITIES_MAX]; /* NULL-terminated; for REGISTER */
     char version[128];                                       /* of the program it drives; "" = none */
-    char problem[256];                                       /* why it can't work, with the remedy; "" = it can */
+    char problem[256]; /* why it can't work, with the remedy; "" = it can */
 } rota_adapter_check_t;
 
 #define ROTA_ADAPTER_MESSAGE_BYTES 1024
@@ -41,8 +41,8 @@ typedef struct {
     void (*check) (const rota_adapter_context_t *context, rota_adapter_check_t *ret_check);
     /* Fills argv, environment (but for what the host adds), directory, input and stop_signal of *attempt from
      * `pool`. 0; -EINVAL: the task is wrong, with the text; -ENOMEM. */
-    int (*prepare) (const rota_adapter_context_t *context, const Rota__Assignment *assignment, rota_pool_t *pool,
-                    rota_attempt_t *attempt, rota_error_t *error);
+    int (*prepare) (const rota_adapter_context_t *context, const Rota__Assignment *assignment,
+                    rota_pool_t *pool, rota_attempt_t *attempt, rota_error_t *error);
     void (*classify) (const rota_adapter_context_t *context, const rota_outcome_t *outcome,
                       rota_adapter_result_t *ret_result);
 } rota_adapter_t;
@@ -52,8 +52,8 @@ const rota_adapter_t *rota_adapter_find (const char *kind);
 
 extern const rota_adapter_t ROTA_ADAPTER_EXEC;
 
-/* For what every kind tells alike: an end by the shim, a command that couldn't be started, a signal. False when
- * the command ended by itself with an exit code, which is the kind's own to judge. */
+/* For what every kind tells alike: an end by the shim, a command that couldn't be started, a signal. False
+ * when the command ended by itself with an exit code, which is the kind's own to judge. */
 bool rota_adapter_classify_common (const rota_outcome_t *outcome, rota_adapter_result_t *ret_result);
 
 #endif

@@ -57,7 +57,8 @@ int rota_attempt_pack (const rota_attempt_t *attempt, int *ret_fd)
     int fd = memfd_create ("rota-attempt", MFD_CLOEXEC);
     if (fd < 0)
         return -errno;
-    char *map = ftruncate (fd, (off_t)size) < 0 ? MAP_FAILED : mmap (NULL, size, PROT_WRITE, MAP_SHARED, fd, 0);
+    char *map =
+        ftruncate (fd, (off_t)size) < 0 ? MAP_FAILED : mmap (NULL, size, PROT_WRITE, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED) {
         int code = -errno;
         close (fd);

@@ -65,7 +65,8 @@ typedef struct {
 } rota_outcome_t;
 
 /* How an attempt travels from the host to its shim: in a memory file, so that neither its size nor a slow
- * reader matters. 0 and *ret_fd (close-on-exec, the caller's), -E2BIG over 64 MiB, or what the kernel says. */
+ * reader matters. 0 and *ret_fd (close-on-exec, the caller's), -E2BIG over 64 MiB, or what the kernel says.
+ */
 int rota_attempt_pack (const rota_attempt_t *attempt, int *ret_fd);
 /* 0; -EBADMSG for a record that was cut. What *ret_attempt points at lives as long as the process: a shim has
  * one attempt. */

@@ -77,7 +77,8 @@ static int open_input (const char *input)
     return fd;
 }
 
-int rota_command_start (const rota_attempt_t *attempt, const rota_cgroup_t *group, rota_command_t *ret_command)
+int rota_command_start (const rota_attempt_t *attempt, const rota_cgroup_t *group,
+                        rota_command_t *ret_command)
 {
     int output[2] = {-1, -1}, report[2] = {-1, -1};
     int input = open_input (attempt->input);
@@ -114,8 +115,8 @@ end:
     return 0;
 }
 
-void rota_command_explain (const rota_attempt_t *attempt, const rota_command_failure_t *failure, char *ret_text,
-                           size_t capacity)
+void rota_command_explain (const rota_attempt_t *attempt, const rota_command_failure_t *failure,
+                           char *ret_text, size_t capacity)
 {
     bool known = failure->stage >= 0 && failure->stage <= STAGE_EXECUTE;
     const char *what = failure->stage == STAGE_DIRECTORY ? attempt->directory : attempt->argv[0];

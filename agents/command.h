@@ -19,7 +19,8 @@ typedef struct {
 } rota_command_failure_t;
 
 /* 0, or a negative errno: no pipe, no process. What fails later comes over report_fd. */
-int rota_command_start (const rota_attempt_t *attempt, const rota_cgroup_t *group, rota_command_t *ret_command);
+int rota_command_start (const rota_attempt_t *attempt, const rota_cgroup_t *group,
+                        rota_command_t *ret_command);
 
 /* What failed, as a sentence. */
 void rota_command_explain (const rota_attempt_t *attempt, const rota_command_failure_t *failure,

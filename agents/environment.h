@@ -7,7 +7,9 @@
 
 #include "agents/adapter.h"
 
-#define ROTA_ENVIRONMENT_TEXT_MAX_BYTES (32u << 10) /* longer fields are cut: the kernel takes 128 KiB each */
+#define ROTA_ENVIRONMENT_TEXT_MAX_BYTES                                                                      \
+    (32u << 10) /* longer fields are cut: the kernel takes 128 KiB each                                      \
+                 */
 
 /* What the host knows its attempts by: in the environment of every process of theirs. */
 #define ROTA_ENVIRONMENT_MARK "ROTA_ATTEMPT_MARK"

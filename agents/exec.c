@@ -1,4 +1,5 @@
-/* exec.c - the kind of agent that runs a shell command: the task's own, or the one that the host was given. */
+/* exec.c - the kind of agent that runs a shell command: the task's own, or the one that the host was given.
+ */
 #include "agents/adapter.h"
 
 #include "proto/words.h"
@@ -17,8 +18,8 @@ static void check (const rota_adapter_context_t *context, rota_adapter_check_t *
     const char *shell = rota_setting_text (context->settings, ROTA_SETTING_AGENTS_SHELL);
     *ret_check = (rota_adapter_check_t){.capabilities = {"run", context->exec_command ? "prompt" : NULL}};
     if (access (shell, X_OK) < 0)
-        snprintf (ret_check->problem, sizeof ret_check->problem, "the shell %.100s: %s (setting agents.shell)", shell,
-                  strerror (errno));
+        snprintf (ret_check->problem, sizeof ret_check->problem,
+                  "the shell %.100s: %s (setting agents.shell)", shell, strerror (errno));
 }
 
 static char *text_of (rota_pool_t *pool, ProtobufCBinaryData bytes)
@@ -26,19 +27,21 @@ static char *text_of (rota_pool_t *pool, ProtobufCBinaryData bytes)
     return rota_pool_text (pool, bytes.len ? (const char *)bytes.data : "", bytes.len);
 }
 
-static int prepare (const rota_adapter_context_t *context, const Rota__Assignment *assignment, rota_pool_t *pool,
-                    rota_attempt_t *attempt, rota_error_t *error)
+static int prepare (const rota_adapter_context_t *context, const Rota__Assignment *assignment,
+                    rota_pool_t *pool, rota_attempt_t *attempt, rota_error_t *error)
 {
     const Rota__TaskSpec *spec = assignment->spec;
     bool own = spec->has_run && spec->run.len > 0;
     if (!own && !context->exec_command)
-        return rota_error_set (error, -EINVAL, "the task has no command (run:), and the agent was given none (--exec)");
+        return rota_error_set (error, -EINVAL,
+                               "the task has no command (run:), and the agent was given none (--exec)");
     if (own && memchr (spec->run.data, 0, spec->run.len))
         return rota_error_set (error, -EINVAL, "the task's command holds a NUL byte");
 
     char **argv = rota_pool_alloc (pool, 4 * sizeof *argv);
-    char *directory = spec->directory.len ? text_of (pool, spec->directory)
-                                          : rota_pool_text (pool, context->directory, strlen (context->directory));
+    char *directory = spec->directory.len
+                          ? text_of (pool, spec->directory)
+                          : rota_pool_text (pool, context->directory, strlen (context->directory));
     if (!argv || !directory)
         return -ENOMEM;
     const char *shell = rota_setting_text (context->settings, ROTA_SETTING_AGENTS_SHELL);
@@ -65,8 +68,8 @@ static void classify (const rota_adapter_context_t *context, const rota_outcome_
                        : outcome->exit_code == SHELL_NOT_EXECUTABLE ? " (not executable)"
                                                                     : "";
     if (outcome->exit_code)
-        snprintf (ret_result->message, sizeof ret_result->message, "exit code %d%s%s%s", outcome->exit_code, hint,
-                  outcome->message[0] ? "; " : "", outcome->message);
+        snprintf (ret_result->message, sizeof ret_result->message, "exit code %d%s%s%s", outcome->exit_code,
+                  hint, outcome->message[0] ? "; " : "", outcome->message);
     else
         snprintf (ret_result->message, sizeof ret_result->message, "%s", outcome->message);
 }

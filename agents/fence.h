@@ -23,8 +23,8 @@ typedef enum {
 
 /* Looks only. Without store or epoch: stale. */
 rota_fence_verdict_t rota_fence_judge (const rota_fence_t *self, const rota_envelope_t *envelope);
-/* Takes the envelope's scheduler as the newest, and writes that to `directory`, synced. 0, or a negative errno:
- * then it holds for this process only. */
+/* Takes the envelope's scheduler as the newest, and writes that to `directory`, synced. 0, or a negative
+ * errno: then it holds for this process only. */
 int rota_fence_raise (rota_fence_t *self, const rota_envelope_t *envelope, const char *directory);
 /* What was written; unknown if nothing was or it can't be understood. */
 void rota_fence_load (rota_fence_t *ret_fence, const char *directory);

@@ -20,7 +20,8 @@ struct rota_logs_walk {
     DIR *tasks;
 };
 
-static int directory_of (const char *state_dir, const char *task, size_t length, char ret_path[ROTA_LOGS_PATH_BYTES])
+static int directory_of (const char *state_dir, const char *task, size_t length,
+                         char ret_path[ROTA_LOGS_PATH_BYTES])
 {
     char name[ROTA_ENCODED_MAX_BYTES];
     rota_id_encode (task, length, name);
@@ -119,7 +120,8 @@ static void trim_task (rota_logs_walk_t *self, const char *name, int64_t now_ms)
         if (entry->d_name[0] == '.' || fstatat (fd, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         int64_t written_ms = (int64_t)info.st_mtim.tv_sec * 1000;
-        if (!S_ISREG (info.st_mode) || now_ms - written_ms < self->age_ms || unlinkat (fd, entry->d_name, 0) < 0)
+        if (!S_ISREG (info.st_mode) || now_ms - written_ms < self->age_ms ||
+            unlinkat (fd, entry->d_name, 0) < 0)
             empty = false;
     }
     closedir (directory);

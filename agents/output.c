@@ -138,7 +138,8 @@ static bool begin_segment (rota_output_t *self, unsigned which)
 {
     for (unsigned i = 0; i < 2; i++) {
         if (self->tail[i] < 0)
-            self->tail[i] = rota_output_open_beside (self->path, ROTA_OUTPUT_TAIL[i], O_RDWR | O_CREAT | O_APPEND);
+            self->tail[i] =
+                rota_output_open_beside (self->path, ROTA_OUTPUT_TAIL[i], O_RDWR | O_CREAT | O_APPEND);
         if (self->tail[i] < 0) {
             note (self, self->tail[i]);
             return false;
@@ -176,7 +177,8 @@ static void restart_tail (rota_output_t *self)
 static void write_tail (rota_output_t *self, const char *bytes, size_t size)
 {
     while (size > 0) {
-        if (self->current_bytes == self->segment_limit && !begin_segment (self, 1 - (unsigned)self->index.current))
+        if (self->current_bytes == self->segment_limit &&
+            !begin_segment (self, 1 - (unsigned)self->index.current))
             self->in_tail = false;
         if (!self->in_tail) {
             self->total_bytes += size;

@@ -10,8 +10,8 @@
 #define ROTA_OUTPUT_INDEX_MAGIC 0x3178646961746f72u /* "rotaidx1" */
 extern const char *const ROTA_OUTPUT_TAIL[2];
 
-/* PATH.index, as it lies on disk, in the machine's byte order: logs don't travel. All sizes and offsets are of
- * the stream unless said otherwise. */
+/* PATH.index, as it lies on disk, in the machine's byte order: logs don't travel. All sizes and offsets are
+ * of the stream unless said otherwise. */
 typedef struct {
     uint64_t magic;
     uint64_t generation; /* rises with each change: a reader that saw two reads again */

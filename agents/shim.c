@@ -25,9 +25,9 @@
 #include <unistd.h>
 
 #define READ_BYTES (256u << 10)
-#define DRAIN_MAX_BYTES (4u << 20)  /* read after the tree's end: what a stranger writes is not waited for */
-#define LOST_GRACE_MS 2000          /* a host that is gone can't ask for more */
-#define LEFTOVER_GRACE_MS 1000      /* for what the command left behind */
+#define DRAIN_MAX_BYTES (4u << 20) /* read after the tree's end: what a stranger writes is not waited for */
+#define LOST_GRACE_MS 2000         /* a host that is gone can't ask for more */
+#define LEFTOVER_GRACE_MS 1000     /* for what the command left behind */
 #define KILL_AGAIN_MS 20
 #define GIVE_UP_MS 20000 /* after the first SIGKILL: what still lives then waits for its device */
 #define MEMORY_EVERY_MS 1000
@@ -263,7 +263,7 @@ static int64_t earliest (const int64_t *times, size_t count)
 
 static void set_timer (shim_t *self)
 {
-    const int64_t times[] = {self->timeout_at, self->silence_at, self->lease_at,  self->grace_at,
+    const int64_t times[] = {self->timeout_at, self->silence_at, self->lease_at, self->grace_at,
                              self->kill_at,    self->give_up_at, self->memory_at};
     int64_t at = earliest (times, sizeof times / sizeof *times);
     if (at == self->timer_set)
@@ -357,7 +357,8 @@ static void set_deadlines (shim_t *self)
     self->timeout_at = after (now, attempt->timeout_ms);
     self->silence_at = after (now, attempt->silence_ms);
     self->lease_at = after (now, attempt->lease_ms);
-    self->memory_at = attempt->memory_limit_bytes && !self->group.limits_memory ? now + MEMORY_EVERY_MS : NEVER;
+    self->memory_at =
+        attempt->memory_limit_bytes && !self->group.limits_memory ? now + MEMORY_EVERY_MS : NEVER;
     self->grace_at = self->kill_at = self->give_up_at = self->timer_set = NEVER;
 }
 
@@ -400,11 +401,13 @@ static rota_shim_exit_t record (shim_t *self)
     return ROTA_SHIM_FAILED;
 }
 
-/* Only what is its own stays open: a descriptor that a command inherits may hold a lock or a socket of ours. */
+/* Only what is its own stays open: a descriptor that a command inherits may hold a lock or a socket of ours.
+ */
 static void keep_only (int *control_fd, int *attempt_fd)
 {
     int null = open ("/dev/null", O_RDWR | O_CLOEXEC);
-    int control = fcntl (*control_fd, F_DUPFD_CLOEXEC, 10), attempt = fcntl (*attempt_fd, F_DUPFD_CLOEXEC, 10);
+    int control = fcntl (*control_fd, F_DUPFD_CLOEXEC, 10),
+        attempt = fcntl (*attempt_fd, F_DUPFD_CLOEXEC, 10);
     if (null < 0 || control < 0 || attempt < 0)
         _exit (ROTA_SHIM_FAILED);
     for (int fd = 0; fd < 3; fd++)

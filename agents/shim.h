@@ -1,8 +1,8 @@
 /* shim.h - the process that stands between the agent host and one attempt's command.
  *
  * It is the parent of the command's whole tree (subreaper), collects its output, holds its deadlines on the
- * boot-time clock (a suspended machine counts), ends the tree, and at the end leaves a record in the spool. It
- * outlives a host that is killed, and takes the tree with it when the host is gone (attempt.h: lease_ms).
+ * boot-time clock (a suspended machine counts), ends the tree, and at the end leaves a record in the spool.
+ * It outlives a host that is killed, and takes the tree with it when the host is gone (attempt.h: lease_ms).
  *
  * The end of the tree is proved: waitpid says ECHILD to a subreaper only when no descendant is left.
  *

@@ -53,7 +53,8 @@ void rota_spawner_destroy (rota_spawner_t **self_p)
     *self_p = NULL;
 }
 
-static int send_request (rota_spawner_t *self, const rota_spawner_request_t *request, const int *fds, size_t count)
+static int send_request (rota_spawner_t *self, const rota_spawner_request_t *request, const int *fds,
+                         size_t count)
 {
     union {
         char bytes[CMSG_SPACE (2 * sizeof (int))];

@@ -1,8 +1,8 @@
 /* spawner.h - a small process, forked before there are threads, that forks the shims.
  *
- * A process with I/O threads must not fork, and a small one forks faster. The spawner is a subreaper above the
- * shims: when a shim is killed, its tree falls to the spawner, which ends it and only then says that the shim
- * has ended. It ends when its host is gone; then shims and what they leave fall to the next subreaper.
+ * A process with I/O threads must not fork, and a small one forks faster. The spawner is a subreaper above
+ * the shims: when a shim is killed, its tree falls to the spawner, which ends it and only then says that the
+ * shim has ended. It ends when its host is gone; then shims and what they leave fall to the next subreaper.
  *
  * Owner: one thread of the host. No call here blocks.
  */
@@ -20,7 +20,8 @@ typedef struct rota_spawner rota_spawner_t;
 rota_spawner_t *rota_spawner_start (rota_error_t *error);
 /* Closes the connection, upon which the spawner ends, and waits for that. */
 void rota_spawner_destroy (rota_spawner_t **self_p);
-/* The spawner keeps a copy of `fd` open until it ends: a lock that stands for "shims may still be started". */
+/* The spawner keeps a copy of `fd` open until it ends: a lock that stands for "shims may still be started".
+ */
 int rota_spawner_hold (rota_spawner_t *self, int fd);
 
 /* Starts a shim. `launch` (not 0, unique) names it in rota_spawner_next; *ret_control_fd is the caller's and

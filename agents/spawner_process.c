@@ -89,8 +89,10 @@ static bool take_request (spawner_t *self)
     } control;
     int fds[2] = {-1, -1};
     struct iovec part = {.iov_base = &request, .iov_len = sizeof request};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
 
     ssize_t size = recvmsg (self->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (size < 0)

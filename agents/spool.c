@@ -1,7 +1,6 @@
 #include "agents/spool.h"
 #include "agents/spool_format.h"
 
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -73,7 +72,8 @@ int rota_spool_begin (const char *directory, const rota_spool_running_t *running
     if (status < 0) {
         close (fd);
         unlink (path);
-        return rota_error_set (error, status, "can't write to the spool %s: %s", directory, strerror (-status));
+        return rota_error_set (error, status, "can't write to the spool %s: %s", directory,
+                               strerror (-status));
     }
     *ret_fd = fd;
     return 0;
@@ -137,7 +137,8 @@ static size_t count_entries (const char *path)
 int rota_spool_quarantine (const char *directory, const char *name)
 {
     char from[PATH_MAX], aside[PATH_MAX], to[PATH_MAX];
-    if (join (from, directory, name) < 0 || join (aside, directory, QUARANTINE) < 0 || join (to, aside, name) < 0)
+    if (join (from, directory, name) < 0 || join (aside, directory, QUARANTINE) < 0 ||
+        join (to, aside, name) < 0)
         return -ENAMETOOLONG;
     if (mkdir (aside, 0700) < 0 && errno != EEXIST)
         return -errno;

@@ -1,6 +1,6 @@
 /* The bytes of a spool file; the rules are in spool.h. */
-#include "agents/spool.h"
 #include "agents/spool_format.h"
+#include "agents/spool.h"
 #include "bus/names.h"
 
 #include <errno.h>
@@ -101,7 +101,8 @@ static int open_half (const uint8_t *bytes, size_t size, const char magic[8], cu
     char found[8];
     cursor_t header = {.at = (uint8_t *)bytes, .end = bytes + size};
     get_bytes (&header, found, sizeof found);
-    uint64_t version = get_number (&header, 4), length = get_number (&header, 4), check = get_number (&header, 8);
+    uint64_t version = get_number (&header, 4), length = get_number (&header, 4),
+             check = get_number (&header, 8);
 
     *ret_why = "not a record";
     if (header.failed || memcmp (found, magic, 8) != 0)
@@ -158,7 +159,8 @@ size_t rota_spool_encode_outcome (const rota_outcome_t *outcome,
     return seal (ret_bytes, OUTCOME_MAGIC, &cursor);
 }
 
-static int decode_outcome (const uint8_t *bytes, size_t size, rota_outcome_t *ret_outcome, const char **ret_why)
+static int decode_outcome (const uint8_t *bytes, size_t size, rota_outcome_t *ret_outcome,
+                           const char **ret_why)
 {
     rota_outcome_t outcome = {0};
     cursor_t cursor;

@@ -7,6 +7,7 @@
 #define ROTA_SPOOL_OUTCOME_OFFSET (ROTA_SPOOL_FILE_BYTES / 2)
 
 /* Writes the first half; the rest is left as it is. */
-void rota_spool_encode_running (const rota_spool_running_t *running, uint8_t ret_bytes[ROTA_SPOOL_FILE_BYTES]);
+void rota_spool_encode_running (const rota_spool_running_t *running,
+                                uint8_t ret_bytes[ROTA_SPOOL_FILE_BYTES]);
 
 #endif

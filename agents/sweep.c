@@ -24,7 +24,8 @@ void rota_sweep_mark (const char *spool_directory, uint64_t key, uint32_t number
 }
 
 /* Looks for "NAME=OWNER-" at the start of a variable. */
-static bool find_mark (const char *text, size_t size, const char *wanted, uint64_t *ret_key, uint32_t *ret_number)
+static bool find_mark (const char *text, size_t size, const char *wanted, uint64_t *ret_key,
+                       uint32_t *ret_number)
 {
     size_t length = strlen (wanted);
     for (const char *at = text, *end = text + size; at < end; at += strnlen (at, (size_t)(end - at)) + 1)

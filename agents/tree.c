@@ -60,7 +60,8 @@ static bool is_dead (char state)
 bool rota_process_lives (pid_t pid, uint64_t start_ticks)
 {
     rota_process_t process;
-    return rota_process_read (pid, &process) == 0 && process.start_ticks == start_ticks && !is_dead (process.state);
+    return rota_process_read (pid, &process) == 0 && process.start_ticks == start_ticks &&
+           !is_dead (process.state);
 }
 
 static int append (rota_tree_t *self, const rota_process_t *process)
@@ -86,7 +87,8 @@ static int read_all (rota_tree_t *all)
     for (struct dirent *entry; status == 0 && (entry = readdir (directory));) {
         rota_process_t process;
         if (isdigit ((unsigned char)entry->d_name[0]) &&
-            rota_process_read ((pid_t)strtol (entry->d_name, NULL, 10), &process) == 0 && !is_dead (process.state))
+            rota_process_read ((pid_t)strtol (entry->d_name, NULL, 10), &process) == 0 &&
+            !is_dead (process.state))
             status = append (all, &process);
     }
     closedir (directory);
@@ -130,7 +132,8 @@ int rota_tree_collect (rota_tree_t *self, pid_t root, bool (*wanted) (void *cont
      * its own descendant can't be. */
     for (size_t done = 0; done < self->count && self->count <= all.count && status == 0; done++) {
         pid_t parent = self->list[done].pid;
-        for (size_t i = first_child (&all, parent); i < all.count && all.list[i].parent == parent && status == 0; i++)
+        for (size_t i = first_child (&all, parent);
+             i < all.count && all.list[i].parent == parent && status == 0; i++)
             status = append (self, &all.list[i]);
     }
 end:

@@ -265,6 +265,8 @@ static int call (rota_client_t *self, const uint8_t *to, uint32_t type, const Pr
 {
     if (self->running)
         return rota_error_set (error, -EBUSY, "a call from within a callback");
+    if (atomic_load (&is_interrupted))
+        return rota_error_set (error, -EINTR, "interrupted"); /* nothing is sent any more */
     rota_arena_reset (self->arena);
     self->call++;
     self->answered = false;

@@ -108,14 +108,16 @@ static void put_status (const rota_cli_t *cli, const Rota__StatusReply *status, 
         put_counts (cli, status);
     }
     put_running (cli, status);
+    bool told = link->started;
     for (size_t i = 0; i < status->n_waits; i++) {
+        told |= status->waits[i]->code.len == 6 && memcmp (status->waits[i]->code.data, "paused", 6) == 0;
         char *text = rota_wait_sentence (status->waits[i], rota_clock_wall_ms ());
         printf ("%s%s %s\n", i == 0 ? "\n" : "", cli->out.unicode ? "\u00b7" : "-", text ? text : "");
         free (text);
     }
-    if (!link->started && (status->paused || status->draining))
-        printf ("\n%s%s%s: `rota resume` goes on\n", rota_style (&cli->out, ROTA_STYLE_YELLOW),
-                status->draining ? "draining" : "paused", rota_style_end (&cli->out));
+    if (!told && (status->paused || status->draining))
+        printf ("%s %s: `rota resume` goes on\n", cli->out.unicode ? "\u00b7" : "-",
+                status->draining ? "draining" : "paused");
     if (link->started)
         puts ("\nno services run here: `rota up` or `rota run` starts them");
     else

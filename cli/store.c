@@ -63,7 +63,7 @@ static int keep_old (const char *state, char **ret_kept)
     char *kept = NULL;
     int status = 0;
 
-    if (asprintf (&kept, "%s/rota.db.before-%lld", state, (long long)rota_clock_wall_ms () / 1000) < 0)
+    if (asprintf (&kept, "%s/rota.db.before-%lld", state, (long long)rota_clock_wall_ms ()) < 0)
         return -ENOMEM;
     for (size_t i = 0; i < 2 && status == 0; i++) {
         char *from = NULL, *to = NULL;
@@ -116,8 +116,10 @@ static int restore (const rota_cli_t *cli, const char *state, const char *file)
                               rota_state_shown (state, shown, sizeof shown));
     if (status == 0)
         status = keep_old (state, &kept);
+    if (status < 0 && !*error.text)
+        rota_error_set (&error, status, "can't keep the store that is there: %s", strerror (-status));
     int code = status < 0
-                   ? rota_cli_fail (ROTA_EXIT_REFUSED, "%s", *error.text ? error.text : strerror (-status))
+                   ? rota_cli_fail (ROTA_EXIT_REFUSED, "%s", error.text)
                    : run_restore (state, file);
     if (code == ROTA_EXIT_DONE && cli->json) {
         json_t *object = json_object ();

@@ -167,7 +167,7 @@ static void put_history (const rota_cli_t *cli, const Rota__TaskReply *reply)
     char when[24];
 
     for (size_t i = 0; i < reply->n_events; i++) {
-        const Rota__Event *event = reply->events[i];
+        const Rota__Event *event = reply->events[reply->n_events - 1 - i]; /* they come newest first */
         char *reason = rota_clean_bytes (event->has_reason, event->reason);
         bool moved = event->type == ROTA__EVENT_TYPE__EVENT_TYPE_TASK_MOVED;
         printf ("%s  %s%s%s  ", i ? "" : "\n", rota_style (&cli->out, ROTA_STYLE_DIM),
@@ -188,8 +188,8 @@ static void print_json (const Rota__TaskReply *reply)
            *before = json_array (), *behind = json_array ();
     for (size_t i = 0; i < reply->n_attempts; i++)
         json_array_append_new (attempts, rota_json_attempt (reply->attempts[i]));
-    for (size_t i = 0; i < reply->n_events; i++)
-        json_array_append_new (events, rota_json_event (reply->events[i]));
+    for (size_t i = reply->n_events; i > 0; i--) /* they come newest first */
+        json_array_append_new (events, rota_json_event (reply->events[i - 1]));
     for (size_t i = 0; i < reply->n_prerequisites; i++)
         json_array_append_new (before, rota_json_task (reply->prerequisites[i]));
     for (size_t i = 0; i < reply->n_dependants; i++)

@@ -14,6 +14,8 @@
 
 #define DOWN_MS 60000 /* a little more than all of the supervisor's own bounds */
 #define LOOK_MS 10
+#define AGENTS_MS 5000
+#define AGENTS_LOOK_MS 20
 
 int rota_agents_option (const rota_cli_t *cli, rota_agents_option_t *ret_agents)
 {
@@ -62,6 +64,32 @@ void rota_agents_describe (const rota_agents_option_t *agents, char *ret_text, s
     }
 }
 
+/* Services that stay should be whole when the command returns: waits until their agents have come. */
+static void await_agents (rota_link_t *link, size_t wanted)
+{
+    int64_t end_ms = rota_clock_monotonic_ms () + AGENTS_MS;
+    char line[sizeof link->words], word;
+
+    while (rota_clock_monotonic_ms () < end_ms) {
+        Rota__AgentsQuery query = ROTA__AGENTS_QUERY__INIT;
+        Rota__AgentsReply *reply = NULL;
+        size_t here = 0;
+        if (rota_link_call (link, ROTA_MESSAGE_AGENTS_QUERY, &query.base, ROTA_CALL_MS,
+                            ROTA_MESSAGE_AGENTS_REPLY, &reply) != ROTA_EXIT_DONE)
+            return;
+        for (size_t i = 0; i < reply->n_agents; i++)
+            here += reply->agents[i]->connected != 0;
+        if (here >= wanted)
+            return;
+        while (rota_link_word (link, &word, line))
+            rota_cli_note ("%s", line);
+        rota_client_run (link->client, AGENTS_LOOK_MS);
+    }
+    rota_cli_note (
+        "not all agents have come yet; `rota agents` shows them, their logs are in %s/logs/services",
+        link->state);
+}
+
 int rota_up (const rota_cli_t *cli, const rota_agents_option_t *agents, rota_link_t *ret_link)
 {
     rota_link_want_t want = {.services = ROTA_SERVICES_UP,
@@ -69,7 +97,10 @@ int rota_up (const rota_cli_t *cli, const rota_agents_option_t *agents, rota_lin
                              .agents = agents->list,
                              .agent_count = agents->count,
                              .exec = agents->exec};
-    return rota_link_open (cli, &want, ret_link);
+    int code = rota_link_open (cli, &want, ret_link);
+    if (code == ROTA_EXIT_DONE && ret_link->started)
+        await_agents (ret_link, agents->count ? agents->count : 1);
+    return code;
 }
 
 static void put_up (const rota_cli_t *cli, const rota_link_t *link, const rota_agents_option_t *agents)

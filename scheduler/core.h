@@ -49,7 +49,7 @@ typedef struct {
     int backoff_jitter_percent;
     uint64_t jitter_seed;
     uint32_t default_attempts;
-    uint32_t wip_limit, wip_epic; /* 0 = none */
+    uint32_t wip_limit, wip_agent, wip_epic; /* tasks under way at once; 0 = no limit */
     int64_t
         agent_patience_ms; /* after the start, before a task without a fitting agent counts as unassignable */
     int64_t assign_resend_ms;
@@ -184,6 +184,10 @@ void rota_core_pause (rota_core_t *self, bool paused, int64_t now_ms);
 bool rota_core_is_paused (const rota_core_t *self);
 void rota_core_drain_all (rota_core_t *self, bool draining, int64_t now_ms);
 
+/* At most so many tasks of the source under way at once; 0 = no limit. */
+void rota_core_limit_source (rota_core_t *self, uint32_t source, uint32_t limit);
+bool rota_core_source_is_full (const rota_core_t *self, uint32_t source);
+
 /* Hands out what can be handed out. Call after every batch. */
 void rota_core_dispatch (rota_core_t *self, int64_t now_ms);
 /* Leases, delays, assignments to be resent. Call when rota_core_next_ms has come. `stalled_ms` of the caller
@@ -282,6 +286,9 @@ void rota_core_counts (const rota_core_t *self, uint32_t source, int64_t now_ms,
                        rota_core_counts_t *ret_counts);
 /* `run` and `wait` may end: nothing of the source moves or can start to move by itself. */
 bool rota_core_is_settled (const rota_core_t *self, uint32_t source, int64_t now_ms);
+/* Epics and milestones, in the order they came; ROTA_NONE for one that was discarded. */
+size_t rota_core_group_count (const rota_core_t *self);
+rota_node_t rota_core_group (const rota_core_t *self, size_t index);
 void rota_core_group_counts (const rota_core_t *self, rota_node_t group, uint64_t ret_status[ROTA_STATUSES]);
 uint64_t rota_core_version (const rota_core_t *self); /* rises with every change */
 

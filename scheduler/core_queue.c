@@ -82,6 +82,16 @@ void rota_core_count_status (rota_core_t *self, rota_node_t node, uint8_t status
         AT (self, groups, group_t, self->nodes[up].slot)->status[status] += (uint32_t)delta;
 }
 
+size_t rota_core_group_count (const rota_core_t *self)
+{
+    return self->groups.count;
+}
+
+rota_node_t rota_core_group (const rota_core_t *self, size_t index)
+{
+    return AT (self, groups, group_t, index)->node;
+}
+
 void rota_core_group_counts (const rota_core_t *self, rota_node_t group, uint64_t ret_status[ROTA_STATUSES])
 {
     for (size_t i = 0; i < ROTA_STATUSES; i++)
@@ -310,9 +320,26 @@ int rota_core_class (rota_core_t *self, uint32_t source, const char *agent, size
     return 0;
 }
 
-static bool has_room (const agent_t *agent)
+static bool has_room (const rota_core_t *self, const agent_t *agent)
 {
-    return agent->connected && !agent->draining && agent->busy < agent->slots;
+    uint32_t limit = self->policy.wip_agent;
+    return agent->connected && !agent->draining && agent->busy < agent->slots &&
+           (!limit || agent->busy < limit);
+}
+
+void rota_core_limit_source (rota_core_t *self, uint32_t source, uint32_t limit)
+{
+    source_counts_t *counts = rota_core_source (self, source);
+    if (counts)
+        counts->limit = limit;
+}
+
+bool rota_core_source_is_full (const rota_core_t *self, uint32_t source)
+{
+    if (source >= self->sources.count)
+        return false;
+    const source_counts_t *counts = AT (self, sources, source_counts_t, source);
+    return counts->limit && counts->place[ROTA_PLACE_RUNNING] >= counts->limit;
 }
 
 /* The least busy fitting agent, by share of its slots; ROTA_NONE when none has room. */
@@ -321,7 +348,7 @@ static rota_agent_t pick_agent (const rota_core_t *self, const class_t *class)
     rota_agent_t best = ROTA_NONE;
     for (size_t i = 0; i < self->agents.count; i++) {
         const agent_t *agent = AT (self, agents, agent_t, i);
-        if (!has_room (agent) || !rota_core_agent_fits (agent, class))
+        if (!has_room (self, agent) || !rota_core_agent_fits (agent, class))
             continue;
         const agent_t *other = best == ROTA_NONE ? NULL : AT (self, agents, agent_t, best);
         if (!other || (uint64_t)agent->busy * other->slots < (uint64_t)other->busy * agent->slots)
@@ -359,6 +386,8 @@ static rota_node_t next_task (rota_core_t *self, rota_agent_t *ret_agent)
     rota_node_t best = ROTA_NONE;
     for (size_t c = 0; c < self->classes.count; c++) {
         class_t *class = AT (self, classes, class_t, c);
+        if (rota_core_source_is_full (self, class->source))
+            continue;
         while (class->ready.count && epic_is_full (self, class->ready.items[0]))
             change_place (self, class->ready.items[0], ROTA_PLACE_PARKED);
         if (!class->ready.count || (best != ROTA_NONE && !comes_first (self, class->ready.items[0], best)))

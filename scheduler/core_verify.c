@@ -148,6 +148,8 @@ static int verify_counts (const rota_core_t *self, rota_error_t *error)
         at->place[it->place]++;
     }
     int r = 0;
+    for (size_t s = 0; s < self->sources.count; s++)
+        counts[s].limit = AT (self, sources, source_counts_t, s)->limit;
     for (size_t s = 0; s < self->sources.count && r == 0; s++)
         if (memcmp (&counts[s], AT (self, sources, source_counts_t, s), sizeof *counts) != 0)
             r = rota_error_set (error, -EBADMSG, "the counts of source %zu are not what its tasks add up to",

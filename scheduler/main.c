@@ -21,20 +21,20 @@ static void on_signal (int number)
     rota_scheduler_stop (scheduler);
 }
 
-static const char HELP[]
-    = "usage: rota-scheduler --state DIR [options]\n"
-      "\n"
-      "Decides what runs next and keeps it in DIR/rota.db. `rota run` and `rota up` start it; by hand it is\n"
-      "started for development and by systemd.\n"
-      "\n"
-      "  --state DIR          state directory\n"
-      "  --broker ENDPOINTS   brokers, comma-separated; default: the sockets of DIR\n"
-      "  --config FILE        configuration (see docs/reference/settings.md)\n"
-      "  --hold               hand nothing out\n"
-      "  --restore FILE       put the backup FILE in place of DIR/rota.db and end; no scheduler may run\n"
-      "  --log-format FORMAT  logfmt or json\n"
-      "  --log-level LEVEL    error, warning, info or debug\n"
-      "  --help, --version\n";
+static const char HELP[] =
+    "usage: rota-scheduler --state DIR [options]\n"
+    "\n"
+    "Decides what runs next and keeps it in DIR/rota.db. `rota run` and `rota up` start it; by hand it is\n"
+    "started for development and by systemd.\n"
+    "\n"
+    "  --state DIR          state directory\n"
+    "  --broker ENDPOINTS   brokers, comma-separated; default: the sockets of DIR\n"
+    "  --config FILE        configuration (see docs/reference/settings.md)\n"
+    "  --hold               hand nothing out\n"
+    "  --restore FILE       put the backup FILE in place of DIR/rota.db and end; no scheduler may run\n"
+    "  --log-format FORMAT  logfmt or json\n"
+    "  --log-level LEVEL    error, warning, info or debug\n"
+    "  --help, --version\n";
 
 typedef struct {
     const char *state, *broker, *config, *restore, *log_format, *log_level;
@@ -45,11 +45,11 @@ typedef struct {
 static int read_options (int argc, char **argv, options_t *options)
 {
     static const struct option LONG[] = {
-        {"state", required_argument, NULL, 's'},   {"broker", required_argument, NULL, 'b'},
-        {"config", required_argument, NULL, 'c'},  {"hold", no_argument, NULL, 'H'},
-        {"restore", required_argument, NULL, 'r'}, {"log-format", required_argument, NULL, 'f'},
+        {"state", required_argument, NULL, 's'},     {"broker", required_argument, NULL, 'b'},
+        {"config", required_argument, NULL, 'c'},    {"hold", no_argument, NULL, 'H'},
+        {"restore", required_argument, NULL, 'r'},   {"log-format", required_argument, NULL, 'f'},
         {"log-level", required_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},       {0},
+        {"version", no_argument, NULL, 'v'},         {0},
     };
     for (int c; (c = getopt_long (argc, argv, "h", LONG, NULL)) != -1;)
         switch (c) {
@@ -85,7 +85,8 @@ static int read_options (int argc, char **argv, options_t *options)
             return 2;
         }
     if (optind < argc || !options->state) {
-        fprintf (stderr, "rota-scheduler: %s; try --help\n", options->state ? "too many arguments" : "--state is missing");
+        fprintf (stderr, "rota-scheduler: %s; try --help\n",
+                 options->state ? "too many arguments" : "--state is missing");
         return 2;
     }
     return -1;
@@ -95,7 +96,8 @@ static void set_up_log (const options_t *options, const rota_settings_t *setting
 {
     static const char *const levels[] = {"error", "warning", "info", "debug"};
     int level = rota_setting_choice (settings, ROTA_SETTING_LOG_LEVEL) + 1;
-    const char *format = options->log_format ? options->log_format : rota_setting_text (settings, ROTA_SETTING_LOG_FORMAT);
+    const char *format =
+        options->log_format ? options->log_format : rota_setting_text (settings, ROTA_SETTING_LOG_FORMAT);
     for (int i = 0; options->log_level && i < 4; i++)
         if (strcmp (levels[i], options->log_level) == 0)
             level = i + 1;

@@ -167,32 +167,36 @@ static void fill_waits (service_t *self, const rota_core_counts_t *counts, Rota_
     add_wait (self, reply, "unassignable", counts->unassignable, 0, "have no agent that could take them");
 }
 
+#define MAX_EPICS 1000
+
+static bool is_epic_of (const service_t *self, rota_node_t node, uint32_t source)
+{
+    rota_core_node_t it;
+    return rota_core_get (self->core, node, &it) && it.kind == NODE (EPIC) &&
+           !rota_core_is_staged (self->core, node) && (source == ROTA_NONE || it.source == source);
+}
+
 static void fill_groups (service_t *self, uint32_t source, Rota__StatusReply *reply)
 {
-    size_t count = rota_core_count (self->core), epics = 0;
-    rota_core_node_t it;
-    for (rota_node_t i = 0; i < count; i++)
-        epics += rota_core_get (self->core, i, &it) && it.kind == NODE (EPIC) &&
-                 (source == ROTA_NONE || it.source == source);
-    Rota__GroupStatus *items = in_arena (self, epics, sizeof *items);
-    reply->epics = in_arena (self, epics, sizeof (Rota__GroupStatus *));
-    for (rota_node_t i = 0;
-         items && reply->epics && i < count && reply->n_epics < epics && reply->n_epics < 1000; i++) {
-        if (!rota_core_get (self->core, i, &it) || it.kind != NODE (EPIC) ||
-            (source != ROTA_NONE && it.source != source))
+    size_t count = rota_core_group_count (self->core), room = count < MAX_EPICS ? count : MAX_EPICS;
+    Rota__GroupStatus *items = in_arena (self, room, sizeof *items);
+    reply->epics = in_arena (self, room, sizeof (Rota__GroupStatus *));
+    for (size_t i = 0; items && reply->epics && i < count && reply->n_epics < room; i++) {
+        rota_node_t node = rota_core_group (self->core, i);
+        if (!is_epic_of (self, node, source))
             continue;
         Rota__GroupStatus *group = &items[reply->n_epics];
         uint64_t status[ROTA_STATUSES];
         rota__group_status__init (group);
-        rota_core_group_counts (self->core, i, status);
+        rota_core_group_counts (self->core, node, status);
         fill_counts (self, status, &group->n_counts, &group->counts);
         group->has_id = group->has_title = group->has_kind = group->has_total = group->has_complete = true;
-        group->id = id_of (self, i);
-        group->title = title_of (self, i);
-        group->kind = it.kind;
+        group->id = id_of (self, node);
+        group->title = title_of (self, node);
+        group->kind = NODE (EPIC);
         for (int s = 0; s < ROTA_STATUSES; s++)
             group->total += status[s];
-        group->complete = rota_core_is_satisfied (self->core, i);
+        group->complete = rota_core_is_satisfied (self->core, node);
         reply->epics[reply->n_epics++] = group;
     }
 }

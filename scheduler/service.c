@@ -58,6 +58,17 @@ static source_t *source_at (service_t *self, uint32_t index)
     return &self->sources.items[index];
 }
 
+/* What the header says beside the definitions. */
+static void apply_header (service_t *self, uint32_t index)
+{
+    const source_t *source = &self->sources.items[index];
+    Rota__RoadmapHeader *header = rota__roadmap_header__unpack (NULL, source->header_size, source->header);
+    if (!header)
+        return;
+    rota_core_limit_source (self->core, index, header->wip_limit);
+    rota__roadmap_header__free_unpacked (header, NULL);
+}
+
 uint32_t rota_service_source (service_t *self, const char *name, size_t length,
                               const Rota__RoadmapHeader *header)
 {
@@ -79,6 +90,8 @@ uint32_t rota_service_source (service_t *self, const char *name, size_t length,
         if (source->header)
             rota__roadmap_header__pack (header, source->header);
         source->dirty = true;
+        if (source->header)
+            apply_header (self, index);
     }
     return source->name && (!header || source->header) ? index : 0;
 }
@@ -613,6 +626,11 @@ static void on_message (void *owner, const rota_envelope_t *from, const uint8_t 
     }
     ProtobufCMessage *message;
     int r = rota_body_decode (from->type, body, size, self->arena, &message);
+    if (r == -ENOMEM) {
+        /* The batch has filled the arena: what came before is committed first. */
+        rota_service_flush (self);
+        r = rota_body_decode (from->type, body, size, self->arena, &message);
+    }
     if (r < 0) {
         rota_service_refuse (self, from, r == -EMSGSIZE ? ERROR_CODE (TOO_LARGE) : ERROR_CODE (MALFORMED),
                              "%s can't be decoded", entry->name);
@@ -758,6 +776,8 @@ static int rebuild (service_t *self, rota_error_t *error)
     int r = rota_store_load (self->store, self->core, &load, now_ms, error);
     if (r < 0)
         return r;
+    for (uint32_t i = 1; i < self->sources.count; i++)
+        apply_header (self, i);
     self->classes_stored = rota_core_class_count (self->core);
     self->published_head = rota_store_last_event (self->store);
     self->sink_cursor = self->sink_cursor_stored =
@@ -780,6 +800,7 @@ static void read_policy (service_t *self)
         (int)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_BACKOFF_JITTER);
     self->policy.default_attempts = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_ATTEMPTS);
     self->policy.wip_limit = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WIP_LIMIT);
+    self->policy.wip_agent = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WIP_AGENT);
     self->policy.wip_epic = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WIP_EPIC);
     self->policy.weight.priority_s =
         (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_PRIORITY);
@@ -820,6 +841,8 @@ static int open_all (service_t *self, rota_error_t *error)
     r = rota_store_open (self->store_path, &self->store, error);
     if (r < 0)
         return r;
+    rota_store_set_wal_limit (
+        self->store, rota_setting_size_bytes (self->config.settings, ROTA_SETTING_SCHEDULER_WAL_LIMIT));
     r = rota_store_take_role (self->store, &self->epoch, error);
     if (r == 0)
         r = rebuild (self, error);

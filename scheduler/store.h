@@ -133,6 +133,8 @@ uint64_t rota_store_trim_events (rota_store_t *self, int64_t before_ms, uint64_t
                                  size_t limit, uint64_t ret_gap[2]);
 /* Moves the WAL into the file when it has grown; `idle` = nothing waits. Cheap to call after every batch. */
 void rota_store_checkpoint (rota_store_t *self, bool idle);
+/* From this size on a checkpoint no longer waits for an idle moment; from twice of it on the WAL is cut. */
+void rota_store_set_wal_limit (rota_store_t *self, int64_t limit_bytes);
 uint64_t rota_store_wal_bytes (const rota_store_t *self);
 
 /* A copy while running: start, then step until it is done (1) or failed; steps are bounded in time (a few

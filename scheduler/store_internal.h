@@ -28,6 +28,7 @@ struct rota_store {
     int failed; /* first failure since begin, as errno */
     rota_error_t failure;
     int wal_pages;
+    int64_t wal_limit_bytes; /* 0 = the default */
     int page_size;
 };
 

@@ -68,15 +68,21 @@ uint64_t rota_store_trim_events (rota_store_t *self, int64_t before_ms, uint64_t
 /* ------------------------------------------------------------------------------------ checkpoints */
 
 #define CHECKPOINT_PAGES 1000 /* worth the sync when nothing else is to be done */
-#define CHECKPOINT_MUST_PAGES 16384
+#define WAL_LIMIT_BYTES (64 << 20)
+
+void rota_store_set_wal_limit (rota_store_t *self, int64_t limit_bytes)
+{
+    self->wal_limit_bytes = limit_bytes;
+}
 
 /* There is no other reader, so a passive checkpoint copies all and the next write starts the WAL anew. */
 void rota_store_checkpoint (rota_store_t *self, bool idle)
 {
-    if (self->in_transaction || self->wal_pages < (idle ? CHECKPOINT_PAGES : CHECKPOINT_MUST_PAGES))
+    int64_t limit_bytes = self->wal_limit_bytes ? self->wal_limit_bytes : WAL_LIMIT_BYTES;
+    int64_t wal_bytes = (int64_t)rota_store_wal_bytes (self);
+    if (self->in_transaction || (wal_bytes < limit_bytes && (!idle || self->wal_pages < CHECKPOINT_PAGES)))
         return;
-    int mode =
-        self->wal_pages >= 4 * CHECKPOINT_MUST_PAGES ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    int mode = wal_bytes >= 2 * limit_bytes ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
     int left, copied;
     if (sqlite3_wal_checkpoint_v2 (self->db, NULL, mode, &left, &copied) == SQLITE_OK && left == copied)
         self->wal_pages = 0;

@@ -203,6 +203,8 @@ static void explain_ready (why_t *self, rota_node_t node, const rota_core_node_t
         say (self, "paused", 0, "the scheduler was started to hand nothing out");
     if (rota_core_is_paused (service->core))
         say (self, "paused", 0, "everything is paused: `rota resume` goes on");
+    if (rota_core_source_is_full (service->core, it->source))
+        say (self, "wip", 0, "its roadmap has as many tasks under way as it may (`wip:`)");
     explain_class (self, it);
     size_t before = rota_core_position (service->core, node);
     char since[ROTA_CLOCK_DURATION_BYTES];

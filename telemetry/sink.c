@@ -124,7 +124,7 @@ static void take_up_journal (rota_sink_t *self)
     if (self->subscriber && !rota_journal_is_open (self->journal))
         renew_later (self); /* a sync may have failed with no event after it to notice */
     if (rota_journal_cursor (self->journal)->seq != self->told)
-        wake_at (self, &self->tell_ms, self->told_ms + TELL_EVERY_MS);
+        wake_at (self, &self->tell_ms, self->told_ms + self->config.tell_every_ms);
 }
 
 static void take_event (void *owner, const Rota__Event *event)
@@ -257,7 +257,7 @@ static void tell (rota_sink_t *self, int64_t now_ms)
     if (rota_peer_send (self->peer, &envelope, &cursor.base) == 0)
         self->told = on_disk->seq;
     else
-        wake_at (self, &self->tell_ms, now_ms + TELL_EVERY_MS);
+        wake_at (self, &self->tell_ms, now_ms + self->config.tell_every_ms);
     self->told_ms = now_ms;
 }
 
@@ -439,6 +439,8 @@ int rota_sink_new (const rota_sink_config_t *config, rota_sink_t **ret_self, rot
     if (!self)
         return rota_error_set (error, -ENOMEM, "no memory");
     self->config = *config;
+    if (self->config.tell_every_ms == 0)
+        self->config.tell_every_ms = TELL_EVERY_MS;
     self->stop_fd = -1;
     self->told = UINT64_MAX;
     self->say_ms = self->stop_ms = INT64_MAX;

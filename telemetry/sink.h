@@ -22,6 +22,7 @@ typedef struct {
     const char *endpoints;           /* of brokers, comma-separated */
     const rota_settings_t *settings; /* must outlive it */
     const rota_file_ops_t *ops;      /* for faults; NULL = ROTA_FILE_OPS */
+    int tell_every_ms;               /* the scheduler is told the cursor at most so often; 0 = 2000 */
 } rota_sink_config_t;
 
 /* Opens the journal; waits for nobody. -EBUSY: another sink has this journal; -EINVAL: an endpoint that is

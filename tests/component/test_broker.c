@@ -3,6 +3,7 @@
 #include "bus/clock.h"
 #include "bus/log.h"
 #include "bus/names.h"
+#include "bus/peer.h"
 #include "tests/component/broker_thread.h"
 #include "tests/support/rawpeer.h"
 
@@ -641,6 +642,81 @@ static void over_its_memory_limit_it_ends (void **state)
     rota_broker_destroy (&scene->broker.broker);
 }
 
+#define CROWD 60
+
+typedef struct {
+    rota_peer_t *peers[CROWD];
+    zloop_t *loop;
+    size_t known;
+} crowd_t;
+
+static void on_peers (void *owner, void *context, const rota_reply_t *reply)
+{
+    (void)context;
+    crowd_t *crowd = owner;
+    if (reply->status != 0 || reply->envelope->type != ROTA_MESSAGE_PEERS_REPLY)
+        return;
+    Rota__PeersReply *body = rota__peers_reply__unpack (NULL, reply->size_bytes, reply->body);
+    crowd->known = body ? body->n_peers : 0;
+    rota__peers_reply__free_unpacked (body, NULL);
+}
+
+static int end_loop (zloop_t *loop, int timer, void *argument)
+{
+    (void)loop;
+    (void)timer;
+    (void)argument;
+    return -1;
+}
+
+/* Milliseconds until the broker knows all; the last peer asks it. */
+static int64_t wait_until_all_are_known (crowd_t *crowd)
+{
+    Rota__PeersQuery query = ROTA__PEERS_QUERY__INIT;
+    int64_t began_ms = rota_clock_monotonic_ms ();
+    crowd->known = 0;
+    while (crowd->known < CROWD && rota_clock_monotonic_ms () < began_ms + 3 * PATIENCE_MS) {
+        if (rota_peer_outstanding (crowd->peers[CROWD - 1]) == 0)
+            rota_peer_request (crowd->peers[CROWD - 1], ROTA_MESSAGE_PEERS_QUERY, NULL, &query.base,
+                               PATIENCE_MS, on_peers, NULL);
+        zloop_timer (crowd->loop, 10, 1, end_loop, NULL);
+        zloop_start (crowd->loop);
+    }
+    return rota_clock_monotonic_ms () - began_ms;
+}
+
+/* Peers of bus/peer.h, as all services are. */
+static void a_restarted_broker_learns_its_peers_again (void **state)
+{
+    scene_t *scene = *state;
+    crowd_t crowd = {.loop = zloop_new ()};
+    rota_error_t error;
+    for (int i = 0; i < CROWD; i++) {
+        const rota_rundir_endpoints_t *at = &scene->broker.endpoints;
+        rota_peer_config_t config = {.endpoints = i == 0   ? at->service
+                                                  : i < 20 ? at->agent
+                                                           : at->client,
+                                     .role = i == 0   ? ROLE (SCHEDULER)
+                                             : i < 20 ? ROLE (AGENT)
+                                                      : ROLE (ADMIN),
+                                     .name = "one of the crowd",
+                                     .owner = &crowd};
+        crowd.peers[i] = rota_peer_new (&config, crowd.loop, &error);
+        assert_non_null (crowd.peers[i]);
+    }
+    wait_until_all_are_known (&crowd);
+    assert_int_equal (crowd.known, CROWD);
+
+    broker_thread_stop (&scene->broker);
+    broker_thread_start (&scene->broker, &scene->config);
+    int64_t took_ms = wait_until_all_are_known (&crowd);
+    assert_int_equal (crowd.known, CROWD);
+    print_message ("a restarted broker knows its %d peers after %lld ms\n", CROWD, (long long)took_ms);
+    for (int i = 0; i < CROWD; i++)
+        rota_peer_destroy (&crowd.peers[i]);
+    zloop_destroy (&crowd.loop);
+}
+
 static size_t count_descriptors (void)
 {
     size_t count = 0;
@@ -733,8 +809,10 @@ int main (void)
         TEST (a_second_broker_over_the_same_directory_is_refused_by_name),
         TEST (sockets_are_closed_to_others),
         TEST (over_its_memory_limit_it_ends),
+        TEST (a_restarted_broker_learns_its_peers_again),
         TEST (a_hundred_starts_and_stops_leave_nothing_behind),
     };
+    zsys_handler_set (NULL);
     rota_log_setup ("test", ROTA_LOG_ERROR, ROTA_LOG_LOGFMT);
     return cmocka_run_group_tests (tests, NULL, NULL);
 }

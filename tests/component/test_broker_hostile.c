@@ -39,8 +39,13 @@
 #define SCHEDULER_PER_MS 4 /* queries it can answer */
 #define SHARE_PERCENT 90
 
-/* The sanitizer keeps freed memory for a while. */
-#if defined(__SANITIZE_ADDRESS__)
+/* Sanitizers keep freed memory for a while and shadow the rest. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define IS_SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(IS_SANITIZED)
 #define MEMORY_LIMIT_BYTES (1024LL << 20)
 #else
 #define MEMORY_LIMIT_BYTES (256LL << 20)
@@ -251,6 +256,7 @@ static uint64_t offer_for_a_window (honest_t *self, bool drain)
     self->offered = self->answered = self->failed = 0;
     self->largest_bytes = 0;
     self->restarts = 0;
+    self->in_window = false;
     self->began_ms = rota_clock_monotonic_ms ();
     int timer = zloop_timer (self->loop, 5, 0, offer, self);
     run_loop (self, WARM_UP_MS);

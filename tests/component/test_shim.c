@@ -1,10 +1,10 @@
 /* What an attempt may do, and what is left of it: real processes, through spawner and shim. */
+#include "agents/cgroup.h"
 #include "agents/output.h"
 #include "agents/shim.h"
 #include "agents/spawner.h"
 #include "agents/spool.h"
 #include "agents/tree.h"
-#include "agents/cgroup.h"
 #include "bus/clock.h"
 
 #include <dirent.h>
@@ -64,7 +64,8 @@ static int marked_alive (void)
 
 static char *const *environment (void)
 {
-    static char *list[] = {(char *)"PATH=/usr/local/bin:/usr/bin:/bin", mark, (char *)"GREETING=hello world", NULL};
+    static char *list[] = {(char *)"PATH=/usr/local/bin:/usr/bin:/bin", mark, (char *)"GREETING=hello world",
+                           NULL};
     return list;
 }
 
@@ -209,7 +210,8 @@ static void the_environment_is_the_one_given_and_nothing_else (void **state)
     run (what);
     unsetenv ("SECRET_OF_THE_HOST");
     char expected[256];
-    snprintf (expected, sizeof expected, "PATH=/usr/local/bin:/usr/bin:/bin\n%s\nGREETING=hello world\n", mark);
+    snprintf (expected, sizeof expected, "PATH=/usr/local/bin:/usr/bin:/bin\n%s\nGREETING=hello world\n",
+              mark);
     assert_string_equal (output (), expected);
 }
 
@@ -217,7 +219,8 @@ static void a_command_has_only_its_three_descriptors_and_default_signals (void *
 {
     (void)state;
     int leak = open ("/etc/passwd", O_RDONLY); /* not close-on-exec */
-    run (order ("ls /proc/self/fd | tr '\\n' ' '; grep -E 'Sig(Blk|Ign)' /proc/self/status | tr -d '\\n\\t'"));
+    run (
+        order ("ls /proc/self/fd | tr '\\n' ' '; grep -E 'Sig(Blk|Ign)' /proc/self/status | tr -d '\\n\\t'"));
     close (leak);
     /* 3 is the directory that ls itself reads. */
     assert_string_equal (output (), "0 1 2 3 SigBlk:0000000000000000SigIgn:0000000000000000");
@@ -264,7 +267,8 @@ static void a_flood_of_output_is_bounded_and_its_end_is_kept (void **state)
     assert_int_equal (info.st_mode & 0777, 0600);
     rota_output_piece_t piece;
     char bytes[16];
-    assert_int_equal (rota_output_read (log_path (), outcome.output_bytes - 4, bytes, sizeof bytes, &piece), 0);
+    assert_int_equal (rota_output_read (log_path (), outcome.output_bytes - 4, bytes, sizeof bytes, &piece),
+                      0);
     assert_int_equal (piece.size_bytes, 4);
     assert_memory_equal (bytes, "end\n", 4);
 }
@@ -451,7 +455,8 @@ static void a_fork_bomb_is_ended (void **state)
 {
     (void)state;
     /* Bounded, so that a failure doesn't take the machine along. */
-    order_t *what = order ("echo ready; b () { [ $1 -gt 0 ] || exec sleep 1000; b $(($1-1)) & b $(($1-1)) & wait; }; b 7");
+    order_t *what = order (
+        "echo ready; b () { [ $1 -gt 0 ] || exec sleep 1000; b $(($1-1)) & b $(($1-1)) & wait; }; b 7");
     int control_fd = launch (what);
     wait_for_output ("ready");
     rota_control_stop (control_fd, 0);

@@ -78,7 +78,8 @@ static void start_with (world_t *world, const rota_file_ops_t *ops)
     const rota_sink_config_t config = {.state_directory = world->broker.state_dir,
                                        .endpoints = world->broker.endpoints.service,
                                        .settings = world->settings,
-                                       .ops = ops};
+                                       .ops = ops,
+                                       .tell_every_ms = 20};
     assert_int_equal (rota_sink_new (&config, &world->sink, &error), 0);
     assert_int_equal (pthread_create (&world->thread, NULL, run_sink, world), 0);
 }

@@ -73,7 +73,7 @@ static void a_finished_task_is_one_line_with_its_time (void **state)
     assert_string_equal (text_of (&view), "");
     feed (&view, "build", WORK, DONE, 2200);
     feed (&view, "test", WORK, DONE, 4500);
-    assert_string_equal (text_of (&view), "done      build  Build it  1.2 s\ndone      test  3.0 s\n");
+    assert_string_equal (text_of (&view), "done      build   Build it  1.2 s\ndone      test    3.0 s\n");
     end (&view);
 }
 
@@ -90,7 +90,7 @@ static void a_failure_tells_its_reason_and_last_lines (void **state)
     assert_true (rota_progress_event (view.progress, &event));
     assert_true (rota_progress_next_failure (view.progress, 20, &id));
     rota_progress_output (view.progress, id, rota_bytes ("1\n2\n3\n4\n5\n\033[31m6\033[0m\n7\n"));
-    assert_string_equal (text_of (&view), "failed    build  Build it  1.0 s  exit code 2\n"
+    assert_string_equal (text_of (&view), "failed    build   Build it  1.0 s  exit code 2\n"
                                           "   | 3\n   | 4\n   | 5\n   | 6\n   | 7\n");
     assert_false (rota_progress_next_failure (view.progress, 20, &id));
     end (&view);
@@ -106,7 +106,7 @@ static void an_attempt_that_will_be_repeated_is_said_and_counted_in (void **stat
     feed (&view, "test", WORK, PENDING, 1300);
     feed (&view, "test", PENDING, WORK, 2000);
     feed (&view, "test", WORK, DONE, 2500);
-    assert_string_equal (text_of (&view), "again     test  0.3 s\ndone      test  0.8 s\n");
+    assert_string_equal (text_of (&view), "again     test    0.3 s\ndone      test    0.8 s\n");
     rota_progress_sums (view.progress, &sums);
     assert_int_equal (sums.task_ms, 800);
     assert_int_equal (sums.finished, 1);

@@ -1,0 +1,92 @@
+/* host_internal.h - the inside of the agent host, shared by its parts:
+ *
+ *   host.c        the object, its loop and its clock, leaving
+ *   host_work.c   starting attempts, their ends, what earlier hosts left
+ *   host_talk.c   messages to and from the scheduler, output for readers
+ */
+#ifndef ROTA_HOST_INTERNAL_H
+#define ROTA_HOST_INTERNAL_H
+
+#include "agents/adapter.h"
+#include "agents/cgroup.h"
+#include "agents/fence.h"
+#include "agents/hold.h"
+#include "agents/host.h"
+#include "agents/logs.h"
+#include "bus/alarm.h"
+#include "bus/peer.h"
+
+#include <czmq.h>
+#include <limits.h>
+
+#define ROTA_AGENT_SAY_AFTER_MS 2000 /* whoever waits says so */
+
+struct rota_agent {
+    char *state_dir, *name, *kind, *endpoints, *exec_command;
+    char host[256];
+    char directory[PATH_MAX]; /* where the host was started */
+    char spool[PATH_MAX];
+    char cgroup_parent[ROTA_CGROUP_PATH_BYTES]; /* "" = none */
+    unsigned slots;
+    const rota_settings_t *settings;
+    rota_spawner_t *spawner;
+    const rota_adapter_t *adapter;
+    rota_adapter_context_t context;
+    rota_adapter_check_t check;
+
+    zloop_t *loop;
+    rota_peer_t *peer;
+    rota_alarm_t *alarm;
+    rota_arena_t *arena;
+    rota_logs_walk_t *walk;
+    int stop_fd; /* eventfd: counts the stops asked for */
+    int lock_fd; /* of the spool; -1 = another host has it still */
+    zmq_pollitem_t stop_item, spawner_item;
+
+    rota_holds_t holds;
+    rota_fence_t fence;
+    uint64_t launches;
+    bool swept;      /* no stray process of an earlier host is left */
+    bool registered; /* the scheduler knows what we hold */
+    unsigned stops;  /* how often we were told to leave */
+    bool done;
+    int status; /* of run */
+    uint64_t accepted, finished;
+
+    /* Messages that the scheduler answers carry a conversation of the host's own, not the peer's, because
+     * they must never be sent again as they were: what they list is true only when they are sent. */
+    uint8_t conversation[16];
+    uint64_t sequence, register_sequence, heartbeat_sequence;
+    int64_t heartbeat_sent_ms; /* boot time */
+    int64_t heartbeat_every_ms;
+    uint32_t grace_ms;
+    /* Monotonic; INT64_MAX = no wish. */
+    int64_t lock_at, sweep_at, register_at, heartbeat_at, report_at, walk_at, leave_at, say_at;
+};
+
+/* host.c: looks at the clock before it sleeps again. */
+void rota_agent_look (rota_agent_t *self);
+void rota_agent_fail (rota_agent_t *self, int status);
+
+/* host_work.c */
+typedef enum {
+    ROTA_TAKEN,    /* it runs, or has ended at once: it is held */
+    ROTA_NOT_TAKEN /* not now; the scheduler asks again */
+} rota_taking_t;
+rota_taking_t rota_agent_take (rota_agent_t *self, const uint8_t store[16],
+                               const Rota__Assignment *assignment);
+void rota_agent_on_ends (rota_agent_t *self);  /* the spawner has something to tell */
+int rota_agent_take_over (rota_agent_t *self); /* what the spool says earlier hosts left */
+void rota_agent_sweep (rota_agent_t *self);    /* one round; sets sweep_at when there is need for another */
+void rota_agent_stop_attempt (rota_agent_t *self, rota_hold_t *hold, uint32_t grace_ms);
+/* What counts in another store than the fence's; how many there were. */
+size_t rota_agent_drop_old_store (rota_agent_t *self);
+void rota_agent_forget (rota_agent_t *self, rota_hold_t *hold, bool quarantine);
+
+/* host_talk.c */
+void rota_agent_connect (rota_agent_t *self);
+void rota_agent_register (rota_agent_t *self);
+void rota_agent_heartbeat (rota_agent_t *self);
+void rota_agent_report (rota_agent_t *self, int64_t now_ms);
+
+#endif

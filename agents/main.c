@@ -1,0 +1,230 @@
+/* main.c - rota-agent: options, configuration and signals around an agent host. */
+#include "agents/host.h"
+#include "bus/log.h"
+
+#include <czmq.h>
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+enum { EXIT_LEFT = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+typedef struct {
+    rota_agent_config_t agent;
+    const char *settings_path, *log_format, *log_level;
+} options_t;
+
+static const char HELP[] =
+    "rota-agent - runs the attempts of one kind of agent\n"
+    "\n"
+    "usage: rota-agent [--state DIR] [--kind KIND] [--slots N] [--exec COMMAND] [--name NAME]\n"
+    "                  [--broker ENDPOINT[,ENDPOINT]...] [--config FILE]\n"
+    "\n"
+    "  --state DIR           state directory (default .rota): output, results not handed in yet, sockets\n"
+    "  --kind KIND           exec (default): shell commands\n"
+    "  --slots N             how many attempts run at once (default: one a processor)\n"
+    "  --exec COMMAND        for tasks without a command (run:) of their own; the task's fields are in\n"
+    "                        $ROTA_TASK_ID, $ROTA_TASK_TITLE, $ROTA_TASK_PROMPT, ...\n"
+    "  --name NAME           unique in the system (default KIND@HOST)\n"
+    "  --broker ENDPOINTS    where brokers listen for agents (default: the state directory's socket)\n"
+    "  --config FILE         settings (default: $ROTA_CONFIG, ./rota.yaml, /etc/rota/rota.yaml)\n"
+    "  --log-format FORMAT   logfmt (default) or json\n"
+    "  --log-level LEVEL     error, warning, info (default) or debug\n"
+    "  --version, --help\n"
+    "\n"
+    "At the first SIGTERM or SIGINT it takes no more, ends what runs and hands its results in; at the second "
+    "it\n"
+    "ends everything at once. Exit status: 0 left; 1 failed (a new start may help); 2 wrong usage or "
+    "settings.\n";
+
+/* A handler has nothing but statics. */
+static rota_agent_t *signalled;
+
+static void on_signal (int number)
+{
+    (void)number;
+    rota_agent_stop (signalled);
+}
+
+__attribute__ ((format (printf, 2, 3))) static int complain (int status, const char *format, ...)
+{
+    va_list arguments;
+    fputs ("rota-agent: ", stderr);
+    va_start (arguments, format);
+    vfprintf (stderr, format, arguments);
+    va_end (arguments);
+    fputc ('\n', stderr);
+    return status;
+}
+
+static bool read_slots (const char *text, unsigned *ret_slots)
+{
+    char *end;
+    errno = 0;
+    unsigned long value = strtoul (text, &end, 10);
+    if (errno || end == text || *end || text[0] == '-' || value < 1 || value > ROTA_AGENT_SLOTS_LIMIT)
+        return false;
+    *ret_slots = (unsigned)value;
+    return true;
+}
+
+/* -1, or the status to exit with. */
+static int read_options (int argc, char **argv, options_t *ret_options)
+{
+    static const struct option LONG[] = {
+        {"state", required_argument, NULL, 's'},
+        {"kind", required_argument, NULL, 'k'},
+        {"slots", required_argument, NULL, 'n'},
+        {"name", required_argument, NULL, 'N'},
+        {"broker", required_argument, NULL, 'b'},
+        {"exec", required_argument, NULL, 'e'},
+        {"command", required_argument, NULL, 'e'},
+        {"config", required_argument, NULL, 'c'},
+        {"log-format", required_argument, NULL, 'f'},
+        {"log-level", required_argument, NULL, 'l'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    rota_agent_config_t *agent = &ret_options->agent;
+    int option;
+    while ((option = getopt_long (argc, argv, "h", LONG, NULL)) != -1) {
+        switch (option) {
+        case 's':
+            agent->state_dir = optarg;
+            break;
+        case 'k':
+            agent->kind = optarg;
+            break;
+        case 'n':
+            if (!read_slots (optarg, &agent->slots))
+                return complain (EXIT_USAGE, "--slots %s: from 1 to %d", optarg, ROTA_AGENT_SLOTS_LIMIT);
+            break;
+        case 'N':
+            agent->name = optarg;
+            break;
+        case 'b':
+            agent->endpoints = optarg;
+            break;
+        case 'e':
+            agent->exec_command = optarg;
+            break;
+        case 'c':
+            ret_options->settings_path = optarg;
+            break;
+        case 'f':
+            ret_options->log_format = optarg;
+            break;
+        case 'l':
+            ret_options->log_level = optarg;
+            break;
+        case 'V':
+            return printf ("rota-agent %s\n", ROTA_VERSION) < 0;
+        case 'h':
+            return fputs (HELP, stdout) < 0;
+        default:
+            return complain (EXIT_USAGE, "see rota-agent --help");
+        }
+    }
+    if (optind < argc)
+        return complain (EXIT_USAGE, "unexpected argument \"%s\"; see rota-agent --help", argv[optind]);
+    return -1;
+}
+
+static int index_of (const char *word, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp (word, words[i]) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* The options win over the settings. */
+static int set_up_log (const options_t *options, const rota_settings_t *settings)
+{
+    static const char *const FORMATS[] = {"logfmt", "json"};
+    static const char *const LEVELS[] = {"error", "warning", "info", "debug"};
+    int format = rota_setting_choice (settings, ROTA_SETTING_LOG_FORMAT);
+    int level = rota_setting_choice (settings, ROTA_SETTING_LOG_LEVEL);
+    if (options->log_format && (format = index_of (options->log_format, FORMATS, 2)) < 0)
+        return complain (EXIT_USAGE, "no such log format: %s", options->log_format);
+    if (options->log_level && (level = index_of (options->log_level, LEVELS, 4)) < 0)
+        return complain (EXIT_USAGE, "no such log level: %s", options->log_level);
+    rota_log_setup ("rota-agent", (rota_log_level_t)(level + ROTA_LOG_ERROR), (rota_log_format_t)format);
+    return -1;
+}
+
+/* Three descriptors an attempt, and the spawner two. */
+static void raise_descriptor_limit (void)
+{
+    struct rlimit limit;
+    if (getrlimit (RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit (RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int serve (const rota_agent_config_t *config)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    rota_error_t error = {""};
+    int status = 0;
+
+    rota_agent_t *agent = rota_agent_new (config, &status, &error);
+    if (!agent)
+        return complain (status == -EINVAL ? EXIT_USAGE : EXIT_FAILED, "%s", error.text);
+    signalled = agent;
+    sigemptyset (&action.sa_mask);
+    sigaction (SIGTERM, &action, NULL);
+    sigaction (SIGINT, &action, NULL);
+    sd_notify (0, "READY=1");
+    status = rota_agent_run (agent);
+    sd_notify (0, "STOPPING=1");
+    /* From here another signal ends the process; the shims look after themselves. */
+    signal (SIGTERM, SIG_DFL);
+    signal (SIGINT, SIG_DFL);
+    rota_agent_destroy (&agent);
+    return status < 0 ? EXIT_FAILED : EXIT_LEFT;
+}
+
+int main (int argc, char **argv)
+{
+    long processors = sysconf (_SC_NPROCESSORS_ONLN);
+    options_t options = {
+        .agent = {.state_dir = ".rota", .kind = "exec", .slots = processors > 0 ? (unsigned)processors : 1}};
+    rota_settings_t *settings = NULL;
+    rota_error_t error = {""};
+
+    int status = read_options (argc, argv, &options);
+    if (status >= 0)
+        return status;
+    if (mkdir (options.agent.state_dir, 0700) < 0 && errno != EEXIST)
+        return complain (EXIT_FAILED, "%s: %s", options.agent.state_dir, strerror (errno));
+    /* Before ZeroMQ has threads, and before anything is open that attempts must not hold. */
+    raise_descriptor_limit ();
+    rota_spawner_t *spawner = rota_spawner_start (&error);
+    if (!spawner)
+        return complain (EXIT_FAILED, "%s", error.text);
+    setenv ("ZSYS_SIGHANDLER", "false", 1);
+    zsys_handler_set (NULL);
+    signal (SIGPIPE, SIG_IGN);
+    if (rota_settings_load (options.settings_path, stderr, &settings, &error) < 0)
+        status = complain (EXIT_USAGE, "%s", error.text);
+    if (status < 0)
+        status = set_up_log (&options, settings);
+    if (status < 0) {
+        options.agent.settings = settings;
+        options.agent.spawner = spawner;
+        status = serve (&options.agent);
+    }
+    rota_settings_destroy (&settings);
+    rota_spawner_destroy (&spawner);
+    return status;
+}
