@@ -432,6 +432,11 @@ static void on_message (void *owner, const rota_envelope_t *envelope, const uint
     if (envelope->type == ROTA_MESSAGE_ERROR) {
         const Rota__Error *error = (const Rota__Error *)decode (self, envelope, body, size_bytes);
         char text[512] = "";
+        if (error && error->code == ERROR_CODE (HELLO_REQUIRED) &&
+            envelope->role == ROTA__ROLE__ROLE_SCHEDULER) {
+            register_anew (self);
+            return;
+        }
         if (error)
             rota_log_limited (
                 ROTA_LOG_WARNING, "scheduler.refused", "refused", 5000, "code=%s text=%s",

@@ -207,11 +207,11 @@ int main (int argc, char **argv)
         return status;
     if (mkdir (options.agent.state_dir, 0700) < 0 && errno != EEXIST)
         return complain (EXIT_FAILED, "%s: %s", options.agent.state_dir, strerror (errno));
-    /* Before ZeroMQ has threads, and before anything is open that attempts must not hold. */
-    raise_descriptor_limit ();
+    /* Before ZeroMQ has threads, and before our limits are raised, which commands don't inherit. */
     rota_spawner_t *spawner = rota_spawner_start (&error);
     if (!spawner)
         return complain (EXIT_FAILED, "%s", error.text);
+    raise_descriptor_limit ();
     setenv ("ZSYS_SIGHANDLER", "false", 1);
     zsys_handler_set (NULL);
     signal (SIGPIPE, SIG_IGN);

@@ -72,6 +72,8 @@ void rota_progress_destroy (rota_progress_t **self_p)
         return;
     rota_frame_end (self);
     drop_status (self);
+    for (size_t i = 0; i < self->count; i++)
+        free (self->entries[i].reason);
     free (self->frame);
     free (self->entries);
     free (self);
@@ -116,16 +118,17 @@ typedef struct {
     rota_style_t style;
 } mark_t;
 
+static const mark_t DONE = {"done", "\u2713", ROTA_STYLE_GREEN},
+                    FAILED = {"failed", "\u2717", ROTA_STYLE_RED},
+                    BLOCKED = {"blocked", "\u25a0", ROTA_STYLE_YELLOW},
+                    CANCELLED = {"cancelled", "\u2013", ROTA_STYLE_YELLOW},
+                    REVIEW = {"review", "\u25cf", ROTA_STYLE_YELLOW},
+                    APPROVAL = {"approval", "\u25cf", ROTA_STYLE_YELLOW},
+                    AGAIN = {"again", "\u21bb", ROTA_STYLE_YELLOW};
+
 /* What an event says in one word; NULL for what isn't worth a line. */
 static const mark_t *mark_of (const Rota__Event *event)
 {
-    static const mark_t DONE = {"done", "\u2713", ROTA_STYLE_GREEN},
-                        FAILED = {"failed", "\u2717", ROTA_STYLE_RED},
-                        BLOCKED = {"blocked", "\u25a0", ROTA_STYLE_YELLOW},
-                        CANCELLED = {"cancelled", "\u2013", ROTA_STYLE_YELLOW},
-                        REVIEW = {"review", "\u25cf", ROTA_STYLE_YELLOW},
-                        APPROVAL = {"approval", "\u25cf", ROTA_STYLE_YELLOW},
-                        AGAIN = {"again", "\u21bb", ROTA_STYLE_YELLOW};
     bool worked = event->from_status == ROTA__TASK_STATUS__TASK_STATUS_IN_PROGRESS;
 
     switch (event->to_status) {
@@ -170,18 +173,16 @@ static void put_json (rota_progress_t *self, const entry_t *entry, const Rota__E
     rota_json_line (self->cli->out.stream, object);
 }
 
-static void put_line (rota_progress_t *self, const entry_t *entry, const Rota__Event *event,
-                      const mark_t *mark)
+static void put_line (rota_progress_t *self, const entry_t *entry, const mark_t *mark, const char *reason)
 {
     const rota_screen_t *screen = &self->cli->out;
-    bool good = event->to_status == ROTA__TASK_STATUS__TASK_STATUS_DONE, live = screen->live;
+    bool good = mark == &DONE, live = screen->live;
     char duration[ROTA_CLOCK_DURATION_BYTES] = "";
 
     if (live && good && self->count > LINES_ABOVE_MAX_TASKS)
         return;
     FILE *stream = rota_frame_above (self);
     char *id = rota_clean_bytes (true, entry->id), *title = rota_clean_bytes (true, entry->title);
-    char *reason = rota_clean_bytes (event->has_reason && !good, event->reason);
     bool titled = id && title && *title && strcmp (id, title) != 0;
     unsigned wide = id ? rota_text_columns (id) : 0;
     if (entry->spent_ms > 0 || good)
@@ -195,12 +196,11 @@ static void put_line (rota_progress_t *self, const entry_t *entry, const Rota__E
     fprintf (stream, "%s%s", titled ? "  " : "", titled ? title : "");
     if (*duration)
         fprintf (stream, "  %s%s%s", rota_style (screen, ROTA_STYLE_DIM), duration, rota_style_end (screen));
-    if (reason && *reason)
+    if (reason && *reason && !good)
         fprintf (stream, "  %s%s%s", rota_style (screen, mark->style), reason, rota_style_end (screen));
     fputc ('\n', stream);
     free (id);
     free (title);
-    free (reason);
 }
 
 static void note_settled (rota_progress_t *self, const entry_t *entry, Rota__TaskStatus status)
@@ -271,50 +271,43 @@ bool rota_progress_event (rota_progress_t *self, const Rota__Event *event)
         rank (self, entry);
     } else if (event->to_status == ROTA__TASK_STATUS__TASK_STATUS_FAILED) {
         self->sums.failed++;
-        self->outputs_due += !entry->output_due;
-        entry->output_due = true;
+        self->failures_due += !entry->failure_due;
+        entry->failure_due = true;
+        free (entry->reason);
+        entry->reason = rota_clean_bytes (event->has_reason, event->reason);
     }
     if (self->has_status && event->seq > self->status_seq)
         apply (self, entry, event, starts);
     const mark_t *mark = mark_of (event);
-    if (self->cli->json)
+    if (self->cli->json) {
         put_json (self, entry, event);
-    else if (mark)
-        put_line (self, entry, event, mark);
+    } else if (mark && mark != &FAILED) {
+        char *reason = rota_clean_bytes (event->has_reason, event->reason);
+        put_line (self, entry, mark, reason);
+        free (reason);
+    }
     return true;
 }
 
-bool rota_progress_next_failure (rota_progress_t *self, size_t most, ProtobufCBinaryData *ret_id)
+bool rota_progress_next_failure (rota_progress_t *self, size_t most, ProtobufCBinaryData *ret_id,
+                                 bool *ret_output)
 {
-    if (self->outputs_due == 0 || self->outputs_shown >= most)
-        return false;
-    for (size_t i = 0; i < self->count; i++)
-        if (self->entries[i].output_due) {
-            self->entries[i].output_due = false;
-            self->outputs_due--;
-            self->outputs_shown++;
+    for (size_t i = 0; i < self->count && self->failures_due > 0; i++)
+        if (self->entries[i].failure_due) {
             *ret_id = self->entries[i].id;
+            *ret_output = self->failures_told < most;
             return true;
         }
-    self->outputs_due = 0;
+    self->failures_due = 0;
     return false;
 }
 
-void rota_progress_output (rota_progress_t *self, ProtobufCBinaryData id, ProtobufCBinaryData bytes)
+static void put_output (const rota_progress_t *self, FILE *stream, ProtobufCBinaryData output)
 {
     const rota_screen_t *screen = &self->cli->out;
-    FILE *stream = rota_frame_above (self);
-
-    if (self->cli->json) {
-        json_t *object = json_object ();
-        rota_json_set_string (object, "type", "output");
-        rota_json_set_text (object, "id", true, id);
-        rota_json_set_text (object, "output", true, bytes);
-        rota_json_line (stream, object);
-        return;
-    }
-    char *text = rota_clean (bytes.data, bytes.len, true);
+    char *text = rota_clean (output.data, output.len, true);
     size_t length = text ? strlen (text) : 0;
+
     while (length > 0 && text[length - 1] == '\n')
         text[--length] = '\0';
     /* From the end back over the last lines. */
@@ -328,6 +321,29 @@ void rota_progress_output (rota_progress_t *self, ProtobufCBinaryData id, Protob
         line += size + (line[size] == '\n');
     }
     free (text);
+}
+
+void rota_progress_failure (rota_progress_t *self, ProtobufCBinaryData id, ProtobufCBinaryData output)
+{
+    entry_t *entry = find (self, id);
+
+    if (!entry || !entry->failure_due)
+        return;
+    entry->failure_due = false;
+    self->failures_due--;
+    self->failures_told++;
+    if (self->cli->json && output.len > 0) {
+        json_t *object = json_object ();
+        rota_json_set_string (object, "type", "output");
+        rota_json_set_text (object, "id", true, id);
+        rota_json_set_text (object, "output", true, output);
+        rota_json_line (self->cli->out.stream, object);
+    } else if (!self->cli->json) {
+        put_line (self, entry, &FAILED, entry->reason);
+        put_output (self, rota_frame_above (self), output);
+    }
+    free (entry->reason);
+    entry->reason = NULL;
 }
 
 void rota_progress_note (rota_progress_t *self, rota_style_t style, const char *text)

@@ -44,11 +44,12 @@ bool rota_progress_event (rota_progress_t *self, const Rota__Event *event);
 void rota_progress_status (rota_progress_t *self, const Rota__StatusReply *status);
 /* A line for people (already a sentence); with --json an object of type "note". */
 void rota_progress_note (rota_progress_t *self, rota_style_t style, const char *text);
-/* A task that failed with the lines it printed last; `bytes` may be empty. */
-void rota_progress_output (rota_progress_t *self, ProtobufCBinaryData id, ProtobufCBinaryData bytes);
-
-/* The next failed task whose output has not been shown yet. At most `most` are ever given. */
-bool rota_progress_next_failure (rota_progress_t *self, size_t most, ProtobufCBinaryData *ret_id);
+/* The next task that has failed and has not been told of yet; to be answered by rota_progress_failure.
+ * *ret_output: its last lines are wanted (they are for the first `most` failures). */
+bool rota_progress_next_failure (rota_progress_t *self, size_t most, ProtobufCBinaryData *ret_id,
+                                 bool *ret_output);
+/* Tells of the failure, with the lines that were printed last; `output` may be empty. */
+void rota_progress_failure (rota_progress_t *self, ProtobufCBinaryData id, ProtobufCBinaryData output);
 
 /* Writes what is new. With `tick` the times of running tasks move too. */
 void rota_progress_draw (rota_progress_t *self, bool tick);

@@ -16,7 +16,8 @@ typedef struct {
     int64_t started_ms; /* of the attempt under way, wall clock; 0 = none */
     int64_t spent_ms;
     Rota__TaskStatus status; /* the last one that an event told, 0 = none yet */
-    bool output_due;
+    bool failure_due;        /* it failed; said together with its last output, which must be asked for */
+    char *reason;            /* of that failure, clean */
 } entry_t;
 
 typedef struct {
@@ -34,7 +35,7 @@ struct rota_progress {
     size_t open;
     unsigned id_columns;
     rota_progress_sums_t sums;
-    size_t outputs_due, outputs_shown;
+    size_t failures_due, failures_told;
 
     bool has_status;
     uint64_t status_seq; /* events up to this number are in the figures */

@@ -393,7 +393,8 @@ char *rota_wait_sentence (const Rota__WaitReason *reason, int64_t now_ms)
 {
     static const struct {
         const char *several, *one;
-    } VERBS[] = {{"wait ", "waits "}, {"await ", "awaits "}, {"are ", "is "}, {"have ", "has "}};
+    } VERBS[] = {
+        {"wait ", "waits "}, {"await ", "awaits "}, {"are ", "is "}, {"have ", "has "}, {"can't ", "can't "}};
     char *text = rota_clean_bytes (reason->has_text, reason->text), *sentence = NULL, when[24] = "";
     const char *verb = "", *rest = text ? text : "";
     bool counted = false;

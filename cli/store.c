@@ -118,9 +118,7 @@ static int restore (const rota_cli_t *cli, const char *state, const char *file)
         status = keep_old (state, &kept);
     if (status < 0 && !*error.text)
         rota_error_set (&error, status, "can't keep the store that is there: %s", strerror (-status));
-    int code = status < 0
-                   ? rota_cli_fail (ROTA_EXIT_REFUSED, "%s", error.text)
-                   : run_restore (state, file);
+    int code = status < 0 ? rota_cli_fail (ROTA_EXIT_REFUSED, "%s", error.text) : run_restore (state, file);
     if (code == ROTA_EXIT_DONE && cli->json) {
         json_t *object = json_object ();
         rota_json_set_string (object, "restored", file);

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHOWN 8 /* of each list */
+#define SHOWN 8      /* of each list */
+#define WORTH_MS 100 /* what took less is not called slow */
 #define WHY_MS 5000
 
 typedef struct {
@@ -236,9 +237,9 @@ static void put_times (const summary_t *self)
     fprintf (stream, "   %s of work", text);
     if (ratio >= 1.05)
         fprintf (stream, ", %.1f times as fast as one after the other", ratio);
-    if (sums->slowest[0].id.data && sums->finished > 1) {
-        fprintf (stream, "%s   slowest: ", ratio >= 0 ? "\n" : "");
-        for (size_t i = 0; i < ROTA_SLOWEST && sums->slowest[i].id.data; i++) {
+    if (sums->slowest[1].duration_ms >= WORTH_MS) {
+        fputs ("\n   slowest: ", stream);
+        for (size_t i = 0; i < ROTA_SLOWEST && sums->slowest[i].duration_ms >= WORTH_MS; i++) {
             char *id = rota_clean_bytes (true, sums->slowest[i].id);
             rota_clock_duration (sums->slowest[i].duration_ms, text);
             fprintf (stream, "%s%s %s%s%s", i ? ", " : "", id ? id : "", rota_style (screen, ROTA_STYLE_DIM),

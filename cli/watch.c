@@ -170,27 +170,41 @@ static int ask_tasks (loop_t *self, rota_error_t *error)
     return 0;
 }
 
-/* The last lines of what failed, for at most OUTPUTS_SHOWN tasks of a run. */
-static void show_failures (loop_t *self)
+/* What the newest attempt that has any printed last; borrowed until the next call. */
+static ProtobufCBinaryData last_output (const loop_t *self, ProtobufCBinaryData id)
+{
+    Rota__TaskQuery query = ROTA__TASK_QUERY__INIT;
+    ProtobufCBinaryData output = {0};
+    ProtobufCMessage *reply = NULL;
+    uint32_t newest = 0;
+
+    query.has_id = true;
+    query.id = id;
+    if (rota_client_call (self->watch->link->client, ROTA_MESSAGE_TASK_QUERY, &query.base, TASK_QUERY_MS,
+                          ROTA_MESSAGE_TASK_REPLY, &reply, NULL) < 0)
+        return output;
+    const Rota__TaskReply *answer = (const Rota__TaskReply *)reply;
+    for (size_t i = 0; i < answer->n_attempts; i++) {
+        const Rota__Attempt *attempt = answer->attempts[i];
+        if (attempt->result && attempt->result->has_last_output && attempt->number >= newest) {
+            newest = attempt->number;
+            output = attempt->result->last_output;
+        }
+    }
+    return output;
+}
+
+static void tell_failures (loop_t *self)
 {
     rota_progress_t *progress = self->watch->progress;
     ProtobufCBinaryData id;
+    bool wanted;
 
-    while (rota_progress_next_failure (progress, OUTPUTS_SHOWN, &id)) {
-        Rota__TaskQuery query = ROTA__TASK_QUERY__INIT;
-        ProtobufCMessage *reply = NULL;
-        query.has_id = true;
-        query.id = id;
-        if (rota_client_call (self->watch->link->client, ROTA_MESSAGE_TASK_QUERY, &query.base, TASK_QUERY_MS,
-                              ROTA_MESSAGE_TASK_REPLY, &reply, NULL) < 0)
-            continue;
-        const Rota__TaskReply *answer = (const Rota__TaskReply *)reply;
-        const Rota__Result *result = NULL;
-        for (size_t i = 0; i < answer->n_attempts; i++)
-            if (answer->attempts[i]->result && answer->attempts[i]->result->has_last_output)
-                result = answer->attempts[i]->result;
-        if (result)
-            rota_progress_output (progress, id, result->last_output);
+    while (rota_progress_next_failure (progress, OUTPUTS_SHOWN, &id, &wanted)) {
+        ProtobufCBinaryData output = {0};
+        if (wanted)
+            output = last_output (self, id);
+        rota_progress_failure (progress, id, output);
     }
 }
 
@@ -289,7 +303,7 @@ static int look (loop_t *self)
             return on_silence (self, status, &error);
         self->heard_ms = rota_clock_monotonic_ms ();
     }
-    show_failures (self);
+    tell_failures (self);
     if (self->finish_ms)
         return ROTA_EXIT_UNFINISHED;
     bool human = rota_verdict_code (&self->watch->verdict) == ROTA_EXIT_HUMAN && self->watch->wait_human;

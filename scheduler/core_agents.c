@@ -216,6 +216,26 @@ static void compare_held (rota_core_t *self, rota_agent_t agent, const rota_held
     }
 }
 
+/* A host refuses assignments until it is registered: what it may have refused is sent once more right after.
+ */
+static void resend_unaccepted (rota_core_t *self, rota_agent_t agent)
+{
+    for (size_t i = 0; i < self->leases.count; i++) {
+        lease_t *lease = AT (self, leases, lease_t, i);
+        rota_core_assign_t *assign = lease->agent == agent && !lease->accepted && !lease->stopping
+                                         ? PUSH (self, assigns, rota_core_assign_t)
+                                         : NULL;
+        if (!assign)
+            continue;
+        lease->resend_ms = self->now_ms + self->policy.assign_resend_ms;
+        *assign = (rota_core_assign_t){.node = lease->node,
+                                       .agent = agent,
+                                       .attempt = lease->attempt,
+                                       .phase = lease->phase,
+                                       .again = true};
+    }
+}
+
 static void lose_unlisted (rota_core_t *self, rota_agent_t agent, bool accepted_only, const char *reason)
 {
     for (size_t i = self->leases.count; i-- > 0;) {
@@ -253,6 +273,7 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *given,
      * the ASSIGN. */
     lose_unlisted (self, index, !restarted,
                    restarted ? "its host restarted without it" : "its host doesn't hold it");
+    resend_unaccepted (self, index);
     rota_core_classes_changed (self);
     *ret_agent = index;
     return self->broken ? -ENOMEM : 0;

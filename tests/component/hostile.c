@@ -20,8 +20,8 @@
 /* Enough to hurt, not enough to starve a machine of two cores by itself. */
 #define GARBAGE_MESSAGES 3000000
 #define FLOOD_AHEAD 20000
-#define HUNGRY_PER_S 4000
-#define HUNGRY_REPLY_BYTES 16384
+#define HUNGRY_PER_S 1000
+#define HUNGRY_REPLY_BYTES (128 * 1024) /* more than the queue of a connection may hold of them */
 #define HALF_OPEN_CONNECTIONS 256
 #define ENDLESS_FRAME_BYTES 65536
 #define ENDLESS_BYTES_PER_MS (200LL * 1024)

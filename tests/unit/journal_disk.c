@@ -2,6 +2,7 @@
 
 #include "telemetry/event_json.h"
 #include "telemetry/journal.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -69,7 +70,7 @@ static int disk_rename (void *owner, int directory, const char *from, const char
     disk_t *disk = owner;
     if (dead (disk, 'r'))
         return -EIO;
-    return disk->rename_error ? -disk->rename_error : ROTA_FILE_OPS.rename (NULL, directory, from, to);
+    return ROTA_FILE_OPS.rename (NULL, directory, from, to);
 }
 
 static int disk_unlink (void *owner, int directory, const char *name)

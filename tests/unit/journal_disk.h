@@ -17,9 +17,9 @@ typedef struct {
     rota_file_ops_t ops;
     int64_t wall_ms, monotonic_ms;
     int writes, syncs, operations;
-    int write_error, sync_error, rename_error; /* an errno, 0 = none */
-    ssize_t write_limit;                       /* a longer write is cut short there; -1 = none */
-    int dies_at;                               /* this operation and all after it fail; 0 = never */
+    int write_error, sync_error; /* an errno, 0 = none */
+    ssize_t write_limit;         /* a longer write is cut short there; -1 = none */
+    int dies_at;                 /* this operation and all after it fail; 0 = never */
     char notices[4096];
     char trace[256]; /* a letter an operation: open, write, sync, truncate, rename, unlink */
 } disk_t;

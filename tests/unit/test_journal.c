@@ -2,6 +2,7 @@
 #include "telemetry/compress.h"
 #include "telemetry/journal.h"
 #include "tests/unit/journal_disk.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,6 +1,7 @@
 /* What journal.h promises when the disk fails or the process dies: every event once, all the same. */
 #include "telemetry/journal.h"
 #include "tests/unit/journal_disk.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>

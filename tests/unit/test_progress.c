@@ -82,17 +82,23 @@ static void a_failure_tells_its_reason_and_last_lines (void **state)
     (void)state;
     view_t view;
     ProtobufCBinaryData id;
+    bool wanted = false;
     begin (&view, false);
     feed (&view, "build", PENDING, WORK, 1000);
     Rota__Event event = move ("build", WORK, FAILED, 2000);
     event.has_reason = true;
     event.reason = rota_bytes ("exit code 2");
     assert_true (rota_progress_event (view.progress, &event));
-    assert_true (rota_progress_next_failure (view.progress, 20, &id));
-    rota_progress_output (view.progress, id, rota_bytes ("1\n2\n3\n4\n5\n\033[31m6\033[0m\n7\n"));
+    assert_string_equal (text_of (&view), "");
+    assert_true (rota_progress_next_failure (view.progress, 20, &id, &wanted));
+    assert_true (wanted);
+    rota_progress_failure (view.progress, id, rota_bytes ("1\n2\n3\n4\n5\n\033[31m6\033[0m\n7\n"));
     assert_string_equal (text_of (&view), "failed    build   Build it  1.0 s  exit code 2\n"
                                           "   | 3\n   | 4\n   | 5\n   | 6\n   | 7\n");
-    assert_false (rota_progress_next_failure (view.progress, 20, &id));
+    assert_false (rota_progress_next_failure (view.progress, 20, &id, &wanted));
+    feed (&view, "test", WORK, FAILED, 3000);
+    assert_true (rota_progress_next_failure (view.progress, 1, &id, &wanted));
+    assert_false (wanted); /* enough has been shown */
     end (&view);
 }
 
