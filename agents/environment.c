@@ -47,6 +47,8 @@ static char *text_variable (rota_pool_t *pool, const char *name, const Rota__Tas
 {
     ProtobufCBinaryData text;
     memcpy (&text, (const char *)spec + offset, sizeof text);
+    if (text.len == 0 && offset == offsetof (Rota__TaskSpec, title))
+        text = spec->id; /* what a task without a title is called everywhere */
     return variable (pool, name, text.len ? text.data : (const void *)"", text.len);
 }
 

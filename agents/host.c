@@ -42,8 +42,11 @@ static void leave (rota_agent_t *self, int64_t now_ms)
     uint32_t grace_ms = self->stops > 1 ? 0 : self->grace_ms;
     rota_log (ROTA_LOG_INFO, "agent.leaving", "running=%zu grace_ms=%u", rota_hold_running (&self->holds),
               grace_ms);
-    for (size_t i = 0; i < self->holds.count; i++)
+    for (size_t i = 0; i < self->holds.count; i++) {
         rota_agent_stop_attempt (self, self->holds.list[i], grace_ms);
+        self->holds.list[i]->reported_ms = INT64_MIN; /* once more, now that time is short */
+    }
+    self->report_at = INT64_MIN;
     self->leave_at = now_ms + grace_ms + LEAVE_EXTRA_MS;
     if (self->registered)
         self->heartbeat_at = INT64_MIN; /* says that we take no more */

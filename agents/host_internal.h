@@ -56,6 +56,7 @@ struct rota_agent {
     /* Messages that the scheduler answers carry a conversation of the host's own, not the peer's, because
      * they must never be sent again as they were: what they list is true only when they are sent. */
     uint8_t conversation[16];
+    uint8_t scheduler[16]; /* the one that knows us, while registered */
     uint64_t sequence, register_sequence, heartbeat_sequence;
     int64_t heartbeat_sent_ms; /* boot time */
     int64_t heartbeat_every_ms;

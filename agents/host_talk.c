@@ -254,6 +254,7 @@ static void on_registered (rota_agent_t *self, const rota_envelope_t *envelope, 
                   rota_log_quote (self->name, strlen (self->name), name, sizeof name), self->slots,
                   self->holds.count);
     self->registered = true;
+    memcpy (self->scheduler, envelope->sender, sizeof self->scheduler);
     self->register_at = INT64_MAX;
     self->heartbeat_at = INT64_MIN; /* renews the leases of what runs */
     for (size_t i = 0; i < self->holds.count; i++)
@@ -426,22 +427,24 @@ static const struct {
     {ROTA_MESSAGE_OUTPUT_QUERY, ROTA__ROLE__ROLE_UNSPECIFIED, on_output_query},
 };
 
+/* Nothing follows from it: what was refused is sent again in its time. */
+static void on_error (const rota_agent_t *self, const Rota__Error *error)
+{
+    char text[512] = "";
+    if (!error)
+        return;
+    rota_log_level_t level =
+        error->code == ERROR_CODE (UNAVAILABLE) || !self->registered ? ROTA_LOG_DEBUG : ROTA_LOG_WARNING;
+    rota_log_limited (level, "scheduler.refused", "refused", 5000, "code=%s text=%s",
+                      rota_error_code_name (error->code),
+                      rota_log_quote ((const char *)error->text.data, error->text.len, text, sizeof text));
+}
+
 static void on_message (void *owner, const rota_envelope_t *envelope, const uint8_t *body, size_t size_bytes)
 {
     rota_agent_t *self = owner;
     if (envelope->type == ROTA_MESSAGE_ERROR) {
-        const Rota__Error *error = (const Rota__Error *)decode (self, envelope, body, size_bytes);
-        char text[512] = "";
-        if (error && error->code == ERROR_CODE (HELLO_REQUIRED) &&
-            envelope->role == ROTA__ROLE__ROLE_SCHEDULER) {
-            register_anew (self);
-            return;
-        }
-        if (error)
-            rota_log_limited (
-                ROTA_LOG_WARNING, "scheduler.refused", "refused", 5000, "code=%s text=%s",
-                rota_error_code_name (error->code),
-                rota_log_quote ((const char *)error->text.data, error->text.len, text, sizeof text));
+        on_error (self, (const Rota__Error *)decode (self, envelope, body, size_bytes));
         return;
     }
     for (size_t i = 0; i < sizeof HANDLERS / sizeof *HANDLERS; i++) {
@@ -475,6 +478,9 @@ static void on_state (void *owner, rota_peer_state_t state, const Rota__Welcome 
 static void on_scheduler (void *owner, const uint8_t *instance)
 {
     rota_agent_t *self = owner;
+    /* The broker may tell of it later than it told us itself. */
+    if (instance && self->registered && memcmp (instance, self->scheduler, sizeof self->scheduler) == 0)
+        return;
     if (!instance && self->registered)
         rota_log (ROTA_LOG_WARNING, "scheduler.gone", "running=%zu", rota_hold_running (&self->holds));
     register_anew (self);

@@ -286,7 +286,7 @@ void rota_peer_on_welcome (rota_peer_t *self, const uint8_t *body, size_t size_b
     if (self->state == PEER_GREETING) {
         self->state = PEER_READY;
         self->beat_ms = now_ms + self->heartbeat_ms;
-        self->welcomed_ms = now_ms;
+        self->welcomed_ms = self->looked_ms = now_ms;
         self->hints_in_a_row = 0;
         self->why[0] = '\0';
         rota_peer_resend_all (self, now_ms);
@@ -415,10 +415,6 @@ static void keep_alive (rota_peer_t *self, int64_t now_ms)
     }
     if (now_ms - self->heard_ms < self->dead_after_ms)
         return;
-    /* When it was this process that slept, the signs of life are waiting to be read. */
-    rota_peer_receive (self);
-    if (self->state != PEER_READY || rota_clock_monotonic_ms () - self->heard_ms < self->dead_after_ms)
-        return;
     set_why (self, "%s: the broker was silent for %d ms", self->endpoint, self->dead_after_ms);
     give_up (self, PAUSE_MS + rota_peer_jitter (self, PAUSE_MS));
 }
@@ -428,9 +424,14 @@ static void on_alarm (void *owner)
     rota_peer_t *self = owner;
     int64_t now_ms = rota_clock_monotonic_ms ();
 
-    if (self->state == PEER_READY)
+    if (self->state == PEER_READY) {
+        /* The time that this process itself stood still is not the broker's silence. */
+        int64_t stalled_ms = now_ms - self->looked_ms - self->heartbeat_ms;
+        if (stalled_ms > self->heartbeat_ms)
+            self->heard_ms += stalled_ms;
+        self->looked_ms = now_ms;
         keep_alive (self, now_ms);
-    else if (self->state != PEER_PAUSED)
+    } else if (self->state != PEER_PAUSED)
         greet (self, now_ms);
     else if (now_ms >= self->try_ms)
         try_next (self, now_ms);

@@ -45,6 +45,7 @@ struct rota_peer {
     int64_t beat_ms;                        /* READY: next heartbeat */
     int64_t heard_ms;                       /* last sign of life */
     int64_t welcomed_ms;
+    int64_t looked_ms; /* READY: the last look at the clock; at least every heartbeat_ms */
     int heartbeat_ms;
     int dead_after_ms;
     uint64_t leader_epoch;

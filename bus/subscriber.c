@@ -142,7 +142,7 @@ static void on_live_batch (rota_subscriber_t *self, const rota_envelope_t *envel
         return;
     note_store (self, envelope, batch->events[0]->seq - 1);
     want (self, batch->events[batch->n_events - 1]->seq);
-    if (!self->started || self->pull)
+    if (!self->started)
         keep (self, body, size_bytes);
     else if (!deliver_live (self, batch->events, batch->n_events)) {
         keep (self, body, size_bytes);

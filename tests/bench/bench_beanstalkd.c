@@ -7,6 +7,8 @@
  * job at a time, timed from the put to the answer of the delete. Prints one JSON object; exit 77 when
  * beanstalkd is not installed.
  */
+#include "tests/bench/stack.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -34,13 +36,6 @@ typedef struct {
     char buffer[65536];
     size_t length;
 } connection_t;
-
-static double now_ms (void)
-{
-    struct timespec now;
-    clock_gettime (CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
 
 static void die (const char *what)
 {
@@ -134,7 +129,7 @@ static void run_throughput (connection_t *producer, connection_t *worker, size_t
 {
     size_t sent = 0, stored = 0, asked = 0, done = 0;
     char line[256];
-    double begun_ms = now_ms ();
+    double begun_ms = bench_now_ms ();
     while (done < count) {
         while (sent < count && sent - stored < WINDOW) {
             put (producer);
@@ -158,16 +153,10 @@ static void run_throughput (connection_t *producer, connection_t *worker, size_t
                 done += strncmp (line, "DELETED", 7) == 0;
             }
     }
-    double took_s = (now_ms () - begun_ms) / 1e3;
+    double took_s = (bench_now_ms () - begun_ms) / 1e3;
     printf (
         "{\"bench\": \"beanstalkd-throughput\", \"tasks\": %zu, \"seconds\": %.3f, \"tasks_per_s\": %.0f}\n",
         count, took_s, (double)count / took_s);
-}
-
-static int compare (const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
 }
 
 static void run_idle (connection_t *producer, connection_t *worker, size_t count)
@@ -178,16 +167,16 @@ static void run_idle (connection_t *producer, connection_t *worker, size_t count
     for (size_t i = 0; i < count; i++) {
         say (worker, "reserve\r\n", 9);
         nanosleep (&pause, NULL);
-        double begun_ms = now_ms ();
+        double begun_ms = bench_now_ms ();
         put (producer);
         hear (producer, line, 1);
         hear (worker, line, 1);
         delete_job (worker, line);
         hear (worker, line, 1); /* the body */
         hear (worker, line, 1);
-        took[i] = now_ms () - begun_ms;
+        took[i] = bench_now_ms () - begun_ms;
     }
-    qsort (took, count, sizeof (double), compare);
+    bench_sort (took, count);
     printf (
         "{\"bench\": \"beanstalkd-idle\", \"tasks\": %zu, \"done_p50_ms\": %.3f, \"done_p99_ms\": %.3f}\n",
         count, took[count / 2], took[count * 99 / 100]);
@@ -198,12 +187,13 @@ int main (int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "throughput";
     size_t count = argc > 2 ? strtoull (argv[2], NULL, 10) : 10000;
-    char directory[] = "/tmp/rota-beanstalkd-XXXXXX", port[16], command[96];
+    char directory[BENCH_PATH_BYTES], port[16];
     int number = free_port ();
     pid_t pid;
     connection_t *producer = calloc (1, sizeof *producer), *worker = calloc (1, sizeof *worker);
-    if (!mkdtemp (directory) || !producer || !worker)
-        die ("directory");
+    if (!producer || !worker)
+        die ("memory");
+    bench_make_directory (directory);
     snprintf (port, sizeof port, "%d", number);
     char *const server[] = {(char *)(uintptr_t) "beanstalkd",
                             (char *)(uintptr_t) "-l",
@@ -227,9 +217,7 @@ int main (int argc, char **argv)
         run_throughput (producer, worker, count);
     kill (pid, SIGTERM);
     waitpid (pid, NULL, 0);
-    snprintf (command, sizeof command, "rm -rf '%s'", directory);
-    if (system (command))
-        fprintf (stderr, "left behind: %s\n", directory);
+    bench_remove_directory (directory);
     free (producer);
     free (worker);
     return 0;

@@ -50,7 +50,7 @@ class Round:
         log.close()
 
     def rota(self, *argv, **options):
-        return subprocess.run([os.path.join(BIN, "rota"), *argv, "--state", self.state], capture_output=True, text=True,
+        return subprocess.run([os.path.join(BIN, "rota"), argv[0], "--state", self.state, *argv[1:]], capture_output=True, text=True,
                               timeout=PATIENCE_S, env=self.environment, **options)
 
     def write_roadmap(self):
@@ -82,10 +82,11 @@ class Round:
         process.wait()
         self.kills.append(service)
 
-    def wait_done(self, total):
+    def wait_done(self):
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            if self.counts().get(6, 0) == total:
+            counts = self.counts()
+            if counts.get(6, 0) >= TASKS and counts.get(6, 0) == sum(counts.values()):
                 return
             for service, process in self.processes.items():
                 if process.poll() is not None:
@@ -123,8 +124,9 @@ class Round:
                                       "WHERE e.type = 3 AND (e.change >> 4 & 15) = 6 GROUP BY t.id").fetchall())
         newest = dict(database.execute("SELECT id, attempt FROM task WHERE kind = 1").fetchall())
         database.close()
-        wanted = [f"t{i}" for i in range(TASKS)] + submitted
-        assert sorted(moved) == sorted(wanted), f"done: {len(moved)} of {len(wanted)}"
+        wanted = {f"t{i}" for i in range(TASKS)} | set(submitted)
+        # A submit that was not acknowledged may have had its effect all the same.
+        assert wanted <= set(moved), f"lost: {wanted - set(moved)}"
         twice = [task for task, times in moved.items() if times != 1]
         assert not twice, f"done more than once: {twice}"
         for i in range(TASKS):
@@ -140,17 +142,17 @@ class Round:
         result = self.rota("import", self.write_roadmap())
         assert result.returncode == 0, result.stdout + result.stderr
         submitted = []
-        for _ in range(self.rng.randrange(2, 7)):
+        for number in range(self.rng.randrange(2, 7)):
             time.sleep(self.rng.uniform(0.0, 0.6))
             victim = self.rng.choice(SERVICES)
             self.kill(victim)
             time.sleep(self.rng.uniform(0.0, 0.2))
             self.start(victim)
-            name = f"s{len(submitted)}"
+            name = f"s{number}"
             result = self.rota("submit", "--id", name, "--", "true")
             if result.returncode == 0:
                 submitted.append(name)
-        self.wait_done(TASKS + len(submitted))
+        self.wait_done()
         result = self.rota("check")
         assert result.returncode == 0, result.stdout + result.stderr
         self.stop()

@@ -61,7 +61,8 @@ result = place.run("log", "breaks")
 check("log gives a pipe the bytes as they were", result.returncode == 0
       and result.stdout.endswith("line 7\n\x1b[31mred\x1b[0m\n"), result)
 check("log --tail", place.run("log", "breaks", "--tail", "2").stdout.startswith("line 7\n"))
-check("log of what has not run is refused", place.run("log", "behind").returncode == 4)
+result = place.run("log", "behind")
+check("log of what has not run says so", result.returncode in (2, 4) and "started" in result.stderr, result)
 check("log of nothing", place.run("log", "nosuch").returncode == 2)
 task = json.loads(place.run("task", "breaks", "--json").stdout)
 check("the attempt is kept with its exit code", task["attempts"][0]["result"]["exit_code"] == 3, task)
@@ -100,26 +101,24 @@ def commands_of(task):
     return found
 
 
-def interrupted(times, pause):
-    process = place.start("run", "long.yaml")
-    started = wait_until(lambda: commands_of("long"))
-    for _ in range(times):
-        process.send_signal(signal.SIGINT)
-        time.sleep(pause)
-    out, err = process.communicate(timeout=90)
-    return started, process.returncode, out + err
-
-
-started, code, text = interrupted(2, 0.3)
-check("Ctrl-C twice kills what runs: exit 130", started and code == 130 and "stopping" in text and "goes on" in text, code,
-      text)
+process = place.start("run", "long.yaml", "--json")
+while '"type":"import"' not in process.stdout.readline():
+    pass
+wait_until(lambda: commands_of("long"))
+process.send_signal(signal.SIGINT)
+while '"stopping: ' not in process.stdout.readline():
+    pass
+check("Ctrl-C once lets what runs go on", commands_of("long"))
+process.send_signal(signal.SIGINT)
+out, err = process.communicate(timeout=90)
+check("Ctrl-C twice kills it: exit 130", process.returncode == 130 and "goes on" in err, process.returncode, out, err)
 nothing_left("Ctrl-C twice")
 check("and its commands", wait_until(lambda: not commands_of("long"), 15), commands_of("long"))
 
 place.write("short.yaml", "name: short\ntasks:\n  - {id: s1, run: 'sleep 1.5; echo s1 >> short'}\n"
             "  - {id: s2, run: 'echo s2 >> short', after: s1}\n")
 process = place.start("run", "short.yaml")
-wait_until(lambda: json.loads(place.run("task", "s1", "--json").stdout or "{}").get("status") == "in_progress")
+wait_until(lambda: commands_of("s1"))
 process.send_signal(signal.SIGINT)
 out, err = process.communicate(timeout=90)
 check("Ctrl-C once lets finish what runs and starts nothing new", process.returncode == 130

@@ -379,6 +379,7 @@ static void what_is_published_during_a_pull_comes_after_it_and_once (void **stat
     stage->last = last;
     assert_true (loop_until (stage->loop, &stage->n_seen, 55));
     assert_all_seen (stage, before + 1, before + 55);
+    assert_int_equal (stage->pulls, 1);
 }
 
 static void more_than_can_be_kept_during_a_pull_is_pulled (void **state)
