@@ -156,7 +156,15 @@ rota_broker_t *rota_broker_new (const rota_broker_config_t *config, int *ret_sta
     return self;
 }
 
-/* The lock goes last: ZeroMQ removes the sockets' files while it ends, and they must not be a successor's. */
+/* ZeroMQ leaves the files of its ipc sockets behind. Only who holds the lock may remove them. */
+static void remove_sockets (const rota_broker_t *self)
+{
+    const char *const endpoints[] = {self->endpoints.client, self->endpoints.agent, self->endpoints.service,
+                                     self->endpoints.events, self->endpoints.publish};
+    for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++)
+        unlink (endpoints[i] + strlen ("ipc://"));
+}
+
 void rota_broker_destroy (rota_broker_t **self_p)
 {
     rota_broker_t *self = *self_p;
@@ -177,6 +185,8 @@ void rota_broker_destroy (rota_broker_t **self_p)
     rota_outbox_release (&self->events_outbox);
     if (self->wake_fd >= 0)
         close (self->wake_fd);
+    if (self->election)
+        remove_sockets (self);
     rota_election_destroy (&self->election);
     free (self);
     *self_p = NULL;

@@ -4,6 +4,7 @@
 #include "bus/clock.h"
 #include "bus/endpoint.h"
 #include "bus/subscriber.h"
+#include "bus/start.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -159,7 +160,7 @@ rota_client_t *rota_client_new (const char *endpoints, const char *name, rota_er
         return NULL;
     }
     self->stop.fd = -1;
-    zsys_handler_set (NULL);
+    rota_bus_start ();
     pthread_once (&interrupt_once, open_interrupt);
     self->interrupted.fd = atomic_load (&interrupt_fd);
     self->loop = zloop_new ();

@@ -1,4 +1,5 @@
 #include "bus/connection.h"
+#include "bus/start.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -104,7 +105,7 @@ rota_connection_t *rota_connection_new (const char *endpoint, zloop_t *loop,
                                         const rota_connection_handlers_t *handlers, rota_error_t *error)
 {
     /* Signals are the program's own affair. Before the first socket: czmq takes them over with it. */
-    zsys_handler_set (NULL);
+    rota_bus_start ();
     rota_connection_t *self = calloc (1, sizeof *self);
     if (!self) {
         rota_error_set (error, -ENOMEM, "no memory");

@@ -16,9 +16,9 @@ int rota_id_check (const char *id, size_t length, const char **ret_reason);
 /* Valid UTF-8 without NUL (and, with `lines` false, without control characters). */
 bool rota_text_is_valid (const char *text, size_t length, bool lines);
 
-/* Length of the well-formed UTF-8 sequence at `text` (`length` > 0 bytes), 0 when it is none: no overlong
+/* Length of the well-formed UTF-8 sequence at `bytes` (`length` > 0 bytes), 0 when it is none: no overlong
  * forms, no surrogates, nothing over U+10FFFF (Unicode, table 3-7). */
-size_t rota_utf8_sequence (const char *text, size_t length);
+size_t rota_utf8_sequence (const char *bytes, size_t length);
 
 /* The one encoding for branches, directories and logs (design 14.3): [A-Za-z0-9_-] kept, other bytes %XX,
  * over 80 bytes cut plus hash. Two ids never share a name. */

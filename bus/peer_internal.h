@@ -55,7 +55,7 @@ struct rota_peer {
 
 /* peer.c */
 int64_t rota_peer_jitter (rota_peer_t *self, int64_t up_to_ms);
-void rota_peer_receive (void *self);
+void rota_peer_receive (void *owner); /* the peer */
 /* Into the peer's arena; NULL when it can't be decoded. */
 const ProtobufCMessage *rota_peer_decode (rota_peer_t *self, uint32_t type, const uint8_t *body,
                                           size_t size_bytes);

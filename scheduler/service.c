@@ -3,6 +3,7 @@
 #include "bus/clock.h"
 #include "bus/log.h"
 #include "bus/names.h"
+#include "bus/start.h"
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -848,7 +849,7 @@ static int open_all (service_t *self, rota_error_t *error)
         r = rebuild (self, error);
     if (r < 0)
         return rota_error_prefix (error, r, "%s", self->store_path);
-    zsys_handler_set (NULL);
+    rota_bus_start ();
     self->stop_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
     self->loop = zloop_new ();
     self->arena = rota_arena_new (ARENA_CAP_BYTES);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,11 @@ static char *escape (char *out, uint8_t byte)
     return out + 5;
 }
 
+static bool stands_as_it_is (uint8_t byte)
+{
+    return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+}
+
 int rota_json_string (rota_text_t *text, const void *bytes, size_t size_bytes)
 {
     size_t worst;
@@ -103,12 +109,15 @@ int rota_json_string (rota_text_t *text, const void *bytes, size_t size_bytes)
     char *out = text->bytes + text->size_bytes;
     *out++ = '"';
     while (at < end) {
-        if (*at < 0x80) {
-            if (*at >= 0x20 && *at != '"' && *at != '\\' && *at != 0x7f)
-                *out++ = (char)*at;
-            else
-                out = escape (out, *at);
+        const uint8_t *plain = at;
+        while (at < end && stands_as_it_is (*at))
             at++;
+        memcpy (out, plain, (size_t)(at - plain));
+        out += at - plain;
+        if (at == end)
+            break;
+        if (*at < 0x80) {
+            out = escape (out, *at++);
             continue;
         }
         size_t length = sequence (at, (size_t)(end - at));
@@ -177,15 +186,47 @@ static int add_detail (rota_text_t *line, const Rota__Event *event)
     return add_document (line, &event->detail);
 }
 
+static void write_digits (char *out, int count, int64_t number)
+{
+    for (int i = count - 1; i >= 0; i--, number /= 10)
+        out[i] = (char)('0' + number % 10);
+}
+
+/* As rota_clock_iso, which with the C library's help takes half of the time of a whole line. The date of a
+ * day is Howard Hinnant's civil_from_days (http://howardhinnant.github.io/date_algorithms.html), for years
+ * 1970 to 9999. */
+static void write_time (int64_t wall_ms, char ret_text[ROTA_CLOCK_ISO_BYTES])
+{
+    if (wall_ms < 0 || wall_ms >= INT64_C (253402300800000)) {
+        rota_clock_iso (wall_ms, ret_text);
+        return;
+    }
+    int64_t days = wall_ms / 86400000 + 719468, ms = wall_ms % 86400000;
+    int64_t era = days / 146097, day_of_era = days % 146097;
+    int64_t year = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    int64_t month = (5 * day_of_year + 2) / 153; /* from March */
+    int64_t day = day_of_year - (153 * month + 2) / 5 + 1;
+    bool next_year = month >= 10;
+    memcpy (ret_text, "0000-00-00T00:00:00.000Z", sizeof "0000-00-00T00:00:00.000Z");
+    write_digits (ret_text, 4, era * 400 + year + next_year);
+    write_digits (ret_text + 5, 2, next_year ? month - 9 : month + 3);
+    write_digits (ret_text + 8, 2, day);
+    write_digits (ret_text + 11, 2, ms / 3600000);
+    write_digits (ret_text + 14, 2, ms / 60000 % 60);
+    write_digits (ret_text + 17, 2, ms / 1000 % 60);
+    write_digits (ret_text + 20, 3, ms % 1000);
+}
+
 static int add_start (rota_text_t *line, const Rota__Event *event)
 {
     char time[ROTA_CLOCK_ISO_BYTES], type[32], start[NUMBER_BYTES * 2];
+    write_time (event->time_ms, time);
     const char *name = rota_event_type_name (event->type);
     if (name[0] == '?') {
         snprintf (type, sizeof type, "unknown.%d", (int)event->type);
         name = type;
     }
-    rota_clock_iso (event->time_ms, time);
     int length = snprintf (start, sizeof start, "{\"time\":\"%s\",\"seq\":%" PRIu64 ",\"event\":\"%s\"", time,
                            event->seq, name);
     return rota_text_add (line, start, (size_t)length);

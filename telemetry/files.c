@@ -80,11 +80,25 @@ void rota_journal_name (int32_t day, uint32_t number, bool compressed, char ret_
               parts.tm_mon + 1, parts.tm_mday, number, compressed ? ".gz" : "");
 }
 
+/* Reads at most `most` digits and the character `end` after them. */
+static bool digits (const char **text, int most, char end, int *ret_number)
+{
+    int number = 0, count = 0;
+    for (; count < most && **text >= '0' && **text <= '9'; count++, (*text)++)
+        number = number * 10 + (**text - '0');
+    if (count == 0 || **text != end)
+        return false;
+    *text += 1;
+    *ret_number = number;
+    return true;
+}
+
 bool rota_journal_name_parse (const char *name, rota_journal_file_t *ret_file)
 {
-    int year, month, day;
-    unsigned number;
-    if (sscanf (name, "events-%4d-%2d-%2d.%9u.", &year, &month, &day, &number) != 4)
+    int year, month, day, number;
+    const char *at = name + sizeof "events-" - 1;
+    if (strncmp (name, "events-", sizeof "events-" - 1) != 0 || !digits (&at, 4, '-', &year) ||
+        !digits (&at, 2, '-', &month) || !digits (&at, 2, '.', &day) || !digits (&at, 9, '.', &number))
         return false;
     struct tm parts = {.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day};
     time_t seconds = timegm (&parts);
@@ -94,11 +108,11 @@ bool rota_journal_name_parse (const char *name, rota_journal_file_t *ret_file)
     size_t length = strlen (name);
     rota_journal_file_t file = {
         .day = rota_journal_day ((int64_t)seconds * 1000),
-        .number = number,
+        .number = (uint32_t)number,
         .compressed = length > 3 && strcmp (name + length - 3, ".gz") == 0,
     };
     /* Written again and compared, so that only the exact spelling counts: no "+1", no 31st of February. */
-    rota_journal_name (file.day, number, file.compressed, file.name);
+    rota_journal_name (file.day, file.number, file.compressed, file.name);
     if (strcmp (file.name, name) != 0)
         return false;
     *ret_file = file;

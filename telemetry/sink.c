@@ -7,6 +7,7 @@
 #include "bus/subscriber.h"
 #include "telemetry/event_json.h"
 #include "telemetry/journal.h"
+#include "bus/start.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -414,7 +415,7 @@ static int open_journal (rota_sink_t *self, rota_error_t *error)
 
 static int open_bus (rota_sink_t *self, rota_error_t *error)
 {
-    zsys_handler_set (NULL);
+    rota_bus_start ();
     self->stop_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
     self->loop = zloop_new ();
     self->arena = rota_arena_new (ARENA_BYTES);

@@ -37,9 +37,13 @@ typedef struct {
     size_t length;
 } connection_t;
 
+static pid_t server_pid; /* ended with us */
+
 static void die (const char *what)
 {
     fprintf (stderr, "bench_beanstalkd: %s: %s\n", what, strerror (errno));
+    if (server_pid)
+        kill (server_pid, SIGKILL);
     exit (1);
 }
 
@@ -189,7 +193,6 @@ int main (int argc, char **argv)
     size_t count = argc > 2 ? strtoull (argv[2], NULL, 10) : 10000;
     char directory[BENCH_PATH_BYTES], port[16];
     int number = free_port ();
-    pid_t pid;
     connection_t *producer = calloc (1, sizeof *producer), *worker = calloc (1, sizeof *worker);
     if (!producer || !worker)
         die ("memory");
@@ -204,8 +207,8 @@ int main (int argc, char **argv)
                             directory,
                             (char *)(uintptr_t) "-f0",
                             NULL};
-    if (posix_spawnp (&pid, "beanstalkd", NULL, NULL, server, environ)) {
-        rmdir (directory);
+    if (posix_spawnp (&server_pid, "beanstalkd", NULL, NULL, server, environ)) {
+        bench_remove_directory (directory);
         fputs ("beanstalkd is not installed\n", stderr);
         return 77;
     }
@@ -215,8 +218,8 @@ int main (int argc, char **argv)
         run_idle (producer, worker, count);
     else
         run_throughput (producer, worker, count);
-    kill (pid, SIGTERM);
-    waitpid (pid, NULL, 0);
+    kill (server_pid, SIGTERM);
+    waitpid (server_pid, NULL, 0);
     bench_remove_directory (directory);
     free (producer);
     free (worker);

@@ -1,4 +1,5 @@
 #include "scripted_broker.h"
+#include "bus/start.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -159,7 +160,7 @@ static int on_readable (zloop_t *loop, zsock_t *socket, void *argument)
 
 void scripted_broker_open (scripted_broker_t *self, zloop_t *loop, const char *endpoint)
 {
-    zsys_handler_set (NULL);
+    rota_bus_start ();
     self->loop = loop;
     snprintf (self->endpoint, sizeof self->endpoint, "%s", endpoint);
     if (!self->heartbeat_ms)

@@ -6,6 +6,7 @@
 #include "bus/peer.h"
 #include "tests/component/broker_thread.h"
 #include "tests/support/rawpeer.h"
+#include "bus/start.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -812,7 +813,7 @@ int main (void)
         TEST (a_restarted_broker_learns_its_peers_again),
         TEST (a_hundred_starts_and_stops_leave_nothing_behind),
     };
-    zsys_handler_set (NULL);
+    rota_bus_start ();
     rota_log_setup ("test", ROTA_LOG_ERROR, ROTA_LOG_LOGFMT);
     return cmocka_run_group_tests (tests, NULL, NULL);
 }

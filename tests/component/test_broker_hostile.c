@@ -12,6 +12,7 @@
 #include "bus/rundir.h"
 #include "tests/component/hostile.h"
 #include "tests/support/rawpeer.h"
+#include "bus/start.h"
 
 #include <arpa/inet.h>
 #include <ftw.h>
@@ -368,7 +369,7 @@ static int set_up (void **state)
         hostile_prepare (&hostiles[i], acts[i], endpoints.client, tcp_port);
     keeper = keep_broker (tcp_port);
 
-    zsys_handler_set (NULL);
+    rota_bus_start ();
     honest.loop = zloop_new ();
     for (int i = 0; i < CLIENTS; i++) {
         rota_peer_config_t config = {.endpoints = endpoints.client,

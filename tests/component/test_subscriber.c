@@ -2,6 +2,7 @@
  * a number, and a publisher that forgets what it is told to. */
 #include "bus/subscriber.h"
 #include "scripted_broker.h"
+#include "bus/start.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -230,7 +231,7 @@ static int open_stage (void **state)
 {
     stage_t *stage = calloc (1, sizeof *stage);
     rota_error_t error;
-    zsys_handler_set (NULL);
+    rota_bus_start ();
     stage->seen = calloc (MAX_SEEN, sizeof *stage->seen);
     stage->loop = zloop_new ();
     snprintf (stage->directory, sizeof stage->directory, "/tmp/rota-test-subscriber-XXXXXX");

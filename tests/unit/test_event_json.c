@@ -1,4 +1,5 @@
 /* What event_json.h promises about a line. */
+#include "bus/clock.h"
 #include "telemetry/event_json.h"
 
 #include <jansson.h>
@@ -6,6 +7,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h> /* wants setjmp.h, stdarg.h and stddef.h before it */
@@ -69,6 +71,24 @@ static void what_an_event_does_not_have_is_left_out (void **state)
                          "{\"time\":\"1970-01-01T00:00:00.000Z\",\"seq\":1,\"event\":\"unknown.4711\"}");
 }
 
+static void times_are_those_of_the_clock_in_every_year (void **state)
+{
+    (void)state;
+    Rota__Event event = ROTA__EVENT__INIT;
+    const int64_t last_ms = INT64_C (253402300799999), step_ms = INT64_C (86399) * 1000 * 31 + 977;
+    for (int64_t time_ms = -step_ms; time_ms < last_ms + 2 * step_ms; time_ms += step_ms) {
+        char time[ROTA_CLOCK_ISO_BYTES], start[64];
+        event.time_ms = time_ms;
+        rota_clock_iso (time_ms, time);
+        snprintf (start, sizeof start, "{\"time\":\"%s\",\"seq\":0,", time);
+        assert_memory_equal (line_of (&event), start, strlen (start));
+    }
+    event.time_ms = last_ms;
+    assert_non_null (strstr (line_of (&event), "9999-12-31T23:59:59.999Z"));
+    event.time_ms = INT64_C (951782400000);
+    assert_non_null (strstr (line_of (&event), "2000-02-29T00:00:00.000Z"));
+}
+
 static void invalid_utf8_is_replaced_and_detail_that_is_no_json_is_a_string (void **state)
 {
     (void)state;
@@ -94,6 +114,7 @@ int main (void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (a_whole_event_is_one_line_with_all_it_has),
         cmocka_unit_test (what_an_event_does_not_have_is_left_out),
+        cmocka_unit_test (times_are_those_of_the_clock_in_every_year),
         cmocka_unit_test (invalid_utf8_is_replaced_and_detail_that_is_no_json_is_a_string),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);

@@ -99,7 +99,7 @@ static void a_long_name_is_cut_between_characters_and_ends_in_a_hash (void **sta
     for (size_t length = 1; length <= ROTA_ID_MAX_BYTES; length++)
         for (size_t dots = 0; dots <= length; dots += 7) {
             memset (id, 'x', length);
-            memset (id, '.', dots);
+            memset (id + length - dots, '.', dots);
             id[length] = '\0';
             encode (id, name);
             size_t whole = length + 2 * dots;
