@@ -14,6 +14,7 @@
 #include <sys/sysinfo.h>
 
 #define REGISTER_AGAIN_MS 1000
+#define REGISTER_SOON_MS 30 /* while the broker says that no scheduler is there: it is likely about to come */
 #define REPORT_AGAIN_MS 3000
 #define REPORTS_PER_MESSAGE 500
 #define HEARTBEAT_MIN_MS 50
@@ -427,8 +428,8 @@ static const struct {
     {ROTA_MESSAGE_OUTPUT_QUERY, ROTA__ROLE__ROLE_UNSPECIFIED, on_output_query},
 };
 
-/* Nothing follows from it: what was refused is sent again in its time. */
-static void on_error (const rota_agent_t *self, const Rota__Error *error)
+/* What was refused is sent again in its time. */
+static void on_error (rota_agent_t *self, const Rota__Error *error)
 {
     char text[512] = "";
     if (!error)
@@ -438,6 +439,10 @@ static void on_error (const rota_agent_t *self, const Rota__Error *error)
     rota_log_limited (level, "scheduler.refused", "refused", 5000, "code=%s text=%s",
                       rota_error_code_name (error->code),
                       rota_log_quote ((const char *)error->text.data, error->text.len, text, sizeof text));
+    if (!self->registered && error->code == ERROR_CODE (UNAVAILABLE)) {
+        self->register_at = rota_clock_monotonic_ms () + REGISTER_SOON_MS;
+        rota_agent_look (self);
+    }
 }
 
 static void on_message (void *owner, const rota_envelope_t *envelope, const uint8_t *body, size_t size_bytes)

@@ -4,10 +4,10 @@
 #include "bus/clock.h"
 #include "bus/log.h"
 #include "bus/peer.h"
+#include "bus/start.h"
 #include "bus/subscriber.h"
 #include "telemetry/event_json.h"
 #include "telemetry/journal.h"
-#include "bus/start.h"
 
 #include <errno.h>
 #include <inttypes.h>
