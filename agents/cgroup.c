@@ -62,7 +62,7 @@ static int find_mount (const char *controller, char ret_path[ROTA_CGROUP_PATH_BY
         bool found = controller ? strcmp (type, "cgroup") == 0 && strstr (options, controller)
                                 : strcmp (type, "cgroup2") == 0;
         if (found) {
-            strcpy (ret_path, point);
+            memcpy (ret_path, point, sizeof point);
             status = 0;
         }
     }
@@ -90,7 +90,7 @@ static int find_own (const char *controller, char ret_path[ROTA_CGROUP_PATH_BYTE
         path[strcspn (path, "\n")] = 0;
         bool found = controller ? strstr (controllers, controller) != NULL : controllers[0] == 0;
         if (found && strlen (path) < ROTA_CGROUP_PATH_BYTES) {
-            strcpy (ret_path, strcmp (path, "/") == 0 ? "" : path);
+            snprintf (ret_path, ROTA_CGROUP_PATH_BYTES, "%s", strcmp (path, "/") == 0 ? "" : path);
             status = 0;
         }
     }
@@ -116,7 +116,7 @@ static int try_hierarchy (const char *controller, const char *needs, char ret_pa
     rmdir (probe);
     if (!fits)
         return -ENOTSUP;
-    strcpy (ret_path, parent);
+    snprintf (ret_path, ROTA_CGROUP_PATH_BYTES, "%s", parent);
     return 0;
 }
 
@@ -137,12 +137,14 @@ static void kill_all (const char *path, bool v2)
     }
     write_file (path, "freezer.state", "FROZEN");
     FILE *file = open_file (path, "cgroup.procs");
-    int pid;
-    if (file) {
-        while (fscanf (file, "%d", &pid) == 1)
-            kill (pid, SIGKILL);
-        fclose (file);
+    char line[32];
+    while (file && fgets (line, sizeof line, file)) {
+        long pid = strtol (line, NULL, 10);
+        if (pid > 0)
+            kill ((pid_t)pid, SIGKILL);
     }
+    if (file)
+        fclose (file);
     write_file (path, "freezer.state", "THAWED");
 }
 
@@ -219,14 +221,13 @@ void rota_cgroup_kill (const rota_cgroup_t *self)
 
 bool rota_cgroup_out_of_memory (const rota_cgroup_t *self)
 {
-    char word[64];
-    unsigned long long count = 0;
+    char line[128];
     bool found = false;
     FILE *file = self->limits_memory ? open_file (self->path, "memory.events") : NULL;
     if (!file)
         return false;
-    while (!found && fscanf (file, "%63s %llu", word, &count) == 2)
-        found = strcmp (word, "oom_kill") == 0 && count > 0;
+    while (!found && fgets (line, sizeof line, file))
+        found = strncmp (line, "oom_kill ", 9) == 0 && strtoull (line + 9, NULL, 10) > 0;
     fclose (file);
     return found;
 }

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -65,8 +66,15 @@ void rota_fence_load (rota_fence_t *ret_fence, const char *directory)
         return;
     bool read = fgets (line, sizeof line, file) != NULL;
     fclose (file);
-    for (size_t i = 0; i < sizeof fence.store && read; i++)
-        read = sscanf (line + 2 * i, "%2hhx", &fence.store[i]) == 1;
-    if (read && sscanf (line + 2 * sizeof fence.store, " %" SCNu64, &fence.epoch) == 1)
+    char *at = line, *end;
+    for (size_t i = 0; i < sizeof fence.store && read; i++, at += 2) {
+        const char digits[3] = {at[0], at[0] ? at[1] : '\0', '\0'};
+        fence.store[i] = (uint8_t)strtoul (digits, &end, 16);
+        read = end == digits + 2;
+    }
+    if (!read || *at != ' ')
+        return;
+    fence.epoch = strtoull (at + 1, &end, 10);
+    if (fence.epoch > 0 && *end == '\n')
         *ret_fence = fence;
 }

@@ -120,7 +120,7 @@ int rota_output_open (const char *path, uint64_t limit_bytes, rota_output_t **re
     self->head_limit = limit_bytes / 2;
     self->segment_limit = limit_bytes / 4;
     self->tail[0] = self->tail[1] = self->index_file = -1;
-    strcpy (self->path, path);
+    snprintf (self->path, sizeof self->path, "%s", path);
     /* Left by an earlier start of the same attempt. */
     rota_output_remove (path);
     self->head = rota_output_open_beside (path, "", O_RDWR | O_CREAT | O_EXCL | O_APPEND);

@@ -162,7 +162,7 @@ int rota_spool_list (const char *directory,
     if (!stream)
         return -errno;
     for (struct dirent *entry; (entry = readdir (stream));) {
-        rota_spool_record_t record;
+        rota_spool_record_t record = {0};
         char expected[ROTA_SPOOL_NAME_BYTES];
         const char *why = "";
         if (!has_suffix (entry->d_name))

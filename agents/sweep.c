@@ -23,6 +23,17 @@ void rota_sweep_mark (const char *spool_directory, uint64_t key, uint32_t number
     snprintf (ret_mark, ROTA_SWEEP_MARK_BYTES, "%016" PRIx64 "-%" PRIu64 "-%" PRIu32, owner, key, number);
 }
 
+/* "KEY-NUMBER"; the buffer ends with a NUL. */
+static bool read_numbers (const char *text, uint64_t *ret_key, uint32_t *ret_number)
+{
+    char *end;
+    *ret_key = strtoull (text, &end, 10);
+    if (end == text || *end != '-')
+        return false;
+    *ret_number = (uint32_t)strtoul (end + 1, &end, 10);
+    return *end == '\0';
+}
+
 /* Looks for "NAME=OWNER-" at the start of a variable. */
 static bool find_mark (const char *text, size_t size, const char *wanted, uint64_t *ret_key,
                        uint32_t *ret_number)
@@ -30,7 +41,7 @@ static bool find_mark (const char *text, size_t size, const char *wanted, uint64
     size_t length = strlen (wanted);
     for (const char *at = text, *end = text + size; at < end; at += strnlen (at, (size_t)(end - at)) + 1)
         if ((size_t)(end - at) > length && memcmp (at, wanted, length) == 0)
-            return sscanf (at + length, "%" SCNu64 "-%" SCNu32, ret_key, ret_number) == 2;
+            return read_numbers (at + length, ret_key, ret_number);
     return false;
 }
 

@@ -189,10 +189,10 @@ uint64_t rota_tree_rss_bytes (const rota_tree_t *self)
     uint64_t pages = 0;
     for (size_t i = 0; i < self->count; i++) {
         char text[128];
-        unsigned long long size, resident;
-        if (read_proc (self->list[i].pid, "statm", text, sizeof text) > 0 &&
-            sscanf (text, "%llu %llu", &size, &resident) == 2)
-            pages += resident;
+        const char *resident =
+            read_proc (self->list[i].pid, "statm", text, sizeof text) > 0 ? strchr (text, ' ') : NULL;
+        if (resident)
+            pages += strtoull (resident, NULL, 10);
     }
     return pages * (uint64_t)sysconf (_SC_PAGESIZE);
 }

@@ -3,8 +3,8 @@
 #include "bus/alarm.h"
 #include "bus/clock.h"
 #include "bus/endpoint.h"
-#include "bus/subscriber.h"
 #include "bus/start.h"
+#include "bus/subscriber.h"
 
 #include <errno.h>
 #include <pthread.h>

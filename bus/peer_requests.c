@@ -264,8 +264,7 @@ void rota_peer_dispatch (rota_peer_t *self, const uint8_t *envelope_data, size_t
     }
     /* The scheduler's errors are its owner's affair: it asks an agent that it doesn't know to register. */
     if (envelope.type == ROTA_MESSAGE_ERROR && (own || !envelope.has_conversation) &&
-        envelope.role != ROTA__ROLE__ROLE_SCHEDULER &&
-        on_own_error (self, body, size_bytes))
+        envelope.role != ROTA__ROLE__ROLE_SCHEDULER && on_own_error (self, body, size_bytes))
         return;
     if (self->config.on_message) {
         self->delivered = true;

@@ -93,7 +93,7 @@ static void on_event (void *owner, const Rota__Event *event)
     if (watch->over)
         return;
     rota_progress_event (watch->progress, event);
-    if (!watch->changed)
+    if (!watch->changed || rota_progress_open (watch->progress) == 0)
         rota_client_wake (watch->link->client);
     watch->changed = true;
 }

@@ -892,13 +892,16 @@ int rota_scheduler_run (rota_scheduler_t *self, rota_error_t *error)
 {
     zmq_pollitem_t stop = {.fd = self->stop_fd, .events = ZMQ_POLLIN};
     self->last_tick_ms = rota_service_now_ms (self);
+    rota_core_note (self->core, EVENT (SCHEDULER_STARTED), "ready");
     zloop_poller (self->loop, &stop, on_stop, self);
     zloop_poller_set_tolerant (self->loop, &stop);
     zloop_timer (self->loop, TICK_MS, 0, on_tick, self);
     zloop_timer (self->loop, 1000, 0, on_head_timer, self);
     zloop_start (self->loop);
-    if (!self->failed)
+    if (!self->failed) {
+        rota_core_note (self->core, EVENT (SCHEDULER_STOPPED), "told to stop");
         rota_service_flush (self);
+    }
     if (self->failed)
         rota_error_set (error, self->failed, "%s", self->failure.text);
     return self->failed;

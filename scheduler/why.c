@@ -148,10 +148,10 @@ static void explain_waiting (why_t *self, rota_node_t node)
     rota_core_node_t it;
     if (!rota_core_get (service->core, search.worst, &it))
         return;
-    const char *more = search.unmet > 1 ? "; and others" : "";
+    const char *reason = rota_core_reason (service->core, search.worst);
     say (self, rota_core_is_dead (service->core, search.worst) ? "unreachable" : "prerequisite", 0,
-         "it waits for %.*s, which %s%s", (int)it.id_length, it.id, state_of (service, search.worst, &it),
-         more);
+         "it waits for %.*s, which %s%s%s%s", (int)it.id_length, it.id, state_of (service, search.worst, &it),
+         reason ? ": " : "", reason ? reason : "", search.unmet > 1 ? "; and others" : "");
     /* Down to the root of it. */
     rota_node_t at = search.worst;
     for (int depth = 0; depth < MAX_CHAIN && at != ROTA_NONE; depth++) {
@@ -166,7 +166,7 @@ static void explain_waiting (why_t *self, rota_node_t node)
     }
     if (self->reply.n_chain < 2 || !rota_core_get (service->core, at, &it))
         return;
-    const char *reason = rota_core_reason (service->core, at);
+    reason = rota_core_reason (service->core, at);
     say (self, "root", 0, "at the root of it, %.*s %s%s%s", (int)it.id_length, it.id,
          state_of (service, at, &it), reason ? ": " : "", reason ? reason : "");
 }

@@ -10,9 +10,9 @@
 #include "bus/log.h"
 #include "bus/peer.h"
 #include "bus/rundir.h"
+#include "bus/start.h"
 #include "tests/component/hostile.h"
 #include "tests/support/rawpeer.h"
-#include "bus/start.h"
 
 #include <arpa/inet.h>
 #include <ftw.h>

@@ -111,11 +111,10 @@ static void on_register (const rota_envelope_t *from, const Rota__Register *it)
     memcpy (we.agent, from->sender, 16);
     copy (we.name, sizeof we.name, it->name);
     copy (we.kind, sizeof we.kind, it->kind);
-    we.capabilities[0] = 0;
-    for (size_t i = 0; i < it->n_capabilities; i++) {
-        copy (we.capabilities + strlen (we.capabilities), 30, it->capabilities[i]);
-        strcat (we.capabilities, " ");
-    }
+    size_t used = 0;
+    for (size_t i = 0; i < it->n_capabilities; i++)
+        used += (size_t)snprintf (we.capabilities + used, sizeof we.capabilities - used, "%.*s ",
+                                  (int)it->capabilities[i].len, (const char *)it->capabilities[i].data);
     we.slots = it->slots;
     we.draining = it->drain;
     note_list (it->held, it->n_held);
@@ -358,30 +357,40 @@ static bool file_has (const char *name, const char *text)
     return size > 0 && memmem (bytes, (size_t)size, text, strlen (text));
 }
 
+/* A small file's text; "" if there is none. */
+static const char *text_of (const char *path)
+{
+    static char text[512];
+    int fd = open (path, O_RDONLY);
+    ssize_t size = fd < 0 ? 0 : read (fd, text, sizeof text - 1);
+    text[size > 0 ? size : 0] = 0;
+    if (fd >= 0)
+        close (fd);
+    return text;
+}
+
+/* 0 until a whole line is there. */
 static pid_t pid_in (const char *name)
 {
     char path[200];
-    long pid = 0;
     snprintf (path, sizeof path, "%s/%s", we.broker.state_dir, name);
-    FILE *file = fopen (path, "r");
-    if (file && fscanf (file, "%ld\n", &pid) != 1)
-        pid = 0;
-    if (file)
-        fclose (file);
-    return (pid_t)pid;
+    const char *text = text_of (path);
+    return strchr (text, '\n') ? (pid_t)strtol (text, NULL, 10) : 0;
+}
+
+/* What stands behind the name in parentheses: state and parent; NULL without such a process. */
+static const char *stat_of (pid_t pid)
+{
+    char path[64];
+    snprintf (path, sizeof path, "/proc/%d/stat", (int)pid);
+    const char *end = strrchr (text_of (path), ')');
+    return end ? end + 2 : NULL;
 }
 
 static bool is_alive (pid_t pid)
 {
-    char path[64], text[512] = "";
-    snprintf (path, sizeof path, "/proc/%d/stat", (int)pid);
-    FILE *file = fopen (path, "r");
-    if (!file)
-        return false;
-    size_t size = fread (text, 1, sizeof text - 1, file);
-    fclose (file);
-    const char *state = size ? strrchr (text, ')') : NULL;
-    return state && state[2] != 'Z' && state[2] != 'X';
+    const char *state = stat_of (pid);
+    return state && *state != 'Z' && *state != 'X';
 }
 
 static size_t spool_files (const char *below)
@@ -688,15 +697,9 @@ static void an_attempt_whose_shim_is_killed_is_lost_and_dead (void **state)
 
 static pid_t parent_of (pid_t pid)
 {
-    char path[64];
-    int parent = 0;
-    snprintf (path, sizeof path, "/proc/%d/stat", (int)pid);
-    FILE *file = fopen (path, "r");
-    if (file && fscanf (file, "%*d (%*[^)]) %*c %d", &parent) != 1)
-        parent = 0;
-    if (file)
-        fclose (file);
-    return (pid_t)parent;
+    const char *state = stat_of (pid);
+    assert_non_null (state);
+    return (pid_t)strtol (state + 1, NULL, 10);
 }
 
 static void when_host_spawner_and_shim_are_all_killed_the_next_host_finds_what_is_left (void **state)
@@ -980,6 +983,8 @@ static int close_all (void **state)
     zloop_destroy (&we.loop);
     rota_arena_destroy (&we.arena);
     broker_thread_close (&we.broker);
+    while (waitpid (-1, NULL, WNOHANG) > 0) /* what killed agents left to us */
+        continue;
     return status;
 }
 

@@ -237,9 +237,9 @@ static void input_reaches_the_command_and_else_there_is_none (void **state)
     what->attempt.input = text;
     run (what);
     free (text);
-    assert_int_equal (atoi (output ()), 1 << 20);
+    assert_int_equal (strtol (output (), NULL, 10), 1 << 20);
     run (order ("wc -c"));
-    assert_int_equal (atoi (output ()), 0);
+    assert_int_equal (strtol (output (), NULL, 10), 0);
 }
 
 static void output_keeps_its_nul_bytes (void **state)

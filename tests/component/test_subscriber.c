@@ -1,8 +1,8 @@
 /* Each event once, in order, none left out without a word: bus/subscriber.h against a scheduler's log that is
  * a number, and a publisher that forgets what it is told to. */
+#include "bus/start.h"
 #include "bus/subscriber.h"
 #include "scripted_broker.h"
-#include "bus/start.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
