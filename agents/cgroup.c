@@ -116,7 +116,7 @@ static int try_hierarchy (const char *controller, const char *needs, char ret_pa
     rmdir (probe);
     if (!fits)
         return -ENOTSUP;
-    snprintf (ret_path, ROTA_CGROUP_PATH_BYTES, "%s", parent);
+    memcpy (ret_path, parent, strlen (parent) + 1);
     return 0;
 }
 

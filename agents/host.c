@@ -5,6 +5,7 @@
 #include "bus/log.h"
 #include "bus/names.h"
 #include "bus/rundir.h"
+#include "bus/start.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -332,6 +333,7 @@ static int set_up (const rota_agent_config_t *config, rota_agent_t *self, rota_e
         rota_log (ROTA_LOG_ERROR, "agent.problem", "kind=%s reason=\"%s\"", self->kind, self->check.problem);
     if (rota_setting_choice (self->settings, ROTA_SETTING_AGENTS_CGROUP) == 0)
         rota_cgroup_find_parent (self->cgroup_parent);
+    rota_bus_start ();
     rota_instance_new (self->conversation);
     self->walk = rota_logs_walk_new (
         self->state_dir, rota_setting_duration_ms (self->settings, ROTA_SETTING_AGENTS_LOG_RETENTION));

@@ -14,8 +14,9 @@
 #include <sys/sysinfo.h>
 
 #define REGISTER_AGAIN_MS 1000
-#define REGISTER_SOON_MS 30 /* while the broker says that no scheduler is there: it is likely about to come  \
-                             */
+#define REGISTER_SOON_MS                                                                                     \
+    30 /* while the broker says that no scheduler is there: it is likely about to come                       \
+        */
 #define REPORT_AGAIN_MS 3000
 #define REPORTS_PER_MESSAGE 500
 #define HEARTBEAT_MIN_MS 50

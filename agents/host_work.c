@@ -122,6 +122,17 @@ static void finish_from_record (rota_agent_t *self, rota_hold_t *hold, const rot
     finish (self, hold, outcome, &result);
 }
 
+/* What a dead shim could not remove. */
+static bool end_group (rota_agent_t *self, const rota_hold_t *hold)
+{
+    char mark[ROTA_SWEEP_MARK_BYTES], name[ROTA_CGROUP_NAME_BYTES];
+    if (!self->cgroup_parent[0])
+        return true;
+    rota_sweep_mark (self->spool, hold->key, hold->number, mark);
+    rota_cgroup_name (mark, name);
+    return rota_cgroup_end (self->cgroup_parent, name);
+}
+
 static void take_end (rota_agent_t *self, const rota_spawner_end_t *end)
 {
     rota_outcome_t outcome;
@@ -129,6 +140,8 @@ static void take_end (rota_agent_t *self, const rota_spawner_end_t *end)
     if (!hold)
         return;
     bool failed = WIFEXITED (end->status) && WEXITSTATUS (end->status) == ROTA_SHIM_FAILED;
+    if (end->status)
+        end_group (self, hold);
     if (end->error == 0 && read_outcome (self, hold, &outcome))
         finish_from_record (self, hold, &outcome);
     else if (end->error || failed)
@@ -368,16 +381,6 @@ static bool is_watched (void *context, uint64_t key, uint32_t number)
             return true;
     }
     return false;
-}
-
-static bool end_group (rota_agent_t *self, const rota_hold_t *hold)
-{
-    char mark[ROTA_SWEEP_MARK_BYTES], name[ROTA_CGROUP_NAME_BYTES];
-    if (!self->cgroup_parent[0])
-        return true;
-    rota_sweep_mark (self->spool, hold->key, hold->number, mark);
-    rota_cgroup_name (mark, name);
-    return rota_cgroup_end (self->cgroup_parent, name);
 }
 
 void rota_agent_sweep (rota_agent_t *self)

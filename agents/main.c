@@ -1,8 +1,8 @@
 /* main.c - rota-agent: options, configuration and signals around an agent host. */
 #include "agents/host.h"
 #include "bus/log.h"
+#include "bus/start.h"
 
-#include <czmq.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 enum { EXIT_LEFT = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -212,8 +213,7 @@ int main (int argc, char **argv)
     if (!spawner)
         return complain (EXIT_FAILED, "%s", error.text);
     raise_descriptor_limit ();
-    setenv ("ZSYS_SIGHANDLER", "false", 1);
-    zsys_handler_set (NULL);
+    rota_bus_start ();
     signal (SIGPIPE, SIG_IGN);
     if (rota_settings_load (options.settings_path, stderr, &settings, &error) < 0)
         status = complain (EXIT_USAGE, "%s", error.text);

@@ -12,12 +12,6 @@
 
 /* ---- sending */
 
-static void free_body (void *data, void *hint)
-{
-    (void)hint;
-    free (data);
-}
-
 static int pack_body (uint32_t type, const ProtobufCMessage *message, zmq_msg_t *ret_body)
 {
     uint8_t *bytes = NULL;
@@ -25,10 +19,12 @@ static int pack_body (uint32_t type, const ProtobufCMessage *message, zmq_msg_t 
     int result = rota_body_encode (type, message, &bytes, &size);
     if (result < 0)
         return result;
-    if (zmq_msg_init_data (ret_body, bytes, size, free_body, NULL) == 0)
-        return 0;
+    if (zmq_msg_init_size (ret_body, size) < 0)
+        result = -ENOMEM;
+    else if (size > 0)
+        memcpy (zmq_msg_data (ret_body), bytes, size);
     free (bytes);
-    return -ENOMEM;
+    return result;
 }
 
 static void sign (const rota_broker_t *self, rota_envelope_t *envelope)

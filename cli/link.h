@@ -47,6 +47,9 @@ int rota_link_open_any (const rota_cli_t *cli, rota_link_t *ret_link);
 /* Ends what was started and waits for its end (bounded by the supervisor's own bounds). */
 void rota_link_close (rota_link_t *self);
 
+/* Lets the agents of services that were started for a run begin; does nothing for those of others. */
+void rota_link_go (rota_link_t *self);
+
 /* Whether the services that others had started, and that were used here, have ended. */
 bool rota_link_gone (const rota_link_t *self);
 

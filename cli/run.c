@@ -187,8 +187,10 @@ static int work (run_t *self, bool *ret_gone)
         code = prepare (self);
     if (code == ROTA_EXIT_DONE)
         code = import (self);
-    if (code == ROTA_EXIT_DONE)
+    if (code == ROTA_EXIT_DONE) {
+        rota_link_go (&self->link);
         code = conclude (self, rota_watch (&self->watch));
+    }
     *ret_gone = code == ROTA_EXIT_UNREACHABLE && rota_link_gone (&self->link);
     rota_progress_destroy (&self->progress);
     rota_link_close (&self->link);

@@ -230,6 +230,7 @@ static int send_one (rota_cli_t *cli, rota_link_t *link, submit_t *self)
     }
     if (already)
         rota_cli_note ("there is a task of that id already; nothing was added");
+    rota_link_go (link);
     if (wait)
         return watch (link, &self->spec.id, 1, after, 0);
     if (link->started)

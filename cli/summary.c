@@ -61,7 +61,7 @@ static int ask (summary_t *self)
         return code;
     rota_verdict_of_status (reply, &self->verdict);
     uint64_t over = self->verdict.done + self->verdict.failed + self->verdict.blocked +
-                    self->verdict.cancelled + self->verdict.unreachable;
+                    self->verdict.cancelled + self->verdict.unreachable + self->verdict.unassignable;
     self->left = self->verdict.total > over ? self->verdict.total - over : 0;
     static const Rota__TaskStatus FAILED[] = {ROTA__TASK_STATUS__TASK_STATUS_FAILED},
                                   BLOCKED[] = {ROTA__TASK_STATUS__TASK_STATUS_BLOCKED},

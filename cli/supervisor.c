@@ -23,6 +23,8 @@
 #define HURRY_MS 1000
 #define LEFTOVERS_MS 10000
 #define FAULT_AFTER 3 /* failures in a row */
+#define SAID_FAILURES 5
+#define SAID_EVERY 12
 
 static const int STAGE_MS[ROTA_STAGES] = {
     [ROTA_STAGE_AGENTS] = 20000,
@@ -38,6 +40,7 @@ typedef struct {
     int signal_fd;
     bool watch_input;
     bool broker_seen;
+    bool agents_wanted;
     int64_t began_ms;
     int64_t trim_ms;
     bool ending, hurry;
@@ -67,6 +70,19 @@ __attribute__ ((format (printf, 2, 3))) static void say (char word, const char *
     (void)written;
 }
 
+static bool may_start (const supervisor_t *self, const rota_service_t *service)
+{
+    return service->pid == 0 && (service->stage == ROTA_STAGE_BROKER || self->broker_seen) &&
+           (service->stage != ROTA_STAGE_AGENTS || self->agents_wanted);
+}
+
+/* One that keeps failing is told of a few times, then about once a minute. */
+static void say_failure (const rota_service_t *service, const rota_error_t *error)
+{
+    if (service->failures <= SAID_FAILURES || service->failures % SAID_EVERY == 0)
+        say (service->failures >= FAULT_AFTER ? ROTA_WORD_FAULT : ROTA_WORD_NOTE, "%s", error->text);
+}
+
 static void start_due (supervisor_t *self, int64_t now_ms)
 {
     rota_error_t error = {""};
@@ -76,11 +92,10 @@ static void start_due (supervisor_t *self, int64_t now_ms)
             rota_link_probe (self->endpoint, NULL) || now_ms - self->began_ms > BROKER_PATIENCE_MS;
     for (size_t i = 0; i < self->services.count; i++) {
         rota_service_t *service = &self->services.list[i];
-        if (service->pid > 0 || now_ms < service->next_ms ||
-            (service->stage != ROTA_STAGE_BROKER && !self->broker_seen))
+        if (!may_start (self, service) || now_ms < service->next_ms)
             continue;
         if (rota_service_start (service, now_ms, &error) < 0)
-            say (service->failures >= FAULT_AFTER ? ROTA_WORD_FAULT : ROTA_WORD_NOTE, "%s", error.text);
+            say_failure (service, &error);
     }
 }
 
@@ -105,7 +120,7 @@ static void reap (supervisor_t *self, int64_t now_ms)
             continue;
         rota_service_ended (service, status, now_ms, &sentence);
         if (!self->ending)
-            say (service->failures >= FAULT_AFTER ? ROTA_WORD_FAULT : ROTA_WORD_NOTE, "%s", sentence.text);
+            say_failure (service, &sentence);
     }
 }
 
@@ -178,8 +193,7 @@ static int wait_ms (const supervisor_t *self, int64_t now_ms)
     if (self->ending && self->stage < ROTA_STAGES && !self->killed)
         next_ms = self->stage_end_ms;
     for (size_t i = 0; i < self->services.count && !self->ending; i++)
-        if (self->services.list[i].pid == 0 &&
-            (self->broker_seen || self->services.list[i].stage == ROTA_STAGE_BROKER))
+        if (may_start (self, &self->services.list[i]))
             next_ms = earlier (next_ms, self->services.list[i].next_ms);
     if (!self->broker_seen && !self->ending)
         next_ms = earlier (next_ms, now_ms + BROKER_POLL_MS);
@@ -204,6 +218,7 @@ static void loop (supervisor_t *self)
         if (polled[1].revents) {
             char byte;
             ssize_t got = read (STDIN_FILENO, &byte, 1);
+            self->agents_wanted |= got == 1;
             if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN)) {
                 self->watch_input = false;
                 begin_end (self, now_ms);
@@ -286,6 +301,7 @@ int rota_supervisor_run (const rota_supervisor_t *config)
     int lock_fd = -1;
 
     self.watch_input = config->services != ROTA_SERVICES_UP;
+    self.agents_wanted = config->services != ROTA_SERVICES_RUN;
     int status = rota_state_lock (config->state, config->services, &lock_fd, &error);
     if (status == -EBUSY)
         return ROTA_SUPERVISOR_BUSY;

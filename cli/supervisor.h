@@ -5,6 +5,9 @@
  * and at the end no process of the tree is left. A service that ends is started again after 100 ms, doubling
  * to 5 s while it keeps failing.
  *
+ * With ROTA_SERVICES_RUN the agents wait for a byte on standard input, so that nothing is worked before the
+ * roadmap has been imported and the user has been told what will happen.
+ *
  * It ends at SIGTERM, SIGINT or at the end of file of its standard input (its user is gone); a second signal
  * shortens every wait. Order: agents (they end what runs and hand their results in), scheduler, telemetry,
  * broker; each gets SIGTERM, a bounded time, then SIGKILL.

@@ -239,7 +239,10 @@ static bool on_interrupt (loop_t *self, int64_t now_ms)
         rota_progress_draw (progress, false);
         if (drain (self->watch->link, &error) < 0)
             return true;
-        self->watch->changed = true;
+        /* What runs is asked for anew: the last answer may be older than the last assignment. */
+        self->alone = false;
+        self->asked_ms = 0;
+        self->version = 0;
         return false;
     }
     rota_progress_note (progress, ROTA_STYLE_YELLOW, "killing what runs");
@@ -247,11 +250,17 @@ static bool on_interrupt (loop_t *self, int64_t now_ms)
     return true;
 }
 
-static void pass_words (loop_t *self)
+/* Shows what the supervisor said. False: a service doesn't come up, and without any slot nothing can go on.
+ */
+static bool pass_words (loop_t *self)
 {
     char line[sizeof self->watch->link->words], word;
-    while (rota_link_word (self->watch->link, &word, line))
+    bool good = true;
+    while (rota_link_word (self->watch->link, &word, line)) {
         rota_progress_note (self->watch->progress, ROTA_STYLE_YELLOW, line);
+        good &= word != ROTA_WORD_FAULT || self->watch->slots > 0;
+    }
+    return good;
 }
 
 static bool status_is_due (const loop_t *self, int64_t now_ms)
@@ -329,8 +338,12 @@ int rota_watch (rota_watch_t *watch)
             break;
         }
         code = look (&self);
-        pass_words (&self);
+        bool good = pass_words (&self);
         rota_progress_draw (watch->progress, self.running);
+        if (!good && code == ROTA_EXIT_UNFINISHED)
+            code = rota_cli_fail (ROTA_EXIT_UNREACHABLE,
+                                  "no agent can be started; the logs are in %s/logs/services",
+                                  watch->link->state);
         if (code != ROTA_EXIT_UNFINISHED)
             break;
         now_ms = rota_clock_monotonic_ms ();

@@ -87,7 +87,7 @@ typedef struct {
 } class_t;
 
 typedef struct {
-    uint32_t limit; /* tasks under way at once; 0 = none */
+    uint64_t limit; /* tasks under way at once; 0 = none */
     uint64_t total, orphaned;
     uint64_t status[ROTA_STATUSES];
     uint64_t place[ROTA_PLACES];

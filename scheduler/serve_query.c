@@ -281,9 +281,9 @@ void rota_fill_state (service_t *self, rota_node_t node, bool specs, Rota__TaskS
     ret_state->title = title_of (self, node);
     ret_state->kind = it.kind;
     ret_state->status = it.status;
-    ret_state->has_phase = it.phase;
+    ret_state->has_phase = it.phase != 0;
     ret_state->phase = it.phase;
-    ret_state->has_blocked = it.blocked;
+    ret_state->has_blocked = it.blocked != 0;
     ret_state->blocked = it.blocked;
     const char *reason = rota_core_reason (self->core, node);
     ret_state->has_reason = reason != NULL;

@@ -823,7 +823,7 @@ static int take_lock (service_t *self, rota_error_t *error)
     if (flock (self->lock_fd, LOCK_EX | LOCK_NB) < 0) {
         ssize_t length = pread (self->lock_fd, text, sizeof text - 1, 0);
         text[length > 0 ? length : 0] = '\0';
-        return rota_error_set (error, -EBUSY, "another scheduler (pid %d) serves %s", atoi (text),
+        return rota_error_set (error, -EBUSY, "another scheduler (pid %d) serves %s", (int)strtol (text, NULL, 10),
                                self->config.state_directory);
     }
     int length = snprintf (text, sizeof text, "%d\n", getpid ());

@@ -193,7 +193,7 @@ static int finish_backup (rota_backup_t *self, rota_error_t *error)
     if (code != SQLITE_OK)
         return rota_error_set (error, rota_store_errno (code), "can't finish the backup: %s",
                                sqlite3_errstr (code));
-    struct stat status;
+    struct stat status = {0};
     int r = sync_path (self->temporary, O_RDONLY);
     if (r == 0 && (stat (self->temporary, &status) < 0 || rename (self->temporary, self->path) < 0))
         r = -errno;

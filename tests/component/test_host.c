@@ -6,6 +6,7 @@
 #include "bus/clock.h"
 #include "bus/log.h"
 #include "bus/names.h"
+#include "bus/start.h"
 #include "proto/words.h"
 #include "tests/component/broker_thread.h"
 
@@ -992,7 +993,7 @@ static int close_all (void **state)
 
 int main (void)
 {
-    zsys_handler_set (NULL);
+    rota_bus_start ();
     rota_log_setup ("test", ROTA_LOG_ERROR, ROTA_LOG_LOGFMT);
     prctl (PR_SET_CHILD_SUBREAPER, 1); /* what a killed agent leaves is ours to see */
     signal (SIGPIPE, SIG_IGN);

@@ -1,5 +1,5 @@
 /* The reference pages are what the tables in the source say. After a change of a table:
- * ROTA_WRITE_REFERENCE=1 ROTA_SOURCE=. build/dev/bin/test_reference */
+ * ROTA_WRITE_REFERENCE=1 ROTA_SOURCE=. build/dev/tests/unit/test_reference */
 #include "bus/settings.h"
 #include "proto/envelope.h"
 
