@@ -655,7 +655,9 @@ static void on_state (void *owner, rota_peer_state_t state, const Rota__Welcome 
 {
     service_t *self = owner;
     if (state != ROTA_PEER_READY) {
-        rota_log (ROTA_LOG_INFO, "broker.waiting", "why=\"%s\"", why ? why : "");
+        char quoted[512];
+        rota_log (ROTA_LOG_INFO, "broker.waiting", "why=%s",
+                  rota_log_quote (why ? why : "", why ? strlen (why) : 0, quoted, sizeof quoted));
         return;
     }
     zsock_destroy (&self->publish);
@@ -697,7 +699,7 @@ static int on_stop (zloop_t *loop, zmq_pollitem_t *item, void *owner)
 {
     (void)loop;
     (void)item;
-    (void)owner;
+    ((service_t *)owner)->stopping = true;
     return -1;
 }
 
@@ -823,8 +825,8 @@ static int take_lock (service_t *self, rota_error_t *error)
     if (flock (self->lock_fd, LOCK_EX | LOCK_NB) < 0) {
         ssize_t length = pread (self->lock_fd, text, sizeof text - 1, 0);
         text[length > 0 ? length : 0] = '\0';
-        return rota_error_set (error, -EBUSY, "another scheduler (pid %d) serves %s", (int)strtol (text, NULL, 10),
-                               self->config.state_directory);
+        return rota_error_set (error, -EBUSY, "another scheduler (pid %d) serves %s",
+                               (int)strtol (text, NULL, 10), self->config.state_directory);
     }
     int length = snprintf (text, sizeof text, "%d\n", getpid ());
     if (ftruncate (self->lock_fd, 0) < 0 || pwrite (self->lock_fd, text, (size_t)length, 0) < 0)
@@ -860,6 +862,7 @@ static int open_all (service_t *self, rota_error_t *error)
         .endpoints = self->config.endpoints,
         .role = ROTA__ROLE__ROLE_SCHEDULER,
         .name = "scheduler",
+        .scheduler_epoch = self->epoch,
         .owner = self,
         .on_message = on_message,
         .on_drained = on_drained,
@@ -897,7 +900,8 @@ int rota_scheduler_run (rota_scheduler_t *self, rota_error_t *error)
     zloop_poller_set_tolerant (self->loop, &stop);
     zloop_timer (self->loop, TICK_MS, 0, on_tick, self);
     zloop_timer (self->loop, 1000, 0, on_head_timer, self);
-    zloop_start (self->loop);
+    while (!self->stopping && !self->failed)
+        zloop_start (self->loop); /* returns at any signal too */
     if (!self->failed) {
         rota_core_note (self->core, EVENT (SCHEDULER_STOPPED), "told to stop");
         rota_service_flush (self);

@@ -76,6 +76,7 @@ struct rota_scheduler {
     uint64_t epoch;
     int64_t steady_base_ms; /* wall clock at the start less the boot clock */
     int64_t last_tick_ms;
+    bool stopping;
     int failed; /* why run ends */
     rota_error_t failure;
 
