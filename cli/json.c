@@ -136,7 +136,7 @@ json_t *rota_json_task (const Rota__TaskState *task)
     rota_json_set_text (object, "id", task->has_id, task->id);
     rota_json_set_text (object, "title", task->has_title, task->title);
     rota_json_set_string (object, "kind", kind_name (task->kind));
-    if (task->has_status)
+    if (task->has_status && task->status)
         rota_json_set_string (object, "status", rota_status_name (task->status));
     if (task->has_phase && task->phase != ROTA__PHASE__PHASE_UNSPECIFIED)
         rota_json_set_string (object, "phase", rota_phase_name (task->phase));

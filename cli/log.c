@@ -192,7 +192,7 @@ static void put_block (log_t *self, const block_t *block)
         rota_json_line (stdout, object);
     } else if (self->cli->out.terminal) {
         put_terminal (self, block->bytes, block->size, false);
-    } else {
+    } else if (block->size > 0) {
         fwrite (block->bytes, 1, block->size, stdout);
         fflush (stdout);
     }

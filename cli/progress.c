@@ -250,6 +250,19 @@ static void apply (rota_progress_t *self, const entry_t *entry, const Rota__Even
     free (id);
 }
 
+static void add_due (rota_progress_t *self, entry_t *entry)
+{
+    if (entry->failure_due)
+        return;
+    entry->failure_due = true;
+    entry->next_due = NULL;
+    if (self->first_due)
+        self->last_due->next_due = entry;
+    else
+        self->first_due = entry;
+    self->last_due = entry;
+}
+
 bool rota_progress_event (rota_progress_t *self, const Rota__Event *event)
 {
     entry_t *entry = event->has_task && event->type == ROTA__EVENT_TYPE__EVENT_TYPE_TASK_MOVED
@@ -271,8 +284,7 @@ bool rota_progress_event (rota_progress_t *self, const Rota__Event *event)
         rank (self, entry);
     } else if (event->to_status == ROTA__TASK_STATUS__TASK_STATUS_FAILED) {
         self->sums.failed++;
-        self->failures_due += !entry->failure_due;
-        entry->failure_due = true;
+        add_due (self, entry);
         free (entry->reason);
         entry->reason = rota_clean_bytes (event->has_reason, event->reason);
     }
@@ -292,14 +304,11 @@ bool rota_progress_event (rota_progress_t *self, const Rota__Event *event)
 bool rota_progress_next_failure (rota_progress_t *self, size_t most, ProtobufCBinaryData *ret_id,
                                  bool *ret_output)
 {
-    for (size_t i = 0; i < self->count && self->failures_due > 0; i++)
-        if (self->entries[i].failure_due) {
-            *ret_id = self->entries[i].id;
-            *ret_output = self->failures_told < most;
-            return true;
-        }
-    self->failures_due = 0;
-    return false;
+    if (!self->first_due)
+        return false;
+    *ret_id = self->first_due->id;
+    *ret_output = self->failures_told < most;
+    return true;
 }
 
 static void put_output (const rota_progress_t *self, FILE *stream, ProtobufCBinaryData output)
@@ -325,12 +334,12 @@ static void put_output (const rota_progress_t *self, FILE *stream, ProtobufCBina
 
 void rota_progress_failure (rota_progress_t *self, ProtobufCBinaryData id, ProtobufCBinaryData output)
 {
-    entry_t *entry = find (self, id);
+    entry_t *entry = self->first_due;
 
-    if (!entry || !entry->failure_due)
+    if (!entry || compare_bytes (entry->id, id) != 0)
         return;
+    self->first_due = entry->next_due;
     entry->failure_due = false;
-    self->failures_due--;
     self->failures_told++;
     if (self->cli->json && output.len > 0) {
         json_t *object = json_object ();

@@ -11,13 +11,14 @@
 #define WAITS_MAX 3
 #define STATUSES (ROTA__TASK_STATUS__TASK_STATUS_CANCELLED + 1)
 
-typedef struct {
+typedef struct entry {
     ProtobufCBinaryData id, title;
     int64_t started_ms; /* of the attempt under way, wall clock; 0 = none */
     int64_t spent_ms;
     Rota__TaskStatus status; /* the last one that an event told, 0 = none yet */
     bool failure_due;        /* it failed; said together with its last output, which must be asked for */
     char *reason;            /* of that failure, clean */
+    struct entry *next_due;
 } entry_t;
 
 typedef struct {
@@ -35,7 +36,8 @@ struct rota_progress {
     size_t open;
     unsigned id_columns;
     rota_progress_sums_t sums;
-    size_t failures_due, failures_told;
+    entry_t *first_due, *last_due; /* failures to be told, in order */
+    size_t failures_told;
 
     bool has_status;
     uint64_t status_seq; /* events up to this number are in the figures */

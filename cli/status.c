@@ -194,7 +194,8 @@ static void add_row (list_t *self, const Rota__TaskState *task)
         rota_clock_duration (task->finished_ms - task->started_ms, text);
     else if (task->started_ms > 0 && runs)
         rota_clock_duration (self->now_ms - task->started_ms, text);
-    rota_table_addf (self->table, rota_status_style (task->status), "%s", rota_status_name (task->status));
+    rota_table_addf (self->table, rota_status_style (task->status), "%s",
+                     task->status ? rota_status_name (task->status) : "group");
     rota_table_add (self->table, ROTA_STYLE_BOLD, task->id.data, task->id.len);
     bool titled = task->has_title && !(task->title.len == task->id.len &&
                                        memcmp (task->title.data, task->id.data, task->id.len) == 0);

@@ -48,7 +48,8 @@ static void put_state (const rota_cli_t *cli, const Rota__TaskState *task)
             id && title && strcmp (id, title) != 0 ? title : "");
     printf ("  %s%-12s%s %s%s%s", rota_style (&cli->out, ROTA_STYLE_DIM), "status",
             rota_style_end (&cli->out), rota_style (&cli->out, rota_status_style (task->status)),
-            rota_status_name (task->status), rota_style_end (&cli->out));
+            task->status ? rota_status_name (task->status) : "a group: it follows from its members",
+            rota_style_end (&cli->out));
     if (task->has_phase && task->phase)
         printf (", phase %s", rota_phase_name (task->phase));
     if (task->has_blocked && task->blocked)
@@ -57,7 +58,8 @@ static void put_state (const rota_cli_t *cli, const Rota__TaskState *task)
             task->orphaned ? ", gone from the file" : "",
             task->flagged ? ", a prerequisite was reopened" : "");
     put_field (cli, "reason", task->has_reason, task->reason);
-    put_line (cli, "attempts", "%u of %u used", task->attempts_used, task->attempts_allowed);
+    if (task->attempts_allowed > 0)
+        put_line (cli, "attempts", "%u of %u used", task->attempts_used, task->attempts_allowed);
     if (task->not_before_ms > now_ms)
         put_line (cli, "not before", "%s", rota_when (task->not_before_ms, now_ms, when));
     put_field (cli, "source", task->has_source, task->source);
@@ -238,7 +240,7 @@ static void put_why (const rota_cli_t *cli, const Rota__WhyReply *reply)
 
     printf ("%s%s%s is %s%s%s\n", rota_style (&cli->out, ROTA_STYLE_BOLD), id ? id : "",
             rota_style_end (&cli->out), rota_style (&cli->out, rota_status_style (reply->status)),
-            rota_status_name (reply->status), rota_style_end (&cli->out));
+            reply->status ? rota_status_name (reply->status) : "a group", rota_style_end (&cli->out));
     for (size_t i = 0; i < reply->n_reasons; i++) {
         char *text = rota_clean_bytes (reply->reasons[i]->has_text, reply->reasons[i]->text);
         printf ("  %s\n", text ? text : "");
@@ -274,7 +276,7 @@ int rota_verb_why (rota_cli_t *cli)
     if (code == ROTA_EXIT_DONE && cli->json) {
         json_t *object = json_object (), *reasons = json_array (), *chain = json_array ();
         rota_json_set_text (object, "id", reply->has_id, reply->id);
-        rota_json_set_string (object, "status", rota_status_name (reply->status));
+        rota_json_set_string (object, "status", reply->status ? rota_status_name (reply->status) : NULL);
         for (size_t i = 0; i < reply->n_reasons; i++)
             json_array_append_new (reasons, rota_json_wait (reply->reasons[i]));
         for (size_t i = 0; i < reply->n_chain; i++) {

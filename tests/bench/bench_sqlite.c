@@ -14,12 +14,12 @@
 
 enum { ADD_TASK, ADD_DEPENDENCY, ADD_EVENT, MOVE_TASK, STATEMENTS };
 static const char *const SQL[] = {
-    "INSERT INTO task (key, id, status, title, run) VALUES (?1, ?2, 1, ?3, 'make -C modules step && ./check "
-    "--all --quietly')",
+    "INSERT INTO task (key, id, status, title, run) VALUES (?1, ?2, 1, ?3, ?4)",
     "INSERT INTO dependency VALUES (?1, ?2, 1)",
     "INSERT INTO event (time_ms, type, task, change) VALUES (1795423000000, 1, ?1, 18)",
     "UPDATE task SET status = ?2, attempt = 1, agent = 1, assigned_ms = 1795423000000 WHERE key = ?1",
 };
+static const char RUN[] = "make -C modules step && ./check --all --quietly";
 static const char SCHEMA[] =
     "PRAGMA auto_vacuum = NONE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
     "PRAGMA secure_delete = OFF; PRAGMA cache_size = -65536;"
@@ -59,6 +59,7 @@ static void add_task (size_t i)
     snprintf (title, sizeof title, "Step %zu of a plan that is worked to its end", i);
     must (sqlite3_bind_text (statements[ADD_TASK], 2, id, -1, SQLITE_TRANSIENT));
     must (sqlite3_bind_text (statements[ADD_TASK], 3, title, -1, SQLITE_TRANSIENT));
+    must (sqlite3_bind_text (statements[ADD_TASK], 4, RUN, -1, SQLITE_STATIC));
     run (ADD_TASK, (int64_t)i + 1, 0);
     for (size_t d = 1000; d <= 2000 && d <= i; d += 1000)
         run (ADD_DEPENDENCY, (int64_t)i + 1, (int64_t)(i + 1 - d));

@@ -87,6 +87,28 @@ nothing_left("--timeout")
 check("what ran is back where it came from", counts()["in_progress"] == 0)
 
 
+# People.
+place.write("people.yaml", "name: people\ntasks:\n  - {id: p1, run: 'true', approval: required}\n"
+            "  - {id: p2, run: 'echo p2 > p2', after: p1}\n")
+result = place.run("run", "people.yaml")
+check("where only people are awaited: exit 5 and what to type", result.returncode == 5
+      and "rota approve p1" in result.stdout and not os.path.exists(os.path.join(place.path, "p2")), result)
+process = place.start("run", "people.yaml", "--wait-human", "--json")
+while '"type":"import"' not in process.stdout.readline():
+    pass
+result = place.run("approve", "p1", "--reason", "looks good")
+out, err = process.communicate(timeout=90)
+check("--wait-human waits and goes on after the approval", result.returncode == 0 and process.returncode == 0
+      and os.path.exists(os.path.join(place.path, "p2")), result, out, err)
+
+# Nothing to start: the programs are not there.
+empty = os.path.join(place.path, "empty")
+os.mkdir(empty)
+result = place.run("run", "plan.yaml", environment={"ROTA_LIBEXEC": empty})
+check("services that can't be started: exit 3, in words", result.returncode == 3 and "can't be started" in result.stderr,
+      result)
+nothing_left("services that can't be started")
+
 # Ctrl-C.
 def commands_of(task):
     """Processes that an attempt of the task has started."""
