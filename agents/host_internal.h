@@ -58,7 +58,8 @@ struct rota_agent {
     uint8_t conversation[16];
     uint8_t scheduler[16]; /* the one that knows us, while registered */
     uint64_t sequence, register_sequence, heartbeat_sequence;
-    int64_t heartbeat_sent_ms; /* boot time */
+    int64_t heartbeat_sent_ms, register_sent_ms; /* boot time */
+    int64_t heard_ms; /* boot time: when the newest message was sent that the scheduler has answered */
     int64_t heartbeat_every_ms;
     uint32_t grace_ms;
     /* Monotonic; INT64_MAX = no wish. */
@@ -87,6 +88,7 @@ void rota_agent_forget (rota_agent_t *self, rota_hold_t *hold, bool quarantine);
 /* host_talk.c */
 void rota_agent_connect (rota_agent_t *self);
 void rota_agent_register (rota_agent_t *self);
+int64_t rota_agent_lease_left_ms (const rota_agent_t *self, uint32_t lease_ms); /* of an assignment, now */
 void rota_agent_heartbeat (rota_agent_t *self);
 void rota_agent_report (rota_agent_t *self, int64_t now_ms);
 

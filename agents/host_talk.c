@@ -82,8 +82,10 @@ void rota_agent_register (rota_agent_t *self)
     message.drain = self->stops > 0;
     message.n_held = self->holds.count;
     message.held = held;
+    int64_t sent_ms = rota_clock_boot_ms ();
     if (send_to_scheduler (self, ROTA_MESSAGE_REGISTER, &message.base) == 0)
         self->register_sequence = self->sequence;
+    self->register_sent_ms = sent_ms;
     free (held);
 }
 
@@ -257,12 +259,19 @@ static void on_registered (rota_agent_t *self, const rota_envelope_t *envelope, 
                   rota_log_quote (self->name, strlen (self->name), name, sizeof name), self->slots,
                   self->holds.count);
     self->registered = true;
+    self->heard_ms = self->register_sent_ms;
     memcpy (self->scheduler, envelope->sender, sizeof self->scheduler);
     self->register_at = INT64_MAX;
     self->heartbeat_at = INT64_MIN; /* renews the leases of what runs */
     for (size_t i = 0; i < self->holds.count; i++)
         self->holds.list[i]->reported_ms = INT64_MIN;
     self->report_at = INT64_MIN;
+}
+
+/* A lease counts from what the scheduler is known to have heard, never from when its words arrived. */
+int64_t rota_agent_lease_left_ms (const rota_agent_t *self, uint32_t lease_ms)
+{
+    return self->heard_ms + lease_ms - rota_clock_boot_ms ();
 }
 
 static void on_assign (rota_agent_t *self, const rota_envelope_t *envelope, const ProtobufCMessage *base)
@@ -276,6 +285,13 @@ static void on_assign (rota_agent_t *self, const rota_envelope_t *envelope, cons
     for (size_t i = 0; items && list && i < message->n_assignments; i++) {
         const Rota__Assignment *it = message->assignments[i];
         const char *reason = "a field is missing";
+        /* Messages come in order, so one that has waited for longer than a lease (we were stopped, or cut
+         * off) comes before the answer that would make us sure of being heard. It is sent again if it still
+         * counts. */
+        if (rota_agent_lease_left_ms (self, it->lease_ms) <= 0) {
+            self->heartbeat_at = INT64_MIN;
+            continue;
+        }
         if (!it->spec || !it->key || !it->attempt ||
             rota_id_check ((const char *)it->spec->id.data, it->spec->id.len, &reason) < 0) {
             rota_log_limited (ROTA_LOG_WARNING, "assignment.refused", "assign", 10000,
@@ -305,6 +321,7 @@ static void on_heartbeat_reply (rota_agent_t *self, const rota_envelope_t *envel
     const Rota__AgentHeartbeatReply *message = (const Rota__AgentHeartbeatReply *)base;
     if (!answers (self, envelope, self->heartbeat_sequence) || !message->has_lease_ms)
         return;
+    self->heard_ms = self->heartbeat_sent_ms;
     /* The scheduler's clock started when it got the heartbeat: ours must not run later than that. */
     int64_t left_ms = self->heartbeat_sent_ms + message->lease_ms - rota_clock_boot_ms ();
     for (size_t i = 0; i < self->holds.count && left_ms > 0; i++) {

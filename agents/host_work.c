@@ -201,7 +201,8 @@ static void set_limits (rota_agent_t *self, const Rota__Assignment *assignment, 
     attempt->timeout_ms = or_default (spec->has_timeout_ms, spec->timeout_ms, assignment->timeout_ms);
     attempt->silence_ms = spec->silence_ms;
     attempt->grace_ms = self->grace_ms;
-    attempt->lease_ms = assignment->keep_on_lost ? 0 : assignment->lease_ms;
+    int64_t lease_ms = rota_agent_lease_left_ms (self, assignment->lease_ms);
+    attempt->lease_ms = assignment->keep_on_lost ? 0 : lease_ms > 0 ? (uint32_t)lease_ms : 1;
     attempt->memory_limit_bytes =
         (uint64_t)rota_setting_size_bytes (self->settings, ROTA_SETTING_AGENTS_MEMORY_LIMIT);
     attempt->cgroup_parent = self->cgroup_parent[0] ? self->cgroup_parent : NULL;

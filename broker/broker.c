@@ -208,16 +208,14 @@ void rota_broker_stop (rota_broker_t *self)
 static int64_t resident_bytes (void)
 {
     char text[128];
-    long pages = 0;
     int fd = open ("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
     ssize_t size = read (fd, text, sizeof text - 1);
     close (fd);
     text[size > 0 ? size : 0] = 0;
-    if (sscanf (text, "%*d %ld", &pages) != 1)
-        return 0;
-    return (int64_t)pages * sysconf (_SC_PAGESIZE);
+    const char *resident = strchr (text, ' '); /* the second number, in pages */
+    return resident ? strtoll (resident, NULL, 10) * sysconf (_SC_PAGESIZE) : 0;
 }
 
 /* Frames of a message that never ends are kept by ZeroMQ, past all its limits, and never shown to us; only

@@ -36,8 +36,9 @@ void rota_culprits_destroy (rota_culprits_t **self_p)
     rota_culprits_t *self = *self_p;
     if (!self)
         return;
-    while (self->entries)
-        drop (self, self->entries);
+    culprit_t *entry, *next;
+    HASH_ITER (hh, self->entries, entry, next)
+        drop (self, entry);
     free (self);
     *self_p = NULL;
 }

@@ -65,11 +65,12 @@ static int write_all (int fd, const char *text)
 /* What the holder wrote: "pid since incarnation". Only for the message. */
 static int say_who_holds (int fd, rota_error_t *error)
 {
-    char text[256] = "";
-    long pid = 0;
-    char since[ROTA_CLOCK_ISO_BYTES] = "";
+    char text[256] = "", *since = text;
     ssize_t size = pread (fd, text, sizeof text - 1, 0);
-    if (size > 0 && sscanf (text, "%ld %31s", &pid, since) == 2)
+    long pid = size > 0 ? strtol (text, &since, 10) : 0;
+    since += strspn (since, " ");
+    since[strcspn (since, " \n")] = 0;
+    if (pid > 0 && since[0])
         return rota_error_set (error, -EBUSY, "another broker (pid %ld since %s) serves this state directory",
                                pid, since);
     return rota_error_set (error, -EBUSY, "another broker serves this state directory");

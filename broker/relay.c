@@ -2,6 +2,7 @@
 #include "broker/broker_internal.h"
 #include "bus/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,6 +262,7 @@ static bool is_over_fast_limit (rota_broker_t *self, rota_member_t *sender,
 static void on_forward (rota_broker_t *self, rota_member_t *sender, rota_envelope_t *envelope,
                         const rota_route_t *route, zmq_msg_t *body)
 {
+    assert (sender && route->target); /* the router forwards nothing for strangers */
     rota_member_t *target = route->target;
     bool from_client = rota_role_is_client (sender->identity.role);
     bool from_scheduler = sender->identity.role == ROTA__ROLE__ROLE_SCHEDULER;

@@ -209,11 +209,10 @@ void rota_wire_message_close (rota_wire_message_t *message)
 uint32_t rota_wire_pid (zmq_msg_t *frame)
 {
     const char *address = zmq_msg_gets (frame, "Peer-Address");
-    unsigned uid, gid, pid;
-    if (!address)
+    if (!address || address[0] != ':')
         return 0;
-    address = strchr (address, ':');
-    return address && sscanf (address, ":%u:%u:%u", &uid, &gid, &pid) == 3 ? pid : 0;
+    unsigned long pid = strtoul (strrchr (address, ':') + 1, NULL, 10);
+    return pid <= INT32_MAX ? (uint32_t)pid : 0;
 }
 
 /* ---- out */

@@ -212,6 +212,8 @@ typedef struct {
     uint32_t attempt;
     Rota__Phase phase;
     bool again; /* resent: nothing to store */
+    int64_t
+        lease_ms; /* what is left of it now; a resent one must not start a lease anew that nobody counts */
 } rota_core_assign_t;
 
 typedef struct {

@@ -44,7 +44,11 @@ void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, R
         .deadline_ms = self->now_ms + self->policy.lease_ms,
         .resend_ms = self->now_ms + self->policy.assign_resend_ms,
     };
-    *assign = (rota_core_assign_t){.node = node, .agent = agent, .attempt = it->attempt, .phase = phase};
+    *assign = (rota_core_assign_t){.node = node,
+                                   .agent = agent,
+                                   .attempt = it->attempt,
+                                   .phase = phase,
+                                   .lease_ms = self->policy.lease_ms};
     AT (self, agents, agent_t, agent)->busy++;
     rota_core_event_t *event = rota_core_move (self, node, STATUS (IN_PROGRESS), phase, NULL);
     event->agent = agent;
@@ -216,6 +220,17 @@ static void compare_held (rota_core_t *self, rota_agent_t agent, const rota_held
     }
 }
 
+static void resend (rota_core_t *self, lease_t *lease, rota_core_assign_t *ret_assign)
+{
+    lease->resend_ms = self->now_ms + self->policy.assign_resend_ms;
+    *ret_assign = (rota_core_assign_t){.node = lease->node,
+                                       .agent = lease->agent,
+                                       .attempt = lease->attempt,
+                                       .phase = lease->phase,
+                                       .again = true,
+                                       .lease_ms = lease->deadline_ms - self->now_ms};
+}
+
 /* A host refuses assignments until it is registered: what it may have refused is sent once more right after.
  */
 static void resend_unaccepted (rota_core_t *self, rota_agent_t agent)
@@ -227,12 +242,7 @@ static void resend_unaccepted (rota_core_t *self, rota_agent_t agent)
                                          : NULL;
         if (!assign)
             continue;
-        lease->resend_ms = self->now_ms + self->policy.assign_resend_ms;
-        *assign = (rota_core_assign_t){.node = lease->node,
-                                       .agent = agent,
-                                       .attempt = lease->attempt,
-                                       .phase = lease->phase,
-                                       .again = true};
+        resend (self, lease, assign);
     }
 }
 
@@ -395,11 +405,7 @@ static void tick_lease (rota_core_t *self, lease_t *lease)
     rota_core_assign_t *assign = PUSH (self, assigns, rota_core_assign_t);
     if (!assign)
         return;
-    *assign = (rota_core_assign_t){.node = lease->node,
-                                   .agent = lease->agent,
-                                   .attempt = lease->attempt,
-                                   .phase = lease->phase,
-                                   .again = true};
+    resend (self, lease, assign);
 }
 
 void rota_core_tick (rota_core_t *self, int64_t now_ms, int64_t stalled_ms)

@@ -79,14 +79,6 @@ result = place.run("run", "titles.yaml", "--exec", 'printf "%s %s\\n" "$ROTA_TAS
 check("--exec works tasks without a command", result.returncode == 0
       and sorted(place.read("titles").splitlines()) == ["one The title", "two two"], result)
 
-# --timeout.
-place.write("long.yaml", "name: long\ntasks:\n  - {id: long, run: 'echo begun; sleep 600'}\n")
-result = place.run("run", "long.yaml", "--timeout", "700ms")
-check("--timeout: exit 6", result.returncode == 6, result)
-nothing_left("--timeout")
-check("what ran is back where it came from", counts()["in_progress"] == 0)
-
-
 # People.
 place.write("people.yaml", "name: people\ntasks:\n  - {id: p1, run: 'true', approval: required}\n"
             "  - {id: p2, run: 'echo p2 > p2', after: p1}\n")
@@ -109,6 +101,14 @@ check("services that can't be started: exit 3, in words", result.returncode == 3
       result)
 nothing_left("services that can't be started")
 
+# --timeout.
+place.write("long.yaml", "name: long\ntasks:\n  - {id: long, run: 'echo begun; sleep 600'}\n")
+result = place.run("run", "long.yaml", "--timeout", "700ms")
+check("--timeout: exit 6", result.returncode == 6, result)
+nothing_left("--timeout")
+check("what ran is back where it came from", counts()["in_progress"] == 0)
+
+
 # Ctrl-C.
 def commands_of(task):
     """Processes that an attempt of the task has started."""
@@ -116,7 +116,8 @@ def commands_of(task):
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
-                if f"ROTA_TASK_ID={task}\0".encode() in file.read():
+                ours = os.readlink(f"/proc/{pid}/cwd") == place.path
+                if ours and f"ROTA_TASK_ID={task}\0".encode() in file.read():
                     found.append(int(pid))
         except OSError:
             continue

@@ -102,9 +102,10 @@ events = lines_of_json(place.run("events", "--json").stdout)
 numbers = [event["seq"] for event in events]
 check("events rise by number", numbers == sorted(set(numbers)) and len(numbers) > 5, numbers)
 tail = lines_of_json(place.run("events", "--tail", "2", "--json").stdout)
-check("events --tail", [event["seq"] for event in tail] == numbers[-2:], tail)
+# Each command here starts services of its own, which says so in the log.
+check("events --tail", len(tail) == 2 and tail[0]["seq"] + 1 == tail[1]["seq"] and tail[1]["seq"] > numbers[-1], tail)
 rest = lines_of_json(place.run("events", "--after", str(numbers[2]), "--json").stdout)
-check("events --after", [event["seq"] for event in rest] == numbers[3:])
+check("events --after", [event["seq"] for event in rest][:len(numbers) - 3] == numbers[3:])
 check("events of a task", all(event["task"] == "a" for event in
                               lines_of_json(place.run("events", "--task", "a", "--json").stdout)))
 

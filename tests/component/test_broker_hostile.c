@@ -126,34 +126,36 @@ static pid_t keep_broker (int tcp_port)
     }
 }
 
+/* The start of a small file, as a text; "" when it can't be read. */
+static void read_text (const char *path, char *ret_text, size_t capacity)
+{
+    FILE *file = fopen (path, "r");
+    size_t size = file ? fread (ret_text, 1, capacity - 1, file) : 0;
+    ret_text[size] = 0;
+    if (file)
+        fclose (file);
+}
+
 static int64_t resident_bytes (long pid)
 {
-    char path[64];
-    long pages = 0;
+    char path[64], text[128];
     snprintf (path, sizeof path, "/proc/%ld/statm", pid);
-    FILE *file = fopen (path, "r");
-    if (!file)
-        return 0;
-    if (fscanf (file, "%*d %ld", &pages) != 1)
-        pages = 0;
-    fclose (file);
-    return pages * sysconf (_SC_PAGESIZE);
+    read_text (path, text, sizeof text);
+    const char *resident = strchr (text, ' '); /* the second number, in pages */
+    return resident ? strtoll (resident, NULL, 10) * sysconf (_SC_PAGESIZE) : 0;
 }
 
 /* The lock says which process serves now. */
 static void look_at_broker (honest_t *self)
 {
-    char path[128];
-    long pid = 0;
+    char path[128], text[128];
     snprintf (path, sizeof path, "%s/broker.lock", state_dir);
-    FILE *file = fopen (path, "r");
-    if (!file)
-        return;
-    if (fscanf (file, "%ld", &pid) == 1 && pid != self->broker_pid) {
+    read_text (path, text, sizeof text);
+    long pid = strtol (text, NULL, 10);
+    if (pid != 0 && pid != self->broker_pid) {
         self->restarts += self->broker_pid != 0;
         self->broker_pid = pid;
     }
-    fclose (file);
     int64_t bytes = resident_bytes (self->broker_pid);
     if (bytes > self->largest_bytes)
         self->largest_bytes = bytes;
