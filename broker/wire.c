@@ -205,11 +205,11 @@ void rota_wire_message_close (rota_wire_message_t *message)
     zmq_msg_close (&message->body);
 }
 
-/* On ipc ZeroMQ gives ":uid:gid:pid" as the address, from SO_PEERCRED. */
+/* On ipc ZeroMQ gives "localhost:uid:gid:pid" as the address, from SO_PEERCRED; on tcp it is an IP number. */
 uint32_t rota_wire_pid (zmq_msg_t *frame)
 {
     const char *address = zmq_msg_gets (frame, "Peer-Address");
-    if (!address || address[0] != ':')
+    if (!address || strncmp (address, "localhost:", 10) != 0)
         return 0;
     unsigned long pid = strtoul (strrchr (address, ':') + 1, NULL, 10);
     return pid <= INT32_MAX ? (uint32_t)pid : 0;

@@ -31,6 +31,7 @@ typedef struct {
     broker_thread_t broker;
     rota_broker_config_t config;
     rawpeer_t client, agent, scheduler, other;
+    void *publisher, *subscriber;
 } scene_t;
 
 static void join (rawpeer_t *peer, Rota__Role role)
@@ -549,8 +550,8 @@ static void publish (void *socket, const char *topic, uint32_t type, const char 
 static void events_reach_subscribers_with_the_publisher_named_by_the_broker (void **state)
 {
     scene_t *scene = *state;
-    void *publisher = zmq_socket (scene->context, ZMQ_PUB);
-    void *subscriber = zmq_socket (scene->context, ZMQ_SUB);
+    void *publisher = scene->publisher = zmq_socket (scene->context, ZMQ_PUB);
+    void *subscriber = scene->subscriber = zmq_socket (scene->context, ZMQ_SUB);
     int linger_ms = 0;
     zmq_setsockopt (publisher, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
     join (&scene->scheduler, ROLE (SCHEDULER));
@@ -574,8 +575,6 @@ static void events_reach_subscribers_with_the_publisher_named_by_the_broker (voi
     assert_memory_equal (envelope.sender, scene->scheduler.instance, 16);
     while (receive_event (subscriber, topic, &envelope, body))
         assert_string_equal (body, "batch");
-    zmq_close (publisher);
-    zmq_close (subscriber);
 }
 
 /* ---- life */
@@ -734,6 +733,11 @@ static void close_peers (scene_t *scene)
     rawpeer_close (&scene->other);
     rawpeer_close (&scene->agent);
     rawpeer_close (&scene->scheduler);
+    if (scene->publisher)
+        zmq_close (scene->publisher);
+    if (scene->subscriber)
+        zmq_close (scene->subscriber);
+    scene->publisher = scene->subscriber = NULL;
     zmq_ctx_term (scene->context);
 }
 
