@@ -216,7 +216,7 @@ static void a_role_may_send_only_its_own_messages (void **state)
     assert_refused (&scene->other, sequence, CODE (NOT_ALLOWED));
     sequence = rawpeer_send (&scene->agent, ROTA_MESSAGE_SUBMIT, NULL, &submit.base);
     assert_refused (&scene->agent, sequence, CODE (NOT_ALLOWED));
-    sequence = rawpeer_send (&scene->scheduler, ROTA_MESSAGE_EVENT_HEAD, NULL, &head.base);
+    rawpeer_send (&scene->scheduler, ROTA_MESSAGE_EVENT_HEAD, NULL, &head.base);
     assert_non_null (rawpeer_expect (&scene->scheduler, ROTA_MESSAGE_ERROR, PATIENCE_MS));
     assert_int_equal (rawpeer_refusal (&scene->scheduler), CODE (NOT_ALLOWED));
     rawpeer_send (&scene->other, ROTA_MESSAGE_SUBMIT, NULL, &submit.base);

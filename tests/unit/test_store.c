@@ -427,8 +427,7 @@ static void check_names_each_corruption (void **state)
         {"UPDATE task SET status = 8 WHERE id = 'a'", "the event log says"},
         {"UPDATE task SET attempt = 5 WHERE id = 'b'", "in memory"},
         {"DELETE FROM attempt; DELETE FROM event WHERE task = 2", "no attempt of it succeeded"},
-        {"UPDATE event SET change = 38 WHERE type = 3 AND task = 2 AND attempt = 1",
-         "which is no move"},
+        {"UPDATE event SET change = 38 WHERE type = 3 AND task = 2 AND attempt = 1", "which is no move"},
         {"INSERT INTO event (time_ms, type, task, change) VALUES (1, 3, 2, 33)",
          "moved from pending, but was done"},
     };
