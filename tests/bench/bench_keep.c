@@ -110,7 +110,8 @@ static void run_pending (bench_t *self, size_t count)
     bench_stop (BENCH_SCHEDULER);
     measure_starts (self, &warm_s, &cold_s, &restarted_kib);
     bench_close (self);
-    double more = (double)(count - count / 4);
+    size_t quarter = count / 4;
+    double more = (double)(count - quarter);
     printf ("{\"bench\": \"pending\", \"tasks\": %zu, \"submitted_per_s\": %.0f, \"memory_kib_at_quarter\": "
             "%ld, \"memory_kib\": %ld, \"bytes_per_task\": %.1f, \"memory_kib_after_restart\": %ld, "
             "\"store_bytes\": %llu, \"warm_s\": %.3f, \"cold_s\": %.3f}\n",

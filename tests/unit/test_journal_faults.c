@@ -269,7 +269,6 @@ static void a_file_shorter_than_its_cursor_is_filled_again (void **state)
 /* A sink's life in small: what it appends comes from a log that keeps everything after the cursor. */
 static void live (disk_t *disk, rota_journal_t *journal, uint64_t last)
 {
-    uint64_t seq = rota_journal_last (journal) + 1;
     for (int turn = 0; turn < 400 && rota_journal_last (journal) < last; turn++) {
         uint64_t after = 0;
         if (!rota_journal_is_open (journal) && !rota_journal_resume (journal, &after)) {
@@ -277,7 +276,7 @@ static void live (disk_t *disk, rota_journal_t *journal, uint64_t last)
             rota_journal_tick (journal);
             continue;
         }
-        seq = rota_journal_last (journal) + 1;
+        uint64_t seq = rota_journal_last (journal) + 1;
         journal_append (disk, journal, seq);
         disk_wait (disk, 300);
         if (seq % 40 == 0)

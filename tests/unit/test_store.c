@@ -186,7 +186,7 @@ static void the_core_is_rebuilt_as_it_was (void **state)
     make_world (self);
     rota_core_t *again = reload (self);
     assert_int_equal (rota_core_count (again), 3);
-    rota_core_node_t before, after;
+    rota_core_node_t before = {0}, after = {0};
     for (rota_node_t i = 0; i < 3; i++) {
         assert_true (rota_core_get (self->core, i, &before) && rota_core_get (again, i, &after));
         assert_int_equal (before.id_length, after.id_length);
@@ -432,7 +432,7 @@ static void check_names_each_corruption (void **state)
          "moved from pending, but was done"},
     };
     for (size_t i = 0; i < sizeof corruptions / sizeof corruptions[0]; i++) {
-        fixture_t *self;
+        fixture_t *self = NULL;
         faults_t faults = {0};
         assert_int_equal (set_up ((void **)&self), 0);
         make_world (self);
