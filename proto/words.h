@@ -9,6 +9,7 @@
 #define PHASE(name) ROTA__PHASE__PHASE_##name
 #define CAUSE(name) ROTA__BLOCK_CAUSE__BLOCK_CAUSE_##name
 #define RESULT(name) ROTA__RESULT_CLASS__RESULT_CLASS_##name
+#define LIMIT(name) ROTA__LIMIT_KIND__LIMIT_KIND_##name
 #define EVENT(name) ROTA__EVENT_TYPE__EVENT_TYPE_##name
 #define NODE(name) ROTA__NODE_KIND__NODE_KIND_##name
 #define VERB(name) ROTA__CONTROL_VERB__CONTROL_VERB_##name

@@ -17,7 +17,13 @@ void rota_core_policy_default (rota_core_policy_t *ret_policy)
         .default_attempts = 3,
         .agent_patience_ms = 10000,
         .assign_resend_ms = 5000,
+        .complex_from = 8,
         .default_cooldown_ms = 300000,
+        .capacity_cooldown_ms = 60000,
+        .cooldown_guess_max_ms = 3600000,
+        .cooldown_floor_ms = 5000,
+        .cooldown_ceiling_ms = INT64_C (8) * 86400000,
+        .cooldown_margin_ms = 2000,
         .weight = {.priority_s = 36,
                    .review_s = 1800,
                    .fixup_s = 900,
@@ -58,6 +64,7 @@ static void free_agents_and_classes (rota_core_t *self)
         free (AT (self, agents, agent_t, i)->kind);
         free (AT (self, agents, agent_t, i)->host);
     }
+    rota_core_accounts_free (self);
     for (unsigned i = 0; i < self->capability_count; i++)
         free (self->capability_names[i]);
 }
@@ -77,11 +84,11 @@ void rota_core_destroy (rota_core_t **self_p)
     }
     list_t *lists[] = {&self->groups,  &self->group_dependencies,
                        &self->classes, &self->sources,
-                       &self->agents,  &self->leases,
-                       &self->events,  &self->assigns,
-                       &self->stops,   &self->ended,
-                       &self->dirty,   &self->texts,
-                       &self->work};
+                       &self->agents,  &self->accounts,
+                       &self->leases,  &self->events,
+                       &self->assigns, &self->stops,
+                       &self->ended,   &self->dirty,
+                       &self->texts,   &self->work};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         free (lists[i]->items);
     free (self->delayed.items);
@@ -217,6 +224,7 @@ void rota_core_effects (const rota_core_t *self, rota_core_effects_t *ret_effect
         .dirty = self->dirty.items,
         .dirty_count = self->dirty.count,
         .control_changed = self->control_changed,
+        .accounts_changed = self->accounts_changed,
     };
 }
 
@@ -227,7 +235,7 @@ void rota_core_effects_clear (rota_core_t *self)
     free_texts (self);
     self->events.count = self->assigns.count = self->stops.count = 0;
     self->ended.count = self->dirty.count = 0;
-    self->control_changed = false;
+    self->control_changed = self->accounts_changed = false;
 }
 
 bool rota_core_broken (const rota_core_t *self)

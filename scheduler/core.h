@@ -25,7 +25,8 @@
 typedef struct rota_core rota_core_t;
 
 typedef uint32_t rota_node_t;
-typedef uint32_t rota_agent_t; /* index of an agent; agents are never forgotten while the process lives */
+typedef uint32_t rota_agent_t;   /* index of an agent; agents are never forgotten while the process lives */
+typedef uint32_t rota_account_t; /* index of an account, never forgotten either */
 #define ROTA_NONE UINT32_MAX
 
 /* Where a task stands in the scheduler; a task is in exactly one place, changed by one function. */
@@ -53,7 +54,15 @@ typedef struct {
     int64_t
         agent_patience_ms; /* after the start, before a task without a fitting agent counts as unassignable */
     int64_t assign_resend_ms;
-    int64_t default_cooldown_ms; /* for a limit that names no time */
+    /* For a limit that names no time, by its kind; doubled when it repeats, up to guess_max. */
+    /* Kinds of agents in the order in which they are given work, and that in which work of `complex_from` and
+     * up; those not named come after. Borrowed, NULL = none. */
+    const char *const *prefer, *const *prefer_complex;
+    uint32_t complex_from;
+    int64_t default_cooldown_ms, capacity_cooldown_ms, cooldown_guess_max_ms;
+    /* What a stated time is held to, and what is waited beyond it. */
+    int64_t cooldown_floor_ms, cooldown_ceiling_ms, cooldown_margin_ms;
+    bool no_auto_resume; /* a limited account opens by hand only */
     struct {
         int32_t priority_s, review_s, fixup_s, unblocks_s, unblocks_cap, small_s;
     } weight; /* bonus seconds: per point of priority; per task unblocked; per point of complexity under 10 */
@@ -142,6 +151,8 @@ typedef struct {
     size_t capability_count;
     uint8_t instance[16];
     bool drain;
+    bool paid;           /* its work costs money or a subscription: not in quiet hours */
+    const char *account; /* "claude/default"; NULL = its own name */
 } rota_core_agent_t;
 
 typedef struct {
@@ -168,6 +179,27 @@ void rota_core_agent_drain (rota_core_t *self, rota_agent_t agent, bool drain, i
 
 void rota_core_accepted (rota_core_t *self, rota_agent_t agent, rota_node_t node, uint32_t attempt,
                          int64_t now_ms);
+
+/* What a provider counts its limits for (core_accounts.c). */
+#define ROTA_BY_HAND INT64_MAX
+typedef struct {
+    const char *name;
+    uint8_t result_class; /* why it is closed: LIMITED or AUTH; 0 = it is open */
+    uint8_t limit_kind;
+    int64_t since_ms, until_ms; /* ROTA_BY_HAND: until somebody opens it; past: it is being tried */
+    uint32_t trips;             /* in a row */
+    bool probing;               /* a task finds out whether it is open again */
+    const char *reason;         /* "" = none */
+} rota_core_account_view_t;
+size_t rota_core_account_count (const rota_core_t *self);
+void rota_core_account_view (const rota_core_t *self, rota_account_t account,
+                             rota_core_account_view_t *ret_view);
+void rota_core_account_load (rota_core_t *self, const rota_core_account_view_t *account);
+/* 0 opened; 1 it was open. */
+int rota_core_account_resume (rota_core_t *self, rota_account_t account, int64_t now_ms);
+/* Until then nothing is handed to agents whose work is paid; 0 = no longer. */
+void rota_core_quiet (rota_core_t *self, int64_t until_ms, int64_t now_ms);
+int64_t rota_core_quiet_until_ms (const rota_core_t *self);
 
 /* A result. 0 accepted (also a repeat of one accepted before); -ESTALE: not the newest attempt; -ENOENT.
  * `result` is borrowed until the effects are cleared. */
@@ -247,7 +279,8 @@ typedef struct {
     size_t ended_count;
     const rota_node_t *dirty; /* nodes whose row changed, each once */
     size_t dirty_count;
-    bool control_changed; /* paused, draining */
+    bool control_changed;  /* paused, draining */
+    bool accounts_changed; /* their rows must be written */
 } rota_core_effects_t;
 
 /* An event of the whole, with a reason that the core copies. */
@@ -313,6 +346,8 @@ typedef struct {
     uint8_t instance[16];
     int64_t since_ms;
     uint64_t succeeded, failed;
+    rota_account_t account;
+    bool paid;
 } rota_core_agent_view_t;
 size_t rota_core_agent_count (const rota_core_t *self);
 void rota_core_agent_view (const rota_core_t *self, rota_agent_t agent, rota_core_agent_view_t *ret_view);
@@ -322,12 +357,17 @@ typedef struct {
     const char *agent;     /* "" = any */
     uint64_t capabilities; /* bits; names by rota_core_capability_name */
     size_t ready;
-    bool assignable; /* an agent that is known fits */
-    bool servable;   /* one of them is connected and not draining */
-    bool free;       /* and has a free slot */
+    bool known;       /* an agent that is known fits */
+    bool assignable;  /* and its account will open by itself, or is open */
+    bool servable;    /* one of them is connected and not draining */
+    bool free;        /* and has a free slot */
+    bool open;        /* and its account is open: it could take a task now */
+    int64_t opens_ms; /* when the first of their accounts opens, 0 = one is open or none will by itself */
 } rota_core_class_view_t;
 size_t rota_core_class_count (const rota_core_t *self);
 void rota_core_class_view (const rota_core_t *self, uint32_t class_index, rota_core_class_view_t *ret_view);
+/* Whether it may take tasks of the class, now or later. */
+bool rota_core_agent_can (const rota_core_t *self, rota_agent_t agent, const rota_core_class_view_t *class);
 const char *rota_core_capability_name (const rota_core_t *self, unsigned bit);
 /* How many tasks of the class are before this one (READY tasks). O(class). */
 size_t rota_core_position (const rota_core_t *self, rota_node_t node);

@@ -50,6 +50,7 @@ void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, R
                                    .phase = phase,
                                    .lease_ms = self->policy.lease_ms};
     AT (self, agents, agent_t, agent)->busy++;
+    rota_core_account_granted (self, lease);
     rota_core_event_t *event = rota_core_move (self, node, STATUS (IN_PROGRESS), phase, NULL);
     event->agent = agent;
     event->attempt = it->attempt;
@@ -69,6 +70,7 @@ void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t age
         .node = node,
         .agent = agent,
         .attempt = it->attempt,
+        .account = AT (self, agents, agent_t, agent)->account,
         .phase = it->phase,
         .assigned_ms = assigned_ms,
         .deadline_ms = self->now_ms + self->policy.lease_ms,
@@ -108,10 +110,11 @@ static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass cl
     if (!ended)
         return;
     uint8_t used_before = self->nodes[node].attempts_used;
+    rota_core_account_ended (self, &lease, class, result, rota_core_why (self, class, result, reason));
     agent_t *agent = AT (self, agents, agent_t, lease.agent);
     if (class == RESULT (OK))
         agent->succeeded++;
-    else if (class != RESULT (KILLED) && class != RESULT (LOST))
+    else if (class != RESULT (KILLED) && class != RESULT (LOST) && class != RESULT (LIMITED))
         agent->failed++;
     if (class == RESULT (LOST))
         self->nodes[node].flags |= F_LOST;
@@ -158,6 +161,12 @@ static agent_t *agent_by_name (rota_core_t *self, const char *name, rota_agent_t
     if (!agent->name) {
         self->agents.count--;
         self->broken = true;
+        return NULL;
+    }
+    agent->account = rota_core_account (self, name);
+    if (agent->account == ROTA_NONE) {
+        free (agent->name);
+        self->agents.count--;
         return NULL;
     }
     *ret_agent = (rota_agent_t)(self->agents.count - 1);
@@ -270,6 +279,12 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *given,
     bool restarted = memcmp (agent->instance, given->instance, 16) != 0;
     agent->capabilities = rota_core_intern (self, given->capabilities, given->capability_count, &full);
     agent->slots = given->slots;
+    agent->paid = given->paid;
+    rota_account_t account = rota_core_account (self, given->account ? given->account : given->name);
+    if (account == ROTA_NONE)
+        return -ENOMEM;
+    agent->account = account;
+    rota_core_rank (self, agent);
     agent->draining = given->drain;
     agent->connected = true;
     memcpy (agent->instance, given->instance, 16);
@@ -284,6 +299,8 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *given,
     lose_unlisted (self, index, !restarted,
                    restarted ? "its host restarted without it" : "its host doesn't hold it");
     resend_unaccepted (self, index);
+    if (restarted)
+        rota_core_account_rejoined (self, account);
     rota_core_classes_changed (self);
     *ret_agent = index;
     return self->broken ? -ENOMEM : 0;
@@ -307,6 +324,20 @@ void rota_core_agent_gone (rota_core_t *self, rota_agent_t agent, int64_t now_ms
     it->connected = false;
     it->since_ms = now_ms;
     rota_core_emit (self, EVENT (AGENT_DETACHED), ROTA_NONE)->agent = agent;
+}
+
+void rota_core_quiet (rota_core_t *self, int64_t until_ms, int64_t now_ms)
+{
+    rota_core_at (self, now_ms);
+    if (self->quiet_until_ms == until_ms)
+        return;
+    self->quiet_until_ms = until_ms;
+    self->version++;
+}
+
+int64_t rota_core_quiet_until_ms (const rota_core_t *self)
+{
+    return self->quiet_until_ms;
 }
 
 void rota_core_agent_drain (rota_core_t *self, rota_agent_t agent, bool drain, int64_t now_ms)
@@ -425,7 +456,11 @@ void rota_core_tick (rota_core_t *self, int64_t now_ms, int64_t stalled_ms)
 
 int64_t rota_core_next_ms (const rota_core_t *self)
 {
-    int64_t next_ms = self->delayed.count ? self->nodes[self->delayed.items[0]].order_ms : INT64_MAX;
+    int64_t next_ms = rota_core_accounts_next_ms (self);
+    if (self->delayed.count && self->nodes[self->delayed.items[0]].order_ms < next_ms)
+        next_ms = self->nodes[self->delayed.items[0]].order_ms;
+    if (self->quiet_until_ms > self->now_ms && self->quiet_until_ms < next_ms)
+        next_ms = self->quiet_until_ms;
     for (size_t i = 0; i < self->leases.count; i++) {
         const lease_t *lease = AT (self, leases, lease_t, i);
         int64_t due_ms = lease->deadline_ms + self->policy.lease_margin_ms;
@@ -478,6 +513,8 @@ void rota_core_agent_view (const rota_core_t *self, rota_agent_t agent, rota_cor
         .since_ms = it->since_ms,
         .succeeded = it->succeeded,
         .failed = it->failed,
+        .account = it->account,
+        .paid = it->paid,
     };
     memcpy (ret_view->instance, it->instance, 16);
 }

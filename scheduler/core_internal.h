@@ -2,6 +2,7 @@
  *
  * core.c        creation, effects, small getters          core_graph.c   nodes, edges, ids, groups,
  * satisfaction core_queue.c  places, heaps, classes, counts, dispatch  core_life.c    moves, results, control
+ * core_accounts.c limits of providers
  * core_agents.c hosts, leases, ticks                      core_verify.c  the invariants, recomputed
  */
 #ifndef ROTA_CORE_INTERNAL_H
@@ -101,14 +102,26 @@ typedef struct {
     bool connected, draining;
     int64_t since_ms;
     uint64_t succeeded, failed;
+    rota_account_t account;
+    bool paid;
+    uint8_t rank[2]; /* its kind's place among those preferred, for ordinary and for complex work */
 } agent_t;
+
+typedef struct {
+    char *name, *reason;
+    uint8_t result_class, limit_kind;
+    int64_t since_ms, until_ms;
+    uint32_t trips, probes;
+} account_t;
 
 typedef struct {
     rota_node_t node;
     rota_agent_t agent;
+    rota_account_t account; /* the agent's when it was granted */
     uint32_t attempt;
     uint8_t phase;
     bool accepted, stopping;
+    bool probe;  /* begun to find out whether its account is open again */
     bool listed; /* scratch of a registration or heartbeat */
     int64_t assigned_ms, deadline_ms, resend_ms;
 } lease_t;
@@ -156,11 +169,13 @@ struct rota_core {
     list_t sources; /* source_counts_t */
     heap_t delayed;
 
-    list_t agents; /* agent_t */
+    list_t agents;   /* agent_t */
+    list_t accounts; /* account_t */
+    int64_t quiet_until_ms;
     list_t leases; /* lease_t */
 
     list_t events, assigns, stops, ended, dirty, texts;
-    bool control_changed;
+    bool control_changed, accounts_changed;
     list_t work; /* uint32_t: nodes whose `dead` may have to change */
 };
 
@@ -194,14 +209,29 @@ void rota_core_leave_place (rota_core_t *self, rota_node_t node);
 void rota_core_enter_place (rota_core_t *self, rota_node_t node, rota_place_t place);
 source_counts_t *rota_core_source (rota_core_t *self, uint32_t source);
 void rota_core_classes_changed (rota_core_t *self);
+void rota_core_rank (const rota_core_t *self, agent_t *agent);
 bool rota_core_agent_fits (const agent_t *agent, const class_t *class);
 void rota_core_release_parked (rota_core_t *self, rota_node_t epic);
+
+/* core_accounts.c */
+rota_account_t rota_core_account (rota_core_t *self, const char *name); /* ROTA_NONE: no memory */
+void rota_core_accounts_free (rota_core_t *self);
+bool rota_core_account_admits (const rota_core_t *self, rota_account_t account);
+bool rota_core_account_waits_for_a_hand (const rota_core_t *self, rota_account_t account);
+void rota_core_account_granted (rota_core_t *self, lease_t *lease);
+void rota_core_account_ended (rota_core_t *self, const lease_t *lease, Rota__ResultClass class,
+                              const Rota__Result *result, const char *reason);
+void rota_core_account_rejoined (rota_core_t *self, rota_account_t account);
+int64_t rota_core_accounts_next_ms (const rota_core_t *self);
 
 /* core_life.c */
 /* Moves the task, counts, events; `reason` may be NULL. Returns the event to be completed, or NULL when
  * memory ran out. */
 rota_core_event_t *rota_core_move (rota_core_t *self, rota_node_t node, Rota__TaskStatus to,
                                    Rota__Phase phase, const char *reason);
+/* What is said of a result: `given`, its own words, or what its class is called. */
+const char *rota_core_why (rota_core_t *self, Rota__ResultClass class, const Rota__Result *result,
+                           const char *given);
 void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, uint32_t attempt,
                        Rota__ResultClass class, const Rota__Result *result, const char *reason);
 

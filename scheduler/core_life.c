@@ -52,7 +52,7 @@ rota_core_event_t *rota_core_move (rota_core_t *self, rota_node_t node, Rota__Ta
 
 /* ---------------------------------------------------------------------------------------- results */
 
-typedef enum { ADVANCE, RETRY, GO_BACK, WAIT_OUT, BLOCK } rule_t;
+typedef enum { ADVANCE, RETRY, GO_BACK, AGAIN, BLOCK } rule_t;
 
 /* What follows from a result (design section 5). RETRY uses an attempt, the others don't. */
 static const struct {
@@ -63,9 +63,9 @@ static const struct {
     [RESULT (UNSPECIFIED)] = {RETRY, 0, "no result"},
     [RESULT (OK)] = {ADVANCE, 0, NULL},
     [RESULT (FAILED)] = {RETRY, 0, "failed"},
-    [RESULT (LIMITED)] = {WAIT_OUT, 0, "limited"},
+    [RESULT (LIMITED)] = {AGAIN, 0, "limited"}, /* its account waits, not the task */
     [RESULT (CONTEXT_LIMIT)] = {RETRY, 0, "context limit"},
-    [RESULT (AUTH)] = {BLOCK, CAUSE (ENVIRONMENT), "not logged in"},
+    [RESULT (AUTH)] = {AGAIN, 0, "not logged in"},
     [RESULT (NETWORK)] = {GO_BACK, 0, "network failure"},
     [RESULT (INVALID)] = {RETRY, 0, "invalid result"},
     [RESULT (NEEDS_INPUT)] = {BLOCK, CAUSE (NEEDS_INPUT), "the agent asks"},
@@ -102,9 +102,11 @@ static void go_back (rota_core_t *self, rota_node_t node, int64_t delay_ms, rota
     *ret_event = rota_core_move (self, node, to, 0, reason);
 }
 
-static const char *why_it_failed (rota_core_t *self, Rota__ResultClass class, const Rota__Result *result,
-                                  const char *reason)
+const char *rota_core_why (rota_core_t *self, Rota__ResultClass class, const Rota__Result *result,
+                           const char *reason)
 {
+    if ((size_t) class >= sizeof RULES / sizeof RULES[0])
+        class = RESULT (UNSPECIFIED);
     if (reason)
         return reason;
     if (result && result->has_message && result->message.len)
@@ -156,15 +158,6 @@ static rota_core_event_t *advance (rota_core_t *self, rota_node_t node)
     return rota_core_move (self, node, STATUS (DONE), 0, NULL);
 }
 
-/* A limit says when it is over; without that the default. Never in the past, so that nothing spins. */
-static int64_t limit_ms (const rota_core_t *self, const Rota__Result *result)
-{
-    int64_t until_ms =
-        result && result->has_until_ms ? result->until_ms : self->now_ms + self->policy.default_cooldown_ms;
-    int64_t wait_ms = until_ms - self->now_ms, floor_ms = 5000, ceiling_ms = INT64_C (8) * 86400000;
-    return wait_ms < floor_ms ? floor_ms : wait_ms > ceiling_ms ? ceiling_ms : wait_ms;
-}
-
 /* Attempts that used none have their own backoff, so that a task which takes its host down doesn't spin; the
  * first goes back at once, as a stop by hand always does. */
 static int64_t free_delay_ms (const rota_core_t *self, rota_node_t node, bool by_hand)
@@ -180,7 +173,7 @@ void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, 
     node_t *it = &self->nodes[node];
     if ((size_t) class >= sizeof RULES / sizeof RULES[0])
         class = RESULT (UNSPECIFIED);
-    const char *reason = class == RESULT (OK) ? NULL : why_it_failed (self, class, result, given);
+    const char *reason = class == RESULT (OK) ? NULL : rota_core_why (self, class, result, given);
     uint16_t flags = it->flags;
     if ((flags & (F_CANCEL | F_HOLD)) && rota_core_reason (self, node))
         reason = rota_core_text (self, "%s", rota_core_reason (self, node));
@@ -196,8 +189,8 @@ void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, 
         event = retry_or_fail (self, node, reason);
     else if (RULES[class].rule == BLOCK)
         event = block (self, node, RULES[class].cause, reason);
-    else if (RULES[class].rule == WAIT_OUT)
-        go_back (self, node, limit_ms (self, result), &event, reason);
+    else if (RULES[class].rule == AGAIN)
+        go_back (self, node, 0, &event, reason);
     else
         go_back (self, node, free_delay_ms (self, node, flags & F_STOPPED), &event, reason);
     event->agent = agent;

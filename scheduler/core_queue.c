@@ -274,13 +274,19 @@ bool rota_core_agent_fits (const agent_t *agent, const class_t *class)
     return (class->capabilities & ~agent->capabilities) == 0;
 }
 
+/* Now or later, without anybody's help. */
+static bool could_serve (const rota_core_t *self, const agent_t *agent, const class_t *class)
+{
+    return rota_core_agent_fits (agent, class) && !rota_core_account_waits_for_a_hand (self, agent->account);
+}
+
 void rota_core_classes_changed (rota_core_t *self)
 {
     for (size_t c = 0; c < self->classes.count; c++) {
         class_t *class = AT (self, classes, class_t, c);
         class->assignable = false;
         for (size_t a = 0; a < self->agents.count && !class->assignable; a++)
-            class->assignable = rota_core_agent_fits (AT (self, agents, agent_t, a), class);
+            class->assignable = could_serve (self, AT (self, agents, agent_t, a), class);
     }
 }
 
@@ -314,7 +320,7 @@ int rota_core_class (rota_core_t *self, uint32_t source, const char *agent, size
     class->agent = copy;
     class->capabilities = bits;
     for (size_t a = 0; a < self->agents.count && !class->assignable; a++)
-        class->assignable = rota_core_agent_fits (AT (self, agents, agent_t, a), class);
+        class->assignable = could_serve (self, AT (self, agents, agent_t, a), class);
     *ret_class = (uint32_t)(self->classes.count - 1);
     *ret_new = true;
     return 0;
@@ -325,6 +331,12 @@ static bool has_room (const rota_core_t *self, const agent_t *agent)
     uint32_t limit = self->policy.wip_agent;
     return agent->connected && !agent->draining && agent->busy < agent->slots &&
            (!limit || agent->busy < limit);
+}
+
+static bool is_open (const rota_core_t *self, const agent_t *agent)
+{
+    bool quiet = agent->paid && self->quiet_until_ms > self->now_ms;
+    return !quiet && rota_core_account_admits (self, agent->account);
 }
 
 void rota_core_limit_source (rota_core_t *self, uint32_t source, uint32_t limit)
@@ -342,16 +354,37 @@ bool rota_core_source_is_full (const rota_core_t *self, uint32_t source)
     return counts->limit && counts->place[ROTA_PLACE_RUNNING] >= counts->limit;
 }
 
-/* The least busy fitting agent, by share of its slots; ROTA_NONE when none has room. */
-static rota_agent_t pick_agent (const rota_core_t *self, const class_t *class)
+static uint8_t rank_among (const char *const *kinds, const char *kind)
+{
+    uint8_t rank = 0;
+    while (kinds && kinds[rank] && rank < UINT8_MAX && strcmp (kinds[rank], kind) != 0)
+        rank++;
+    return rank;
+}
+
+void rota_core_rank (const rota_core_t *self, agent_t *agent)
+{
+    agent->rank[0] = rank_among (self->policy.prefer, agent->kind);
+    agent->rank[1] = rank_among (self->policy.prefer_complex, agent->kind);
+}
+
+/* Preferred kinds first, then the less busy, by share of its slots. */
+static bool is_better (const agent_t *agent, const agent_t *than, bool complex)
+{
+    if (agent->rank[complex] != than->rank[complex])
+        return agent->rank[complex] < than->rank[complex];
+    return (uint64_t)agent->busy * than->slots < (uint64_t)than->busy * agent->slots;
+}
+
+/* The best of those that could take a task of the class now; ROTA_NONE when there is none. */
+static rota_agent_t pick_agent (const rota_core_t *self, const class_t *class, bool complex)
 {
     rota_agent_t best = ROTA_NONE;
     for (size_t i = 0; i < self->agents.count; i++) {
         const agent_t *agent = AT (self, agents, agent_t, i);
-        if (!has_room (self, agent) || !rota_core_agent_fits (agent, class))
+        if (!has_room (self, agent) || !is_open (self, agent) || !rota_core_agent_fits (agent, class))
             continue;
-        const agent_t *other = best == ROTA_NONE ? NULL : AT (self, agents, agent_t, best);
-        if (!other || (uint64_t)agent->busy * other->slots < (uint64_t)other->busy * agent->slots)
+        if (best == ROTA_NONE || is_better (agent, AT (self, agents, agent_t, best), complex))
             best = (rota_agent_t)i;
     }
     return best;
@@ -392,7 +425,8 @@ static rota_node_t next_task (rota_core_t *self, rota_agent_t *ret_agent)
             change_place (self, class->ready.items[0], ROTA_PLACE_PARKED);
         if (!class->ready.count || (best != ROTA_NONE && !comes_first (self, class->ready.items[0], best)))
             continue;
-        rota_agent_t agent = pick_agent (self, class);
+        bool complex = self->nodes[class->ready.items[0]].complexity >= self->policy.complex_from;
+        rota_agent_t agent = pick_agent (self, class, complex);
         if (agent == ROTA_NONE)
             continue;
         best = class->ready.items[0];
@@ -431,13 +465,31 @@ void rota_core_class_view (const rota_core_t *self, uint32_t class_index, rota_c
         .capabilities = class->capabilities,
         .ready = class->ready.count,
         .assignable = class->assignable,
-        .free = pick_agent (self, class) != ROTA_NONE,
+        .open = pick_agent (self, class, false) != ROTA_NONE,
     };
+    int64_t opens_ms = INT64_MAX;
     for (size_t i = 0; i < self->agents.count; i++) {
         const agent_t *agent = AT (self, agents, agent_t, i);
-        if (agent->connected && !agent->draining && rota_core_agent_fits (agent, class))
-            ret_view->servable = true;
+        if (!rota_core_agent_fits (agent, class))
+            continue;
+        ret_view->known = true;
+        if (!agent->connected || agent->draining)
+            continue;
+        ret_view->servable = true;
+        ret_view->free |= has_room (self, agent);
+        const account_t *account = AT (self, accounts, account_t, agent->account);
+        int64_t closed_ms = is_open (self, agent) ? 0 : account->result_class ? account->until_ms : 0;
+        if (agent->paid && self->quiet_until_ms > closed_ms)
+            closed_ms = self->quiet_until_ms;
+        opens_ms = closed_ms < opens_ms ? closed_ms : opens_ms;
     }
+    ret_view->opens_ms = opens_ms == INT64_MAX ? 0 : opens_ms;
+}
+
+bool rota_core_agent_can (const rota_core_t *self, rota_agent_t agent, const rota_core_class_view_t *class)
+{
+    class_t like = {.agent = (char *)class->agent, .capabilities = class->capabilities};
+    return rota_core_agent_fits (AT (self, agents, agent_t, agent), &like);
 }
 
 const char *rota_core_capability_name (const rota_core_t *self, unsigned bit)

@@ -174,6 +174,17 @@ static int verify_leases (const rota_core_t *self, rota_error_t *error)
                                    AT (self, agents, agent_t, a)->name, busy,
                                    AT (self, agents, agent_t, a)->busy);
     }
+    for (size_t a = 0; a < self->accounts.count; a++) {
+        uint32_t probes = 0;
+        for (size_t i = 0; i < self->leases.count; i++) {
+            const lease_t *lease = AT (self, leases, lease_t, i);
+            probes += lease->account == a && lease->probe;
+        }
+        const account_t *account = AT (self, accounts, account_t, a);
+        if (probes != account->probes)
+            return rota_error_set (error, -EBADMSG, "account %s is tried by %u tasks, counted %u",
+                                   account->name, probes, account->probes);
+    }
     return 0;
 }
 

@@ -11,6 +11,9 @@
  * dependency    task waits for prerequisite; type 1 blocks, 2 related, 3 suggested
  * event         the log; `change` packs from, to, phase and result class, a hexadecimal digit each
  * attempt       attempts that ended; the running one is in the task's row; `result` is a packed Result
+ * account       what a provider counts its limits for, and why it is closed
+ * spend         what an agent used on a day (UTC, days since 1970); cost NULL = never said
+ * session       the program's session of an attempt that was cut short, and what it had used by then
  * conversation  one row per client: what was answered last (design 2.4)
  *
  * Of the original's indexes (domain.md 2.3) none but the events of a task is here: the ready set, ids,
@@ -46,6 +49,12 @@ static const char *const MIGRATIONS[] = {
     "CREATE TABLE conversation (id BLOB PRIMARY KEY, low INTEGER NOT NULL, window BLOB NOT NULL, used_ms "
     "INTEGER NOT NULL)"
     " WITHOUT ROWID;",
+    "CREATE TABLE account (key INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, class INTEGER, kind INTEGER,"
+    " since_ms INTEGER, until_ms INTEGER, trips INTEGER, reason TEXT);"
+    "CREATE TABLE spend (day INTEGER, agent INTEGER, attempts INTEGER, limited INTEGER, tokens INTEGER,"
+    " cost_nano_usd INTEGER, PRIMARY KEY (day, agent)) WITHOUT ROWID;"
+    "CREATE TABLE session (task INTEGER PRIMARY KEY, agent INTEGER NOT NULL, id TEXT NOT NULL,"
+    " input INTEGER, output INTEGER, cached INTEGER, cost_nano_usd INTEGER);",
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 

@@ -179,6 +179,17 @@ static rota_agent_t agent_by_name (const service_t *self, ProtobufCBinaryData na
     return ROTA_NONE;
 }
 
+/* Those that nobody but a person opens; what the provider said of the others still holds. */
+static void open_accounts (service_t *self, int64_t now_ms)
+{
+    for (rota_account_t i = 0; i < rota_core_account_count (self->core); i++) {
+        rota_core_account_view_t account;
+        rota_core_account_view (self->core, i, &account);
+        if (account.result_class && account.until_ms == ROTA_BY_HAND)
+            rota_core_account_resume (self->core, i, now_ms);
+    }
+}
+
 /* pause, resume, drain: the whole, or the agents that are named. */
 static void control_agents (service_t *self, const rota_envelope_t *from, const Rota__Control *control)
 {
@@ -191,15 +202,22 @@ static void control_agents (service_t *self, const rota_envelope_t *from, const 
                                  (const char *)control->ids[i].data);
             return;
         }
-    for (size_t i = 0; i < control->n_ids; i++)
-        rota_core_agent_drain (self->core, agent_by_name (self, control->ids[i]),
-                               control->verb != VERB (RESUME), now_ms);
+    for (size_t i = 0; i < control->n_ids; i++) {
+        rota_agent_t agent = agent_by_name (self, control->ids[i]);
+        rota_core_agent_view_t view;
+        rota_core_agent_view (self->core, agent, &view);
+        rota_core_agent_drain (self->core, agent, control->verb != VERB (RESUME), now_ms);
+        if (control->verb == VERB (RESUME))
+            rota_core_account_resume (self->core, view.account, now_ms);
+    }
     if (!control->n_ids && control->verb == VERB (DRAIN))
         rota_core_drain_all (self->core, true, now_ms);
     if (!control->n_ids && control->verb != VERB (DRAIN))
         rota_core_pause (self->core, control->verb == VERB (PAUSE), now_ms);
-    if (!control->n_ids && control->verb == VERB (RESUME))
+    if (!control->n_ids && control->verb == VERB (RESUME)) {
         rota_core_drain_all (self->core, false, now_ms);
+        open_accounts (self, now_ms);
+    }
     reply.has_changed = true;
     reply.changed = control->n_ids ? (uint32_t)control->n_ids : 1;
     rota_service_answer (self, from, ROTA_MESSAGE_CONTROL_REPLY, &reply.base);

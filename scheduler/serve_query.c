@@ -629,6 +629,31 @@ HANDLER (events)
 
 /* ----------------------------------------------------------------------------------------- agents */
 
+static void fill_account (const service_t *self, const rota_core_agent_view_t *view, Rota__AgentState *agent)
+{
+    rota_core_account_view_t account;
+    rota_core_account_view (self->core, view->account, &account);
+    agent->has_account = true;
+    agent->account = rota_bytes (account.name);
+    agent->has_cooldown_reason = agent->has_cooldown_by_hand = account.result_class != 0;
+    agent->cooldown_reason = rota_bytes (account.reason);
+    agent->cooldown_by_hand = account.until_ms == ROTA_BY_HAND;
+    agent->has_cooldown_until_ms = account.result_class && !agent->cooldown_by_hand;
+    agent->cooldown_until_ms = agent->has_cooldown_until_ms ? account.until_ms : 0;
+}
+
+static void fill_spend (service_t *self, rota_agent_t index, Rota__AgentState *agent)
+{
+    rota_spend_t spend;
+    if (!rota_spend_today (self, index, &spend))
+        return;
+    agent->has_tokens_today = agent->has_limited = true;
+    agent->tokens_today = spend.tokens;
+    agent->limited = spend.limited;
+    agent->has_cost_today = spend.cost_nano_usd >= 0;
+    agent->cost_today = (double)spend.cost_nano_usd / 1e9;
+}
+
 HANDLER (agents)
 {
     (void)message;
@@ -658,6 +683,8 @@ HANDLER (agents)
         agent->since_ms = view.since_ms;
         agent->succeeded = view.succeeded;
         agent->failed = view.failed;
+        fill_account (self, &view, agent);
+        fill_spend (self, i, agent);
         fill_all_running (self, ROTA_NONE, i, &agent->n_running, &agent->running);
         reply.agents[reply.n_agents++] = agent;
     }

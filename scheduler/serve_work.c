@@ -1,6 +1,7 @@
 /* What agents say: who they are, what they hold, what came of it; and where an attempt's output lies. */
 #include "scheduler/service_internal.h"
 
+#include "bus/clock.h"
 #include "bus/log.h"
 #include "bus/names.h"
 
@@ -129,6 +130,8 @@ static const char *wrong_in (const Rota__Register *it)
         return "the host's name is not valid";
     if (it->slots < 1 || it->slots > MAX_SLOTS)
         return "slots must be 1 to 10000";
+    if (it->account.len && !is_plain (it->account, AGENT_NAME_MAX_BYTES))
+        return "the account's name is not valid";
     if (it->n_held > MAX_HELD || it->n_capabilities > 64)
         return "too long a list";
     for (size_t i = 0; i < it->n_capabilities; i++)
@@ -179,6 +182,8 @@ HANDLER (register)
         .capabilities = names,
         .capability_count = it->n_capabilities,
         .drain = it->drain,
+        .paid = it->paid,
+        .account = it->account.len ? text_of (self, it->account) : NULL,
     };
     memcpy (agent.instance, from->sender, 16);
     char *version = text_of (self, it->program_version);
@@ -276,9 +281,18 @@ static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *
     }
     if (!report->result || report->key == 0 || report->key > rota_core_count (self->core))
         return ERROR_CODE (NOT_FOUND);
-    tame (report->result);
-    int r = rota_core_report (self->core, (rota_node_t)(report->key - 1), report->attempt, report->result,
+    rota_settled_t settled;
+    Rota__Result *result = report->result;
+    tame (result);
+    /* From the wall clock to the core's, which never jumps. */
+    if (result->has_until_ms && result->until_ms > 0)
+        result->until_ms += rota_service_now_ms (self) - rota_clock_wall_ms ();
+    rota_spend_settle (self, (rota_node_t)(report->key - 1), result, &settled);
+    int r = rota_core_report (self->core, (rota_node_t)(report->key - 1), report->attempt, result,
                               rota_service_now_ms (self));
+    rota_settled_t *kept = r == 0 ? VPUSH (self, settled) : NULL;
+    if (kept)
+        *kept = settled;
     return r == 0 ? 0 : r == -ESTALE ? ERROR_CODE (STALE) : ERROR_CODE (NOT_FOUND);
 }
 

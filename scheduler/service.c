@@ -255,6 +255,16 @@ static void send_assignments (service_t *self, const rota_core_effects_t *effect
         item->output_limit_bytes =
             (uint64_t)rota_setting_size_bytes (self->config.settings, ROTA_SETTING_AGENTS_OUTPUT_LIMIT);
         item->keep_on_lost = node.keep_on_lost;
+        rota_session_t session;
+        if (view.paid && rota_store_session (self->store, it->node, &session) == 0 &&
+            session.agent == agent) {
+            size_t length = strlen (session.id);
+            item->session.data = rota_arena_alloc (self->arena, length);
+            item->has_session = item->session.data != NULL;
+            item->session.len = length;
+            if (item->has_session)
+                memcpy (item->session.data, session.id, length);
+        }
         item->source = rota_bytes_n (self->sources.items[node.source].name,
                                      self->sources.items[node.source].name_length);
         assign.n_assignments++;
@@ -356,6 +366,7 @@ static void clear_batch (service_t *self)
     for (size_t i = 0; i < self->redefined.count; i++)
         free (self->redefined.items[i].buffer);
     self->added.count = self->edges.count = self->redefined.count = self->agents_changed.count = 0;
+    self->settled.count = 0;
     self->flip = false;
     self->batch_count = 0;
     rota_core_effects_clear (self->core);
@@ -418,8 +429,13 @@ static uint64_t write_effects (service_t *self, const rota_core_effects_t *effec
     for (size_t i = 0; i < effects->dirty_count; i++)
         if (!was_added_now (self, effects->dirty[i]))
             rota_store_set_task (self->store, self->core, effects->dirty[i], wall_ms);
-    for (size_t i = 0; i < effects->ended_count; i++)
+    for (size_t i = 0; i < effects->ended_count; i++) {
         rota_store_add_attempt (self->store, &effects->ended[i], wall_ms);
+        rota_spend_ended (self, &effects->ended[i], wall_ms);
+    }
+    rota_spend_store (self);
+    for (rota_account_t i = 0; effects->accounts_changed && i < rota_core_account_count (self->core); i++)
+        rota_store_set_account (self->store, self->core, i);
     uint64_t first = 0;
     for (size_t i = 0; i < effects->event_count; i++) {
         uint64_t seq = rota_store_add_event (self->store, &effects->events[i], wall_ms);
@@ -435,7 +451,7 @@ static bool has_effects (const service_t *self, const rota_core_effects_t *effec
 {
     return effects->event_count || effects->dirty_count || effects->ended_count || self->added.count ||
            self->edges.count || self->redefined.count || self->agents_changed.count || self->flip ||
-           rota_answers_dirty (self->answers) || effects->control_changed;
+           rota_answers_dirty (self->answers) || effects->control_changed || effects->accounts_changed;
 }
 
 static int commit (service_t *self, const rota_core_effects_t *effects, int64_t wall_ms, uint64_t *ret_first,
@@ -677,6 +693,15 @@ static void on_state (void *owner, rota_peer_state_t state, const Rota__Welcome 
 
 /* ------------------------------------------------------------------------------------------- life */
 
+static void look_at_quiet_hours (service_t *self, int64_t now_ms)
+{
+    int64_t wall_ms = rota_clock_wall_ms (), until_ms = rota_quiet_until_ms (&self->quiet, wall_ms);
+    if (until_ms == self->quiet_until_ms)
+        return;
+    self->quiet_until_ms = until_ms;
+    rota_core_quiet (self->core, until_ms ? until_ms + now_ms - wall_ms : 0, now_ms);
+}
+
 static int on_tick (zloop_t *loop, int timer, void *owner)
 {
     (void)loop;
@@ -685,6 +710,7 @@ static int on_tick (zloop_t *loop, int timer, void *owner)
     int64_t now_ms = rota_service_now_ms (self);
     int64_t stalled_ms = now_ms - self->last_tick_ms - 4 * TICK_MS;
     self->last_tick_ms = now_ms;
+    look_at_quiet_hours (self, now_ms);
     /* After a stall what the hosts said meanwhile still waits in the socket: it is read before anything
      * expires. */
     rota_core_tick (self->core, now_ms, stalled_ms > 0 ? stalled_ms : 0);
@@ -786,6 +812,8 @@ static int rebuild (service_t *self, rota_error_t *error)
     self->sink_cursor = self->sink_cursor_stored =
         (uint64_t)rota_store_number (self->store, "sink_cursor", 0);
     rota_core_pause (self->core, rota_store_number (self->store, "paused", 0) != 0, now_ms);
+    rota_spend_load (self);
+    self->quiet_until_ms = 0;
     rota_core_effects_clear (self->core);
     self->agent_peer_count = 0;
     return 0;
@@ -805,6 +833,18 @@ static void read_policy (service_t *self)
     self->policy.wip_limit = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WIP_LIMIT);
     self->policy.wip_agent = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WIP_AGENT);
     self->policy.wip_epic = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WIP_EPIC);
+    self->policy.prefer = rota_setting_list (s, ROTA_SETTING_SCHEDULER_PREFER, NULL);
+    self->policy.prefer_complex = rota_setting_list (s, ROTA_SETTING_SCHEDULER_PREFER_COMPLEX, NULL);
+    self->policy.complex_from = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_COMPLEX_FROM);
+    self->policy.default_cooldown_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_COOLDOWN);
+    self->policy.capacity_cooldown_ms =
+        rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_COOLDOWN_CAPACITY);
+    self->policy.cooldown_guess_max_ms =
+        rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_COOLDOWN_GUESS_MAX);
+    self->policy.cooldown_floor_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_COOLDOWN_FLOOR);
+    self->policy.cooldown_ceiling_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_COOLDOWN_CEILING);
+    self->policy.cooldown_margin_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_COOLDOWN_MARGIN);
+    self->policy.no_auto_resume = !rota_setting_boolean (s, ROTA_SETTING_SCHEDULER_AUTO_RESUME);
     self->policy.weight.priority_s =
         (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_PRIORITY);
     self->policy.weight.review_s = (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_REVIEW);
@@ -812,6 +852,14 @@ static void read_policy (service_t *self)
     self->policy.weight.unblocks_s =
         (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_UNBLOCKS);
     self->policy.weight.small_s = (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_SMALL);
+}
+
+static int read_quiet_hours (service_t *self, rota_error_t *error)
+{
+    rota_error_t why = {""};
+    int r = rota_quiet_parse (rota_setting_text (self->config.settings, ROTA_SETTING_SCHEDULER_QUIET_HOURS),
+                              &self->quiet, &why);
+    return r < 0 ? rota_error_set (error, r, "scheduler.quiet_hours: %s", why.text) : 0;
 }
 
 /* The lock says who serves the directory; a second one is told. (Standing by and taking over: election.) */
@@ -882,7 +930,9 @@ int rota_scheduler_new (const rota_scheduler_config_t *config, rota_scheduler_t 
     self->lock_fd = self->stop_fd = -1;
     self->steady_base_ms = rota_clock_wall_ms () - rota_clock_boot_ms ();
     read_policy (self);
-    int r = open_all (self, error);
+    int r = read_quiet_hours (self, error);
+    if (r == 0)
+        r = open_all (self, error);
     if (r < 0) {
         rota_scheduler_destroy (&self);
         return r;
@@ -945,6 +995,8 @@ void rota_scheduler_destroy (rota_scheduler_t **self_p)
     free (self->edges.items);
     free (self->redefined.items);
     free (self->agents_changed.items);
+    free (self->spends.items);
+    free (self->settled.items);
     free (self->store_path);
     if (self->stop_fd >= 0)
         close (self->stop_fd);

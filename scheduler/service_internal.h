@@ -3,7 +3,7 @@
  * service.c       life, loop, the batch and its commit   answers.c      conversations: what was answered
  * before serve_work.c    agents: register, reports, output      serve_change.c submit, control import.c
  * staged imports                         serve_query.c  status, tasks, events, agents why.c           why a
- * task does not run                upkeep.c       timers, trimming, backup, check
+ * task does not run  spend.c what attempts used  upkeep.c       timers, trimming, backup, check
  */
 #ifndef ROTA_SERVICE_INTERNAL_H
 #define ROTA_SERVICE_INTERNAL_H
@@ -12,6 +12,7 @@
 #include "proto/words.h"
 #include "scheduler/core.h"
 #include "scheduler/define.h"
+#include "scheduler/quiet.h"
 #include "scheduler/service.h"
 #include "scheduler/store.h"
 
@@ -56,6 +57,17 @@ typedef struct {
     bool dirty;
 } source_t;
 
+typedef struct {
+    rota_spend_t spend;
+    bool dirty;
+} spend_t;
+
+/* The session that a reported attempt left, until its end is stored. */
+typedef struct {
+    rota_node_t node;
+    rota_session_t session;
+} rota_settled_t;
+
 /* A growing array of one type. */
 #define VECTOR(type)                                                                                         \
     struct {                                                                                                 \
@@ -76,6 +88,8 @@ struct rota_scheduler {
     uint64_t epoch;
     int64_t steady_base_ms; /* wall clock at the start less the boot clock */
     int64_t last_tick_ms;
+    rota_quiet_t quiet;
+    int64_t quiet_until_ms; /* Unix, as the core was told */
     bool stopping;
     int failed; /* why run ends */
     rota_error_t failure;
@@ -84,6 +98,8 @@ struct rota_scheduler {
     rota_import_t *import;
     VECTOR (source_t) sources; /* index 0 is not used */
     VECTOR (char *) agent_versions;
+    VECTOR (spend_t) spends;    /* of today, by agent */
+    int64_t spend_day;          /* days since 1970, UTC */
     uint8_t (*agent_peers)[16]; /* connected agents that presence told of */
     size_t agent_peer_count;
 
@@ -95,6 +111,7 @@ struct rota_scheduler {
     VECTOR (edge_change_t) edges;
     VECTOR (redefined_t) redefined;
     VECTOR (rota_agent_t) agents_changed;
+    VECTOR (rota_settled_t) settled;
     size_t classes_stored;
     bool flip; /* the import's generation is to be shown */
     bool drained;
@@ -174,6 +191,14 @@ void rota_answers_begin (rota_answers_t *self, const rota_envelope_t *request, u
 void rota_answers_end (rota_answers_t *self);
 void rota_answers_answer (rota_answers_t *self, const rota_envelope_t *request, uint32_t type,
                           const uint8_t *body, size_t size);
+
+/* spend.c */
+/* Makes this attempt's usage of what was counted since the session began. */
+void rota_spend_settle (service_t *self, rota_node_t node, Rota__Result *result, rota_settled_t *ret_settled);
+void rota_spend_ended (service_t *self, const rota_core_ended_t *ended, int64_t wall_ms);
+void rota_spend_store (service_t *self);
+void rota_spend_load (service_t *self);
+bool rota_spend_today (service_t *self, rota_agent_t agent, rota_spend_t *ret_spend);
 
 /* handlers: serve_*.c, import.c, why.c, upkeep.c */
 #define HANDLER(name)                                                                                        \

@@ -437,6 +437,71 @@ void rota_store_set_agent (rota_store_t *self, const rota_core_t *core, rota_age
     rota_store_run (self, s);
 }
 
+void rota_store_set_account (rota_store_t *self, const rota_core_t *core, rota_account_t account)
+{
+    sqlite3_stmt *s = rota_store_sql (self, SQL_SET_ACCOUNT);
+    if (!s)
+        return;
+    rota_core_account_view_t view;
+    rota_core_account_view (core, account, &view);
+    sqlite3_bind_int64 (s, 1, reference (account));
+    sqlite3_bind_text (s, 2, view.name, -1, SQLITE_STATIC);
+    sqlite3_bind_int (s, 3, view.result_class);
+    sqlite3_bind_int (s, 4, view.limit_kind);
+    sqlite3_bind_int64 (s, 5, view.since_ms);
+    sqlite3_bind_int64 (s, 6, view.until_ms);
+    sqlite3_bind_int64 (s, 7, view.trips);
+    sqlite3_bind_text (s, 8, view.reason, -1, SQLITE_STATIC);
+    rota_store_run (self, s);
+}
+
+/* A negative number is one that nobody knows. */
+static void bind_known (sqlite3_stmt *s, int at, int64_t value)
+{
+    if (value < 0)
+        sqlite3_bind_null (s, at);
+    else
+        sqlite3_bind_int64 (s, at, value);
+}
+
+void rota_store_set_spend (rota_store_t *self, int64_t day, rota_agent_t agent, const rota_spend_t *spend)
+{
+    sqlite3_stmt *s = rota_store_sql (self, SQL_SET_SPEND);
+    if (!s)
+        return;
+    sqlite3_bind_int64 (s, 1, day);
+    sqlite3_bind_int64 (s, 2, reference (agent));
+    sqlite3_bind_int64 (s, 3, (int64_t)spend->attempts);
+    sqlite3_bind_int64 (s, 4, (int64_t)spend->limited);
+    sqlite3_bind_int64 (s, 5, (int64_t)spend->tokens);
+    bind_known (s, 6, spend->cost_nano_usd);
+    rota_store_run (self, s);
+}
+
+void rota_store_set_session (rota_store_t *self, rota_node_t node, const rota_session_t *session)
+{
+    sqlite3_stmt *s = rota_store_sql (self, SQL_SET_SESSION);
+    if (!s)
+        return;
+    sqlite3_bind_int64 (s, 1, reference (node));
+    sqlite3_bind_int64 (s, 2, reference (session->agent));
+    sqlite3_bind_text (s, 3, session->id, -1, SQLITE_STATIC);
+    bind_known (s, 4, session->input);
+    bind_known (s, 5, session->output);
+    bind_known (s, 6, session->cached);
+    bind_known (s, 7, session->cost_nano_usd);
+    rota_store_run (self, s);
+}
+
+void rota_store_drop_session (rota_store_t *self, rota_node_t node)
+{
+    sqlite3_stmt *s = rota_store_sql (self, SQL_DROP_SESSION);
+    if (!s)
+        return;
+    sqlite3_bind_int64 (s, 1, reference (node));
+    rota_store_run (self, s);
+}
+
 /* Capabilities as names, a line each, so that the file means the same to any rota. */
 void rota_store_set_class (rota_store_t *self, const rota_core_t *core, uint32_t class_index)
 {

@@ -57,6 +57,28 @@ uint64_t rota_store_add_event (rota_store_t *self, const rota_core_event_t *even
 void rota_store_add_attempt (rota_store_t *self, const rota_core_ended_t *ended, int64_t wall_ms);
 void rota_store_set_agent (rota_store_t *self, const rota_core_t *core, rota_agent_t agent,
                            const char *version);
+void rota_store_set_account (rota_store_t *self, const rota_core_t *core, rota_account_t account);
+
+/* What an agent used on a day (UTC, days since 1970). Negative cost: no program ever said one. */
+typedef struct {
+    uint64_t attempts, limited, tokens;
+    int64_t cost_nano_usd;
+} rota_spend_t;
+void rota_store_set_spend (rota_store_t *self, int64_t day, rota_agent_t agent, const rota_spend_t *spend);
+void rota_store_spend_of (rota_store_t *self, int64_t day,
+                          void (*each) (void *owner, rota_agent_t agent, const rota_spend_t *spend),
+                          void *owner);
+
+/* The session that a program left, and what it had used since it began; negative = it didn't say. */
+typedef struct {
+    rota_agent_t agent;
+    char id[129];
+    int64_t input, output, cached, cost_nano_usd;
+} rota_session_t;
+void rota_store_set_session (rota_store_t *self, rota_node_t node, const rota_session_t *session);
+void rota_store_drop_session (rota_store_t *self, rota_node_t node);
+/* -ENOENT. */
+int rota_store_session (rota_store_t *self, rota_node_t node, rota_session_t *ret_session);
 void rota_store_set_class (rota_store_t *self, const rota_core_t *core, uint32_t class_index);
 void rota_store_set_source (rota_store_t *self, uint32_t source, const char *name, size_t name_length,
                             const uint8_t *header, size_t header_size);

@@ -2,6 +2,7 @@
 #include "scheduler/store_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,6 +74,21 @@ static int load_agent (void *owner, sqlite3_stmt *s)
     if (r == 0)
         self->to->on_agent_version (self->to->owner, agent, text_at (s, 5));
     return r;
+}
+
+static int load_account (void *owner, sqlite3_stmt *s)
+{
+    loading_t *self = owner;
+    rota_core_account_load (self->core, &(rota_core_account_view_t){
+                                            .name = text_at (s, 1),
+                                            .result_class = (uint8_t)sqlite3_column_int (s, 2),
+                                            .limit_kind = (uint8_t)sqlite3_column_int (s, 3),
+                                            .since_ms = sqlite3_column_int64 (s, 4),
+                                            .until_ms = sqlite3_column_int64 (s, 5),
+                                            .trips = (uint32_t)sqlite3_column_int64 (s, 6),
+                                            .reason = text_at (s, 7),
+                                        });
+    return rota_core_account_count (self->core) == (size_t)sqlite3_column_int64 (s, 0) ? 0 : -EBADMSG;
 }
 
 static int load_class (void *owner, sqlite3_stmt *s)
@@ -207,9 +223,13 @@ static int load_all (loading_t *self, int64_t now_ms)
         sql_t which;
         int (*each) (void *owner, sqlite3_stmt *row);
     } steps[] = {
-        {SQL_LOAD_SOURCES, load_source},          {SQL_LOAD_AGENTS, load_agent},
-        {SQL_LOAD_CLASSES, load_class},           {SQL_LOAD_TASKS, load_task},
-        {SQL_LOAD_DEPENDENCIES, load_dependency}, {SQL_LOAD_CONVERSATIONS, load_conversation},
+        {SQL_LOAD_SOURCES, load_source},
+        {SQL_LOAD_ACCOUNTS, load_account},
+        {SQL_LOAD_AGENTS, load_agent},
+        {SQL_LOAD_CLASSES, load_class},
+        {SQL_LOAD_TASKS, load_task},
+        {SQL_LOAD_DEPENDENCIES, load_dependency},
+        {SQL_LOAD_CONVERSATIONS, load_conversation},
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         int r = each_row (self->store, steps[i].which, steps[i].each, self);
@@ -292,6 +312,53 @@ int rota_store_times (rota_store_t *self, rota_node_t node, rota_task_times_t *r
         };
     sqlite3_reset (s);
     return r;
+}
+
+/* NULL = nobody knows. */
+static int64_t known_at (sqlite3_stmt *s, int at)
+{
+    return sqlite3_column_type (s, at) == SQLITE_NULL ? -1 : sqlite3_column_int64 (s, at);
+}
+
+int rota_store_session (rota_store_t *self, rota_node_t node, rota_session_t *ret_session)
+{
+    sqlite3_stmt *s = rota_store_sql (self, SQL_GET_SESSION);
+    if (!s)
+        return -EIO;
+    sqlite3_bind_int64 (s, 1, (int64_t)node + 1);
+    int r = sqlite3_step (s) == SQLITE_ROW ? 0 : -ENOENT;
+    if (r == 0) {
+        *ret_session = (rota_session_t){
+            .agent = (rota_agent_t)(sqlite3_column_int64 (s, 0) - 1),
+            .input = known_at (s, 2),
+            .output = known_at (s, 3),
+            .cached = known_at (s, 4),
+            .cost_nano_usd = known_at (s, 5),
+        };
+        snprintf (ret_session->id, sizeof ret_session->id, "%s", text_at (s, 1));
+    }
+    sqlite3_reset (s);
+    return r;
+}
+
+void rota_store_spend_of (rota_store_t *self, int64_t day,
+                          void (*each) (void *owner, rota_agent_t agent, const rota_spend_t *spend),
+                          void *owner)
+{
+    sqlite3_stmt *s = rota_store_sql (self, SQL_SPEND_OF_DAY);
+    if (!s)
+        return;
+    sqlite3_bind_int64 (s, 1, day);
+    while (sqlite3_step (s) == SQLITE_ROW) {
+        rota_spend_t spend = {
+            .attempts = (uint64_t)sqlite3_column_int64 (s, 1),
+            .limited = (uint64_t)sqlite3_column_int64 (s, 2),
+            .tokens = (uint64_t)sqlite3_column_int64 (s, 3),
+            .cost_nano_usd = known_at (s, 4),
+        };
+        each (owner, (rota_agent_t)(sqlite3_column_int64 (s, 0) - 1), &spend);
+    }
+    sqlite3_reset (s);
 }
 
 static void read_event (sqlite3_stmt *s, rota_stored_event_t *ret_event)

@@ -173,6 +173,43 @@ static void explain_waiting (why_t *self, rota_node_t node)
 
 /* ------------------------------------------------------------------------------------ the places */
 
+/* Each account that is closed to it, with what was said of it. */
+static void explain_accounts (why_t *self, const rota_core_class_view_t *class)
+{
+    service_t *service = self->service;
+    int64_t now_ms = rota_service_now_ms (service), quiet_ms = rota_core_quiet_until_ms (service->core);
+    char at[ROTA_CLOCK_ISO_BYTES], left[ROTA_CLOCK_DURATION_BYTES];
+    bool any_paid = false;
+    for (rota_account_t i = 0; i < rota_core_account_count (service->core); i++) {
+        rota_core_account_view_t account;
+        rota_core_account_view (service->core, i, &account);
+        bool concerns = false;
+        for (rota_agent_t a = 0; a < rota_core_agent_count (service->core); a++) {
+            rota_core_agent_view_t agent;
+            rota_core_agent_view (service->core, a, &agent);
+            bool fits =
+                agent.account == i && agent.connected && rota_core_agent_can (service->core, a, class);
+            concerns |= fits;
+            any_paid |= fits && agent.paid;
+        }
+        if (!concerns || !account.result_class)
+            continue;
+        rota_clock_iso (account.until_ms == ROTA_BY_HAND ? 0 : account.until_ms, at);
+        rota_clock_duration (account.until_ms == ROTA_BY_HAND ? 0 : account.until_ms - now_ms, left);
+        if (account.until_ms == ROTA_BY_HAND)
+            say (self, "account", 0, "%s is closed until `rota resume`: %s", account.name, account.reason);
+        else if (account.until_ms > now_ms)
+            say (self, "limit", account.until_ms, "%s rests for %s, until %s: %s", account.name, left, at,
+                 account.reason);
+        else
+            say (self, "probe", 0, "%s may be open again: one task is trying", account.name);
+    }
+    if (any_paid && quiet_ms > now_ms) {
+        rota_clock_iso (quiet_ms, at);
+        say (self, "quiet", quiet_ms, "no paid work is begun in the quiet hours, which end at %s", at);
+    }
+}
+
 static void explain_class (why_t *self, const rota_core_node_t *it)
 {
     rota_core_class_view_t class;
@@ -184,7 +221,9 @@ static void explain_class (why_t *self, const rota_core_node_t *it)
             used += (size_t)snprintf (wants + used, sizeof wants - used, "%s%.80s", used ? ", " : "",
                                       rota_core_capability_name (self->service->core, bit));
     const char *agent = class.agent[0] ? class.agent : "any agent";
-    if (!class.assignable)
+    if (class.servable && !class.open)
+        explain_accounts (self, &class);
+    if (!class.known)
         say (self, "unassignable", 0,
              "no agent that is known can take it: it needs %s with %s (a task with `run:` needs \"run\", "
              "one without needs \"prompt\"); see `rota agents`",
@@ -192,7 +231,7 @@ static void explain_class (why_t *self, const rota_core_node_t *it)
     else if (!class.servable)
         say (self, "agent", 0, "the agents that could take it (%s with %s) are not connected or draining",
              agent, wants);
-    else if (!class.free)
+    else if (class.assignable && !class.free)
         say (self, "slot", 0, "all slots of the agents that can take it are busy");
 }
 
