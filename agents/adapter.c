@@ -6,7 +6,20 @@
 #include <stdio.h>
 #include <string.h>
 
-static const rota_adapter_t *const ADAPTERS[] = {&ROTA_ADAPTER_EXEC};
+static const rota_adapter_t *const ADAPTERS[] = {
+#define KIND(word, ADAPTER, slots, what) &ROTA_ADAPTER_##ADAPTER,
+#include "agents/kinds.def"
+};
+
+static const char KINDS[] =
+#define KIND(word, ADAPTER, slots, what) ", " word
+#include "agents/kinds.def"
+    ;
+
+const char *rota_adapter_kinds (void)
+{
+    return KINDS + 2;
+}
 
 const rota_adapter_t *rota_adapter_find (const char *kind)
 {

@@ -74,13 +74,25 @@ static bool begins_with_rota (const char *name)
     return strncmp (name, "ROTA_", 5) == 0;
 }
 
+static bool is_among (char *const *variables, const char *name)
+{
+    size_t length = strlen (name);
+    for (; variables && *variables; variables++)
+        if (strncmp (*variables, name, length) == 0 && (*variables)[length] == '=')
+            return true;
+    return false;
+}
+
 char **rota_environment_new (const rota_adapter_context_t *context, const Rota__Assignment *assignment,
-                             const char *mark, rota_pool_t *pool)
+                             const char *mark, char *const *more, rota_pool_t *pool)
 {
     const Rota__TaskSpec *spec = assignment->spec;
     size_t names, count = 0;
     const char *const *list = rota_setting_list (context->settings, ROTA_SETTING_AGENTS_ENVIRONMENT, &names);
-    char **made = rota_pool_alloc (pool, (names + TEXT_COUNT + OTHER_COUNT + 1) * sizeof *made);
+    size_t more_count = 0;
+    while (more && more[more_count])
+        more_count++;
+    char **made = rota_pool_alloc (pool, (names + more_count + TEXT_COUNT + OTHER_COUNT + 1) * sizeof *made);
     if (!made)
         return NULL;
 
@@ -89,10 +101,14 @@ char **rota_environment_new (const rota_adapter_context_t *context, const Rota__
     made[count++] = rota_pool_format (pool, ROTA_ENVIRONMENT_MARK "=%s", mark);
     for (size_t i = 0; i < names; i++) {
         const char *value = getenv (list[i]);
-        if (!value || begins_with_rota (list[i]))
+        if (!value || begins_with_rota (list[i]) || is_among (more, list[i]))
             continue;
         has_path |= strcmp (list[i], "PATH") == 0;
         made[count++] = rota_pool_format (pool, "%s=%s", list[i], value);
+    }
+    for (size_t i = 0; i < more_count; i++) {
+        has_path |= strncmp (more[i], "PATH=", 5) == 0;
+        made[count++] = more[i];
     }
     if (!has_path)
         made[count++] = rota_pool_format (pool, "PATH=%s", DEFAULT_PATH);

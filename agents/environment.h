@@ -15,7 +15,8 @@
 #define ROTA_ENVIRONMENT_MARK "ROTA_ATTEMPT_MARK"
 
 /* NULL-terminated, from `pool`; NULL on no memory. `mark` is the value of ROTA_ATTEMPT_MARK. */
+/* `more` (or NULL): variables of the adapter's, NAME=VALUE, which win over those of the host. */
 char **rota_environment_new (const rota_adapter_context_t *context, const Rota__Assignment *assignment,
-                             const char *mark, rota_pool_t *pool);
+                             const char *mark, char *const *more, rota_pool_t *pool);
 
 #endif

@@ -27,9 +27,10 @@ static char *text_of (rota_pool_t *pool, ProtobufCBinaryData bytes)
     return rota_pool_text (pool, bytes.len ? (const char *)bytes.data : "", bytes.len);
 }
 
-static int prepare (const rota_adapter_context_t *context, const Rota__Assignment *assignment,
+static int prepare (const rota_adapter_context_t *context, const Rota__Assignment *assignment, unsigned slot,
                     rota_pool_t *pool, rota_attempt_t *attempt, rota_error_t *error)
 {
+    (void)slot;
     const Rota__TaskSpec *spec = assignment->spec;
     bool own = spec->has_run && spec->run.len > 0;
     if (!own && !context->exec_command)
@@ -58,9 +59,10 @@ static int prepare (const rota_adapter_context_t *context, const Rota__Assignmen
 }
 
 static void classify (const rota_adapter_context_t *context, const rota_outcome_t *outcome,
-                      rota_adapter_result_t *ret_result)
+                      const char *log_path, rota_adapter_result_t *ret_result)
 {
     (void)context;
+    (void)log_path;
     if (rota_adapter_classify_common (outcome, ret_result))
         return;
     *ret_result = (rota_adapter_result_t){.result_class = outcome->exit_code ? RESULT (FAILED) : RESULT (OK)};

@@ -30,6 +30,7 @@ typedef struct {
     int64_t accepted_ms; /* monotonic */
     /* RUNNING */
     uint64_t launch;
+    unsigned slot;  /* from 0; no other RUNNING one has it */
     int control_fd; /* -1 = none */
     /* ELSEWHERE */
     int pid_fd; /* of the shim; -1 = none */

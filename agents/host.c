@@ -22,6 +22,7 @@
 #define ACKNOWLEDGE_MS 3000 /* how long a leaving host waits for the scheduler's acknowledgement */
 #define LEAVE_EXTRA_MS 10000
 #define WALK_EVERY_MS 3600000
+#define CHECK_AGAIN_MS 60000
 #define WALK_STEP_MS 20
 #define ARENA_BYTES (64u << 20) /* an ASSIGN of 16 MiB, decoded */
 
@@ -145,9 +146,30 @@ static int64_t earliest (const int64_t *times, size_t count)
     return first;
 }
 
+/* What keeps the program from working is said at once, and looked at again until somebody has mended it. */
+static void check (rota_agent_t *self, int64_t now_ms)
+{
+    char before[sizeof self->check.problem];
+    memcpy (before, self->check.problem, sizeof before);
+    self->adapter->check (&self->context, &self->check);
+    const char *problem = self->check.problem;
+    self->check_at = problem[0] ? now_ms + CHECK_AGAIN_MS : INT64_MAX;
+    if (strcmp (problem, before) == 0)
+        return;
+    if (problem[0])
+        rota_log (ROTA_LOG_ERROR, "agent.problem", "kind=%s reason=\"%s\"", self->kind, problem);
+    else
+        rota_log (ROTA_LOG_INFO, "agent.mended", "kind=%s version=\"%s\"", self->kind, self->check.version);
+    self->registered = false;
+    self->register_at = INT64_MIN;
+}
+
 void rota_agent_look (rota_agent_t *self)
 {
     int64_t now_ms = rota_clock_monotonic_ms ();
+
+    if (self->check_at <= now_ms)
+        check (self, now_ms);
 
     if (self->lock_at <= now_ms)
         begin (self, now_ms);
@@ -172,6 +194,7 @@ void rota_agent_look (rota_agent_t *self)
                              self->registered && ready ? self->report_at : INT64_MAX,
                              self->registered && ready ? self->heartbeat_at : INT64_MAX,
                              self->walk_at,
+                             self->check_at,
                              self->stops ? self->leave_at : INT64_MAX,
                              self->registered ? INT64_MAX : self->say_at};
     rota_alarm_set (self->alarm, earliest (times, sizeof times / sizeof *times));
@@ -309,8 +332,8 @@ static int set_up (const rota_agent_config_t *config, rota_agent_t *self, rota_e
 {
     self->adapter = rota_adapter_find (config->kind);
     if (!self->adapter)
-        return rota_error_set (error, -EINVAL, "there is no agent kind \"%s\"; this version has: exec",
-                               config->kind);
+        return rota_error_set (error, -EINVAL, "there is no agent kind \"%s\"; this version has: %s",
+                               config->kind, rota_adapter_kinds ());
     if (config->slots < 1 || config->slots > ROTA_AGENT_SLOTS_LIMIT)
         return rota_error_set (error, -EINVAL, "the number of slots is from 1 to %d", ROTA_AGENT_SLOTS_LIMIT);
     int status = set_up_names (config, self, error);
@@ -324,13 +347,23 @@ static int set_up (const rota_agent_config_t *config, rota_agent_t *self, rota_e
     self->settings = config->settings;
     self->spawner = config->spawner;
     self->grace_ms = (uint32_t)rota_setting_duration_ms (self->settings, ROTA_SETTING_SCHEDULER_GRACE);
+    const char *rules = rota_setting_text (self->settings, ROTA_SETTING_AGENTS_LIMITS);
+    self->limits = rota_limits_new (*rules ? rules : NULL, error);
+    if (!self->limits)
+        return -EINVAL;
     self->context = (rota_adapter_context_t){.settings = self->settings,
                                              .agent = self->name,
                                              .exec_command = self->exec_command,
-                                             .directory = self->directory};
-    self->adapter->check (&self->context, &self->check);
-    if (self->check.problem[0])
-        rota_log (ROTA_LOG_ERROR, "agent.problem", "kind=%s reason=\"%s\"", self->kind, self->check.problem);
+                                             .directory = self->directory,
+                                             .state_dir = self->state_dir,
+                                             .account = config->account ? config->account : "default",
+                                             .login = config->login,
+                                             .credentials = config->credentials,
+                                             .trust = config->trust,
+                                             .limits = self->limits};
+    if (self->adapter->paid && asprintf (&self->account, "%s/%s", self->kind, self->context.account) < 0)
+        self->account = NULL;
+    check (self, rota_clock_monotonic_ms ());
     if (rota_setting_choice (self->settings, ROTA_SETTING_AGENTS_CGROUP) == 0)
         rota_cgroup_find_parent (self->cgroup_parent);
     rota_bus_start ();
@@ -360,7 +393,7 @@ rota_agent_t *rota_agent_new (const rota_agent_config_t *config, int *ret_status
         int64_t now_ms = rota_clock_monotonic_ms ();
         self->stop_fd = self->lock_fd = -1;
         self->lock_at = self->register_at = INT64_MIN;
-        self->sweep_at = self->heartbeat_at = self->report_at = self->leave_at = INT64_MAX;
+        self->sweep_at = self->heartbeat_at = self->report_at = self->leave_at = self->check_at = INT64_MAX;
         self->walk_at = now_ms + WALK_EVERY_MS / 60;
         self->say_at = now_ms + ROTA_AGENT_SAY_AFTER_MS;
         status = set_up (config, self, error);
@@ -392,6 +425,8 @@ void rota_agent_destroy (rota_agent_t **self_p)
     free (self->kind);
     free (self->endpoints);
     free (self->exec_command);
+    free (self->account);
+    rota_limits_destroy (&self->limits);
     free (self);
     *self_p = NULL;
 }

@@ -31,7 +31,12 @@ typedef struct {
     const char *name;      /* NULL = KIND@HOST; unique in the system */
     const char *endpoints; /* of brokers, comma-separated; NULL = the state directory's */
     unsigned slots;
-    const char *exec_command; /* for tasks without a command, or NULL */
+    const char *exec_command;       /* for tasks without a command, or NULL */
+    const char *account;            /* NULL = "default" */
+    const char *login;              /* directory of the program's login; NULL = its usual one */
+    const char *const *credentials; /* variables for the program, "NAME" or "NAME=SOURCE"; NULL = its usual
+                                       ones; borrowed */
+    bool trust;                     /* the program may do what it likes */
     const rota_settings_t *settings;
     rota_spawner_t *spawner;
 } rota_agent_config_t;

@@ -22,7 +22,7 @@
 #define ROTA_AGENT_SAY_AFTER_MS 2000 /* whoever waits says so */
 
 struct rota_agent {
-    char *state_dir, *name, *kind, *endpoints, *exec_command;
+    char *state_dir, *name, *kind, *endpoints, *exec_command, *account;
     char host[256];
     char directory[PATH_MAX]; /* where the host was started */
     char spool[PATH_MAX];
@@ -33,6 +33,7 @@ struct rota_agent {
     const rota_adapter_t *adapter;
     rota_adapter_context_t context;
     rota_adapter_check_t check;
+    rota_limits_t *limits;
 
     zloop_t *loop;
     rota_peer_t *peer;
@@ -63,7 +64,7 @@ struct rota_agent {
     int64_t heartbeat_every_ms;
     uint32_t grace_ms;
     /* Monotonic; INT64_MAX = no wish. */
-    int64_t lock_at, sweep_at, register_at, heartbeat_at, report_at, walk_at, leave_at, say_at;
+    int64_t lock_at, sweep_at, register_at, heartbeat_at, report_at, walk_at, leave_at, say_at, check_at;
 };
 
 /* host.c: looks at the clock before it sleeps again. */

@@ -78,6 +78,10 @@ void rota_agent_register (rota_agent_t *self)
     message.program_version = rota_bytes (self->check.version);
     message.has_problem = self->check.problem[0] != 0;
     message.problem = rota_bytes (self->check.problem);
+    message.has_paid = true;
+    message.paid = self->adapter->paid;
+    message.has_account = self->account != NULL;
+    message.account = rota_bytes (self->account ? self->account : "");
     message.has_drain = true;
     message.drain = self->stops > 0;
     message.n_held = self->holds.count;
@@ -115,7 +119,32 @@ void rota_agent_heartbeat (rota_agent_t *self)
     free (held);
 }
 
-static void fill_result (const rota_hold_t *hold, Rota__Result *result)
+/* What the program said of its limits, session and use; *usage lives as long as *result. */
+static void fill_saying (const rota_adapter_result_t *said, Rota__Result *result, Rota__Usage *usage)
+{
+    const rota_reading_usage_t *used = &said->usage;
+    result->has_limit_kind = said->limit_kind != 0;
+    result->limit_kind = said->limit_kind;
+    result->has_until_ms = said->until_ms > 0;
+    result->until_ms = said->until_ms;
+    result->has_session = said->session[0] != 0;
+    result->session = rota_bytes (said->session);
+    rota__usage__init (usage);
+    usage->has_input_tokens = used->input_tokens.known;
+    usage->input_tokens = used->input_tokens.value;
+    usage->has_output_tokens = used->output_tokens.known;
+    usage->output_tokens = used->output_tokens.value;
+    usage->has_cached_tokens = used->cached_tokens.known;
+    usage->cached_tokens = used->cached_tokens.value;
+    usage->has_cost_usd = used->cost_nano_usd.known;
+    usage->cost_usd = (double)used->cost_nano_usd.value / 1e9;
+    if (usage->has_input_tokens || usage->has_output_tokens || usage->has_cost_usd)
+        result->usage = usage;
+    result->has_tokens_of_session = result->tokens_of_session = used->tokens_of_session;
+    result->has_cost_of_session = result->cost_of_session = used->cost_of_session;
+}
+
+static void fill_result (const rota_hold_t *hold, Rota__Result *result, Rota__Usage *usage)
 {
     const rota_outcome_t *outcome = &hold->outcome;
     rota__result__init (result);
@@ -135,6 +164,7 @@ static void fill_result (const rota_hold_t *hold, Rota__Result *result)
     result->output_dropped_bytes = outcome->output_dropped_bytes;
     result->has_message = hold->result.message[0] != 0;
     result->message = rota_bytes (hold->result.message);
+    fill_saying (&hold->result, result, usage);
     result->has_last_output = hold->last_output_bytes > 0;
     result->last_output = rota_bytes_n (hold->last_output, hold->last_output_bytes);
 }
@@ -142,6 +172,7 @@ static void fill_result (const rota_hold_t *hold, Rota__Result *result)
 typedef struct {
     Rota__AttemptReport reports[REPORTS_PER_MESSAGE];
     Rota__Result results[REPORTS_PER_MESSAGE];
+    Rota__Usage usages[REPORTS_PER_MESSAGE];
     Rota__AttemptReport *list[REPORTS_PER_MESSAGE];
 } report_t;
 
@@ -164,7 +195,7 @@ static bool report_some (rota_agent_t *self, report_t *work, int64_t now_ms)
         report->attempt = hold->number;
         report->store = rota_bytes_n (hold->store, sizeof hold->store);
         report->result = &work->results[n];
-        fill_result (hold, &work->results[n]);
+        fill_result (hold, &work->results[n], &work->usages[n]);
         reported[n] = hold;
     }
     if (message.n_reports == 0 || send_to_scheduler (self, ROTA_MESSAGE_REPORT, &message.base) < 0)

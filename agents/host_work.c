@@ -73,7 +73,7 @@ static void finish (rota_agent_t *self, rota_hold_t *hold, const rota_outcome_t 
     hold->state = ROTA_HOLD_FINISHED;
     hold->outcome = *outcome;
     hold->result = *result;
-    if (result->result_class != RESULT (OK))
+    if (result->result_class != RESULT (OK) && !self->adapter->structured)
         read_last_output (self, hold);
     self->finished++;
     snprintf (text, sizeof text, "result=%s message=%s", rota_result_class_name (result->result_class),
@@ -118,7 +118,9 @@ static bool read_outcome (rota_agent_t *self, rota_hold_t *hold, rota_outcome_t 
 static void finish_from_record (rota_agent_t *self, rota_hold_t *hold, const rota_outcome_t *outcome)
 {
     rota_adapter_result_t result = {.result_class = RESULT (FAILED)};
-    self->adapter->classify (&self->context, outcome, &result);
+    char path[ROTA_LOGS_PATH_BYTES] = "";
+    rota_logs_path (self->state_dir, hold->task_id, strlen (hold->task_id), hold->number, path);
+    self->adapter->classify (&self->context, outcome, path, &result);
     finish (self, hold, outcome, &result);
 }
 
@@ -172,16 +174,17 @@ static uint32_t or_default (bool has, uint32_t value, uint32_t fallback)
     return has ? value : fallback;
 }
 
-static int prepare (rota_agent_t *self, const Rota__Assignment *assignment, rota_pool_t *pool,
+static int prepare (rota_agent_t *self, const Rota__Assignment *assignment, unsigned slot, rota_pool_t *pool,
                     char log_path[ROTA_LOGS_PATH_BYTES], rota_attempt_t *attempt, rota_error_t *error)
 {
     const Rota__TaskSpec *spec = assignment->spec;
     char mark[ROTA_SWEEP_MARK_BYTES];
-    int status = self->adapter->prepare (&self->context, assignment, pool, attempt, error);
+    int status = self->adapter->prepare (&self->context, assignment, slot, pool, attempt, error);
     if (status < 0)
         return status;
     rota_sweep_mark (self->spool, attempt->key, attempt->number, mark);
-    attempt->environment = rota_environment_new (&self->context, assignment, mark, pool);
+    attempt->environment =
+        rota_environment_new (&self->context, assignment, mark, attempt->environment, pool);
     if (!attempt->environment)
         return -ENOMEM;
     status = rota_logs_path (self->state_dir, (const char *)spec->id.data, spec->id.len, attempt->number,
@@ -221,7 +224,7 @@ static int launch (rota_agent_t *self, rota_hold_t *hold, const Rota__Assignment
     attempt.log_path = log_path;
     set_limits (self, assignment, &attempt);
     if (pool)
-        status = prepare (self, assignment, pool, log_path, &attempt, error);
+        status = prepare (self, assignment, hold->slot, pool, log_path, &attempt, error);
     if (status == 0) {
         hold->launch = ++self->launches;
         status = rota_spawner_launch (self->spawner, &attempt, hold->launch, &hold->control_fd);
@@ -230,6 +233,19 @@ static int launch (rota_agent_t *self, rota_hold_t *hold, const Rota__Assignment
     }
     rota_pool_destroy (&pool);
     return status;
+}
+
+static unsigned free_slot (const rota_agent_t *self, const rota_hold_t *for_hold)
+{
+    for (unsigned slot = 0;; slot++) {
+        bool taken = false;
+        for (size_t i = 0; i < self->holds.count && !taken; i++) {
+            const rota_hold_t *hold = self->holds.list[i];
+            taken = hold != for_hold && hold->state == ROTA_HOLD_RUNNING && hold->slot == slot;
+        }
+        if (!taken)
+            return slot;
+    }
 }
 
 rota_taking_t rota_agent_take (rota_agent_t *self, const uint8_t store[16],
@@ -253,6 +269,7 @@ rota_taking_t rota_agent_take (rota_agent_t *self, const uint8_t store[16],
         rota_hold_add (&self->holds, ROTA_HOLD_RUNNING, store, assignment->key, assignment->attempt, id);
     if (!hold)
         return ROTA_NOT_TAKEN;
+    hold->slot = free_slot (self, hold);
     hold->goes_on = assignment->keep_on_lost;
     hold->accepted_ms = rota_clock_boot_ms ();
     int status = launch (self, hold, assignment, &error);

@@ -1,5 +1,6 @@
 /* main.c - rota-agent: options, configuration and signals around an agent host. */
 #include "agents/host.h"
+#include "agents/pretend.h"
 #include "bus/log.h"
 #include "bus/start.h"
 
@@ -15,11 +16,15 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#define CREDENTIALS_MAX 32
+
 enum { EXIT_LEFT = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 typedef struct {
     rota_agent_config_t agent;
     const char *settings_path, *log_format, *log_level;
+    const char *credentials[CREDENTIALS_MAX + 1]; /* ended by NULL */
+    size_t credential_count;
 } options_t;
 
 static const char HELP[] =
@@ -29,10 +34,19 @@ static const char HELP[] =
     "                  [--broker ENDPOINT[,ENDPOINT]...] [--config FILE]\n"
     "\n"
     "  --state DIR           state directory (default .rota): output, results not handed in yet, sockets\n"
-    "  --kind KIND           exec (default): shell commands\n"
-    "  --slots N             how many attempts run at once (default: one a processor)\n"
+#define KIND(word, ADAPTER, slots, what) "  --kind " word "\t" what "\n"
+#include "agents/kinds.def"
+    "                        (default: exec)\n"
+    "  --slots N             how many attempts run at once (default: exec one a processor, others 1)\n"
     "  --exec COMMAND        for tasks without a command (run:) of their own; the task's fields are in\n"
     "                        $ROTA_TASK_ID, $ROTA_TASK_TITLE, $ROTA_TASK_PROMPT, ...\n"
+    "  --account NAME        whose limits and money it uses, shared by all agents of that kind and account\n"
+    "                        (default: default)\n"
+    "  --login DIR           where the program keeps the account's login (default: its usual place)\n"
+    "  --credential NAME[=SOURCE]\n"
+    "                        an environment variable for the program, from SOURCE of ours; repeatable\n"
+    "                        (default: those the program knows, as ANTHROPIC_API_KEY)\n"
+    "  --trust-agents        the program may do what it likes, without asking and without a sandbox\n"
     "  --name NAME           unique in the system (default KIND@HOST)\n"
     "  --broker ENDPOINTS    where brokers listen for agents (default: the state directory's socket)\n"
     "  --config FILE         settings (default: $ROTA_CONFIG, ./rota.yaml, /etc/rota/rota.yaml)\n"
@@ -87,6 +101,10 @@ static int read_options (int argc, char **argv, options_t *ret_options)
         {"broker", required_argument, NULL, 'b'},
         {"exec", required_argument, NULL, 'e'},
         {"command", required_argument, NULL, 'e'},
+        {"account", required_argument, NULL, 'a'},
+        {"login", required_argument, NULL, 'L'},
+        {"credential", required_argument, NULL, 'C'},
+        {"trust-agents", no_argument, NULL, 't'},
         {"config", required_argument, NULL, 'c'},
         {"log-format", required_argument, NULL, 'f'},
         {"log-level", required_argument, NULL, 'l'},
@@ -116,6 +134,21 @@ static int read_options (int argc, char **argv, options_t *ret_options)
             break;
         case 'e':
             agent->exec_command = optarg;
+            break;
+        case 'a':
+            agent->account = optarg;
+            break;
+        case 'L':
+            agent->login = optarg;
+            break;
+        case 'C':
+            if (ret_options->credential_count == CREDENTIALS_MAX)
+                return complain (EXIT_USAGE, "more than %d times --credential", CREDENTIALS_MAX);
+            ret_options->credentials[ret_options->credential_count++] = optarg;
+            agent->credentials = ret_options->credentials;
+            break;
+        case 't':
+            agent->trust = true;
             break;
         case 'c':
             ret_options->settings_path = optarg;
@@ -195,17 +228,65 @@ static int serve (const rota_agent_config_t *config)
     return status < 0 ? EXIT_FAILED : EXIT_LEFT;
 }
 
+/* "KIND/ACCOUNT VALUE": the value, when the item is for that account. */
+static const char *value_for (const char *item, const rota_agent_config_t *agent)
+{
+    size_t kind = strlen (agent->kind), account = strlen (agent->account ? agent->account : "default");
+    if (strncmp (item, agent->kind, kind) != 0 || item[kind] != '/' ||
+        strncmp (item + kind + 1, agent->account ? agent->account : "default", account) != 0 ||
+        item[kind + 1 + account] != ' ')
+        return NULL;
+    item += kind + 1 + account;
+    return item + strspn (item, " ");
+}
+
+/* What the settings say of the account, where the options say nothing. */
+static void take_account (options_t *options, const rota_settings_t *settings)
+{
+    rota_agent_config_t *agent = &options->agent;
+    bool given = options->credential_count > 0;
+    const char *const *item = rota_setting_list (settings, ROTA_SETTING_AGENTS_CREDENTIALS, NULL);
+    for (; !given && *item && options->credential_count < CREDENTIALS_MAX; item++) {
+        const char *value = value_for (*item, agent);
+        if (value)
+            options->credentials[options->credential_count++] = value;
+    }
+    if (options->credential_count)
+        agent->credentials = options->credentials;
+    for (item = rota_setting_list (settings, ROTA_SETTING_AGENTS_LOGINS, NULL); !agent->login && *item;
+         item++)
+        agent->login = value_for (*item, agent);
+}
+
+static unsigned default_slots (const char *kind)
+{
+    static const struct {
+        const char *word;
+        unsigned slots;
+    } KINDS[] = {
+#define KIND(word, ADAPTER, slots, what) {word, slots},
+#include "agents/kinds.def"
+    };
+    long processors = sysconf (_SC_NPROCESSORS_ONLN);
+    for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++)
+        if (strcmp (KINDS[i].word, kind) == 0 && KINDS[i].slots)
+            return KINDS[i].slots;
+    return processors > 0 ? (unsigned)processors : 1;
+}
+
 int main (int argc, char **argv)
 {
-    long processors = sysconf (_SC_NPROCESSORS_ONLN);
-    options_t options = {
-        .agent = {.state_dir = ".rota", .kind = "exec", .slots = processors > 0 ? (unsigned)processors : 1}};
+    options_t options = {.agent = {.state_dir = ".rota", .kind = "exec"}};
     rota_settings_t *settings = NULL;
     rota_error_t error = {""};
 
+    if (argc == 2 && strcmp (argv[1], ROTA_PRETEND_OPTION) == 0)
+        return rota_pretend ();
     int status = read_options (argc, argv, &options);
     if (status >= 0)
         return status;
+    if (!options.agent.slots)
+        options.agent.slots = default_slots (options.agent.kind);
     if (mkdir (options.agent.state_dir, 0700) < 0 && errno != EEXIST)
         return complain (EXIT_FAILED, "%s: %s", options.agent.state_dir, strerror (errno));
     /* Before ZeroMQ has threads, and before our limits are raised, which commands don't inherit. */
@@ -221,6 +302,7 @@ int main (int argc, char **argv)
         status = set_up_log (&options, settings);
     if (status < 0) {
         options.agent.settings = settings;
+        take_account (&options, settings);
         options.agent.spawner = spawner;
         status = serve (&options.agent);
     }

@@ -6,7 +6,10 @@
 static const char *const STATUSES =
     "pending in_progress needs_review in_review needs_improvement done blocked "
     "failed cancelled";
-static const char *const KINDS = "exec";
+static const char KINDS[] =
+#define KIND(word, ADAPTER, slots, what) word " "
+#include "agents/kinds.def"
+    ;
 
 static bool shown (const rota_verb_t *verb)
 {

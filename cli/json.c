@@ -177,6 +177,18 @@ static json_t *result_of (const Rota__Result *result)
     set_signed (object, "output_bytes", result->has_output_bytes, (int64_t)result->output_bytes);
     set_signed (object, "output_dropped_bytes", result->output_dropped_bytes > 0,
                 (int64_t)result->output_dropped_bytes);
+    rota_json_set_text (object, "session", result->has_session, result->session);
+    if (result->has_limit_kind)
+        rota_json_set_string (object, "limit_kind", rota_limit_kind_name (result->limit_kind));
+    rota_json_set_time (object, "limited_until", result->until_ms);
+    const Rota__Usage *usage = result->usage;
+    if (usage) {
+        set_signed (object, "input_tokens", usage->has_input_tokens, (int64_t)usage->input_tokens);
+        set_signed (object, "cached_tokens", usage->has_cached_tokens, (int64_t)usage->cached_tokens);
+        set_signed (object, "output_tokens", usage->has_output_tokens, (int64_t)usage->output_tokens);
+        if (usage->has_cost_usd)
+            json_object_set_new (object, "cost_usd", json_real (usage->cost_usd));
+    }
     return object;
 }
 
@@ -310,6 +322,14 @@ json_t *rota_json_agent (const Rota__AgentState *agent)
     rota_json_set_time (object, "since", agent->since_ms);
     rota_json_set_time (object, "cooldown_until", agent->cooldown_until_ms);
     rota_json_set_text (object, "cooldown_reason", agent->has_cooldown_reason, agent->cooldown_reason);
+    rota_json_set_true (object, "cooldown_by_hand", agent->cooldown_by_hand);
+    rota_json_set_text (object, "account", agent->has_account, agent->account);
+    if (agent->has_tokens_today)
+        rota_json_set_number (object, "tokens_today", agent->tokens_today);
+    if (agent->has_cost_today)
+        json_object_set_new (object, "cost_today_usd", json_real (agent->cost_today));
+    if (agent->has_limited)
+        rota_json_set_number (object, "limited_today", agent->limited);
     rota_json_set_number (object, "succeeded", agent->succeeded);
     rota_json_set_number (object, "failed", agent->failed);
     rota_json_set_text (object, "problem", agent->has_problem, agent->problem);

@@ -88,6 +88,8 @@ static size_t arguments_of (const rota_link_want_t *want, const char *state, con
         list[count++] = "--exec";
         list[count++] = want->exec;
     }
+    if (want->trust)
+        list[count++] = "--trust-agents";
     list[count] = NULL;
     return count;
 }

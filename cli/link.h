@@ -24,6 +24,7 @@ typedef struct {
     const char *const *agents;
     size_t agent_count;
     const char *exec;
+    bool trust;
     const volatile sig_atomic_t *stop; /* give up when it becomes true; may be NULL */
 } rota_link_want_t;
 

@@ -263,11 +263,26 @@ static void add_due (rota_progress_t *self, entry_t *entry)
     self->last_due = entry;
 }
 
+/* An account closes or opens, or an agent can't work: why nothing of theirs moves. */
+static void note_agent (rota_progress_t *self, const Rota__Event *event)
+{
+    char *agent = rota_clean_bytes (event->has_agent, event->agent);
+    char *reason = rota_clean_bytes (event->has_reason, event->reason), *line = NULL;
+    if (agent && reason && !self->cli->json && asprintf (&line, "%s %s", agent, reason) >= 0)
+        rota_progress_note (self, ROTA_STYLE_YELLOW, line);
+    free (line);
+    free (agent);
+    free (reason);
+}
+
 bool rota_progress_event (rota_progress_t *self, const Rota__Event *event)
 {
     entry_t *entry = event->has_task && event->type == ROTA__EVENT_TYPE__EVENT_TYPE_TASK_MOVED
                          ? find (self, event->task)
                          : NULL;
+    if (event->type == ROTA__EVENT_TYPE__EVENT_TYPE_AGENT_COOLDOWN ||
+        (event->type == ROTA__EVENT_TYPE__EVENT_TYPE_AGENT_ATTACHED && event->has_reason))
+        note_agent (self, event);
     if (!entry)
         return false;
     bool starts = event->to_status == ROTA__TASK_STATUS__TASK_STATUS_IN_PROGRESS &&

@@ -165,6 +165,7 @@ static int work (run_t *self, bool *ret_gone)
                              .agents = self->agents.list,
                              .agent_count = self->agents.count,
                              .exec = self->agents.exec,
+                             .trust = self->agents.trust,
                              .stop = &rota_watch_interrupts};
     int code = rota_link_open (self->cli, &want, &self->link);
     if (code != ROTA_EXIT_DONE)

@@ -23,7 +23,18 @@
 
 extern char **environ;
 
-static const char *const AGENT_KINDS[] = {"exec"};
+static const struct {
+    const char *word;
+    unsigned slots; /* when nobody says how many; 0 = one a processor */
+} AGENT_KINDS[] = {
+#define KIND(word, ADAPTER, slots, what) {word, slots},
+#include "agents/kinds.def"
+};
+
+static const char AGENT_KIND_LIST[] =
+#define KIND(word, ADAPTER, slots, what) ", " word
+#include "agents/kinds.def"
+    ;
 
 char *rota_program_path (const char *name)
 {
@@ -41,25 +52,37 @@ char *rota_program_path (const char *name)
     return asprintf (&path, "%s/%s", directory, name) < 0 ? NULL : path;
 }
 
-int rota_agent_parse (const char *text, char ret_kind[ROTA_AGENT_KIND_MAX_BYTES], unsigned *ret_slots,
-                      rota_error_t *error)
+int rota_agent_parse (const char *text, rota_agent_option_t *ret_agent, rota_error_t *error)
 {
-    size_t length = strcspn (text, "=");
+    size_t kind = strcspn (text, "/="), account = 0;
+    const char *rest = text + kind;
     long processors = sysconf (_SC_NPROCESSORS_ONLN);
     int64_t slots = processors > 0 ? processors : 1;
     bool known = false;
 
-    for (size_t i = 0; i < sizeof AGENT_KINDS / sizeof AGENT_KINDS[0]; i++)
-        known |= strlen (AGENT_KINDS[i]) == length && strncmp (AGENT_KINDS[i], text, length) == 0;
-    if (!known || length >= ROTA_AGENT_KIND_MAX_BYTES)
-        return rota_error_set (error, -EINVAL, "there is no agent kind \"%.*s\"; this version has: exec",
-                               (int)(length < 64 ? length : 64), text);
-    if (text[length] &&
-        (rota_integer_parse (text + length + 1, &slots) < 0 || slots < 1 || slots > ROTA_AGENT_SLOTS_MAX))
+    for (size_t i = 0; i < sizeof AGENT_KINDS / sizeof AGENT_KINDS[0]; i++) {
+        const char *word = AGENT_KINDS[i].word;
+        if (strlen (word) != kind || strncmp (word, text, kind) != 0)
+            continue;
+        known = true;
+        slots = AGENT_KINDS[i].slots ? AGENT_KINDS[i].slots : slots;
+    }
+    if (!known || kind >= ROTA_AGENT_KIND_MAX_BYTES)
+        return rota_error_set (error, -EINVAL, "there is no agent kind \"%.*s\"; this version has: %s",
+                               (int)(kind < 64 ? kind : 64), text, AGENT_KIND_LIST + 2);
+    if (*rest == '/') {
+        account = strcspn (++rest, "=");
+        if (account == 0 || account >= ROTA_AGENT_ACCOUNT_MAX_BYTES || memchr (rest, '/', account))
+            return rota_error_set (error, -EINVAL,
+                                   "--agent %s: an account is a short name, as in claude/work", text);
+    }
+    if (rest[account] &&
+        (rota_integer_parse (rest + account + 1, &slots) < 0 || slots < 1 || slots > ROTA_AGENT_SLOTS_MAX))
         return rota_error_set (error, -EINVAL, "--agent %s: the number of slots is from 1 to %d", text,
                                ROTA_AGENT_SLOTS_MAX);
-    snprintf (ret_kind, ROTA_AGENT_KIND_MAX_BYTES, "%.*s", (int)length, text);
-    *ret_slots = (unsigned)slots;
+    *ret_agent = (rota_agent_option_t){.slots = (unsigned)slots};
+    snprintf (ret_agent->kind, sizeof ret_agent->kind, "%.*s", (int)kind, text);
+    snprintf (ret_agent->account, sizeof ret_agent->account, "%.*s", (int)account, rest);
     return 0;
 }
 
@@ -94,25 +117,49 @@ static int add (rota_service_list_t *list, const char *name, rota_stage_t stage,
     return failed ? -ENOMEM : 0;
 }
 
+/* How many of that kind and account come before it: their names must differ. */
+static unsigned same_before (const rota_supervisor_t *config, size_t index, const rota_agent_option_t *agent)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < index; i++) {
+        rota_agent_option_t other;
+        count += rota_agent_parse (config->agents[i], &other, NULL) == 0 &&
+                 strcmp (other.kind, agent->kind) == 0 && strcmp (other.account, agent->account) == 0;
+    }
+    return count;
+}
+
 static int add_agent (const rota_supervisor_t *config, rota_service_list_t *list, const char *text,
                       size_t index, rota_error_t *error)
 {
-    char kind[ROTA_AGENT_KIND_MAX_BYTES], slots_text[16], name[64], host[64] = "host", full[160];
-    unsigned slots = 1;
-    int status = rota_agent_parse (text, kind, &slots, error);
+    char slots[16], word[128], name[160], host[64] = "host", full[224], number[24] = "";
+    const char *more[8] = {NULL};
+    size_t count = 0;
+    rota_agent_option_t agent;
+    int status = rota_agent_parse (text, &agent, error);
     if (status < 0)
         return status;
 
+    unsigned before = same_before (config, index, &agent);
+    if (before > 0)
+        snprintf (number, sizeof number, "-%u", before + 1);
     gethostname (host, sizeof host - 1);
-    snprintf (slots_text, sizeof slots_text, "%u", slots);
-    char number[24] = "";
-    if (index > 0)
-        snprintf (number, sizeof number, "-%zu", index + 1);
-    snprintf (name, sizeof name, "agent %s%s", kind, number);
-    snprintf (full, sizeof full, "%s%s@%s", kind, number, host);
-    const char *option = config->exec ? "--exec" : NULL;
-    return add (list, name, ROTA_STAGE_AGENTS, "rota-agent", config->state, "--kind", kind, "--slots",
-                slots_text, "--name", full, option, config->exec, NULL);
+    snprintf (slots, sizeof slots, "%u", agent.slots);
+    snprintf (word, sizeof word, "%s%s%s%s", agent.kind, agent.account[0] ? "-" : "", agent.account, number);
+    snprintf (name, sizeof name, "agent %s", word);
+    snprintf (full, sizeof full, "%s@%s", word, host);
+    if (config->exec) {
+        more[count++] = "--exec";
+        more[count++] = config->exec;
+    }
+    if (agent.account[0]) {
+        more[count++] = "--account";
+        more[count++] = agent.account;
+    }
+    if (config->trust)
+        more[count++] = "--trust-agents";
+    return add (list, name, ROTA_STAGE_AGENTS, "rota-agent", config->state, "--kind", agent.kind, "--slots",
+                slots, "--name", full, more[0], more[1], more[2], more[3], more[4], NULL);
 }
 
 int rota_services_plan (const rota_supervisor_t *config, rota_service_list_t *ret_list, rota_error_t *error)

@@ -318,6 +318,22 @@ int rota_verb_tasks (rota_cli_t *cli)
 
 /* ---- agents */
 
+/* "12k tokens, $0.31": what the programs said of themselves. */
+static void add_use (rota_table_t *table, const Rota__AgentState *agent)
+{
+    char cost[32] = "";
+    if (agent->has_cost_today)
+        snprintf (cost, sizeof cost, ", $%.2f", agent->cost_today);
+    uint64_t tokens = agent->tokens_today;
+    if (tokens == 0)
+        rota_table_add (table, ROTA_STYLE_PLAIN, "", 0);
+    else if (tokens < 10000)
+        rota_table_addf (table, ROTA_STYLE_PLAIN, "%llu tokens%s", (unsigned long long)tokens, cost);
+    else
+        rota_table_addf (table, ROTA_STYLE_PLAIN, "%lluk tokens%s", (unsigned long long)(tokens / 1000),
+                         cost);
+}
+
 static void add_agent (rota_table_t *table, const Rota__AgentState *agent, int64_t now_ms)
 {
     const char *how = !agent->connected ? "gone" : agent->draining ? "draining" : "here";
@@ -333,12 +349,17 @@ static void add_agent (rota_table_t *table, const Rota__AgentState *agent, int64
     rota_table_addf (table, agent->failed ? ROTA_STYLE_RED : ROTA_STYLE_PLAIN, "%llu",
                      (unsigned long long)agent->failed);
     rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", rota_when (agent->since_ms, now_ms, when));
-    if (agent->cooldown_until_ms > now_ms)
+    add_use (table, agent);
+    if (agent->cooldown_by_hand)
+        rota_table_addf (table, ROTA_STYLE_YELLOW, "closed until `rota resume`: %.*s",
+                         (int)(agent->cooldown_reason.len < 120 ? agent->cooldown_reason.len : 120),
+                         agent->cooldown_reason.data ? (const char *)agent->cooldown_reason.data : "");
+    else if (agent->cooldown_until_ms > now_ms)
         rota_table_addf (table, ROTA_STYLE_YELLOW, "rests until %s: %.*s",
                          rota_when (agent->cooldown_until_ms, now_ms, when),
                          (int)(agent->cooldown_reason.len < 120 ? agent->cooldown_reason.len : 120),
                          agent->cooldown_reason.data ? (const char *)agent->cooldown_reason.data : "");
-    else if (agent->has_problem)
+    else if (agent->has_problem && agent->problem.len)
         rota_table_add (table, ROTA_STYLE_YELLOW, agent->problem.data, agent->problem.len);
     else if (agent->n_running > 0)
         rota_table_addf (table, ROTA_STYLE_CYAN, "%.*s%s", (int)agent->running[0]->id.len,
@@ -355,6 +376,7 @@ int rota_verb_agents (rota_cli_t *cli)
                                             {.title = "DONE", .right = true},
                                             {.title = "FAILED", .right = true},
                                             {.title = "SINCE"},
+                                            {.title = "TODAY"},
                                             {.title = "NOW", .flexible = true}};
     Rota__AgentsQuery query = ROTA__AGENTS_QUERY__INIT;
     Rota__AgentsReply *reply = NULL;

@@ -30,19 +30,25 @@
 typedef struct {
     const char *state; /* absolute path of the state directory, which exists */
     rota_services_t services;
-    const char *const *agents; /* "exec", "exec=4"; checked before by rota_agent_parse */
+    const char *const *agents; /* "exec", "exec=4", "claude/work=2"; checked before by rota_agent_parse */
     size_t agent_count;        /* 0 = one exec with a slot a processor; none with ROTA_SERVICES_HOLD */
     const char *exec;          /* command for tasks without one, or NULL */
+    bool trust;                /* agent programs may do what they like */
 } rota_supervisor_t;
 
 /* Runs to the end; an exit code. */
 int rota_supervisor_run (const rota_supervisor_t *config);
 
-/* "KIND[=N]" of --agent: 0, or -EINVAL with the reason. Without N: one slot a processor. */
 #define ROTA_AGENT_KIND_MAX_BYTES 32
+#define ROTA_AGENT_ACCOUNT_MAX_BYTES 64
 #define ROTA_AGENT_SLOTS_MAX 1024
-int rota_agent_parse (const char *text, char ret_kind[ROTA_AGENT_KIND_MAX_BYTES], unsigned *ret_slots,
-                      rota_error_t *error);
+typedef struct {
+    char kind[ROTA_AGENT_KIND_MAX_BYTES];
+    char account[ROTA_AGENT_ACCOUNT_MAX_BYTES]; /* "" = the default one */
+    unsigned slots;                             /* as given, else what suits the kind */
+} rota_agent_option_t;
+/* "KIND[/ACCOUNT][=N]" of --agent: 0, or -EINVAL with the reason. */
+int rota_agent_parse (const char *text, rota_agent_option_t *ret_agent, rota_error_t *error);
 
 /* The path of a program that belongs to rota ("rota-broker"): in $ROTA_LIBEXEC, else beside this one. A
  * malloc'ed string, NULL on no memory. */

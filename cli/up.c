@@ -20,7 +20,8 @@
 int rota_agents_option (const rota_cli_t *cli, rota_agents_option_t *ret_agents)
 {
     const char *command = rota_options_text (cli->options, "command", NULL);
-    rota_agents_option_t agents = {.exec = rota_options_text (cli->options, "exec", command)};
+    rota_agents_option_t agents = {.exec = rota_options_text (cli->options, "exec", command),
+                                   .trust = rota_options_flag (cli->options, "trust-agents")};
     size_t count = rota_options_count (cli->options, "agent");
     rota_error_t error = {""};
 
@@ -31,9 +32,8 @@ int rota_agents_option (const rota_cli_t *cli, rota_agents_option_t *ret_agents)
         return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
     for (; agents.count < count; agents.count++) {
         const char *text = rota_options_nth (cli->options, "agent", agents.count);
-        char kind[ROTA_AGENT_KIND_MAX_BYTES];
-        unsigned slots;
-        if (rota_agent_parse (text, kind, &slots, &error) < 0) {
+        rota_agent_option_t agent;
+        if (rota_agent_parse (text, &agent, &error) < 0) {
             rota_agents_free (&agents);
             return rota_cli_fail (ROTA_EXIT_USAGE, "%s", error.text);
         }
@@ -55,11 +55,12 @@ void rota_agents_describe (const rota_agents_option_t *agents, char *ret_text, s
 
     ret_text[0] = '\0';
     for (size_t i = 0; i < (agents->count ? agents->count : 1) && used < capacity; i++) {
-        char kind[ROTA_AGENT_KIND_MAX_BYTES] = "exec", text[48];
-        unsigned slots = 1;
-        rota_agent_parse (agents->count ? agents->list[i] : "exec", kind, &slots, NULL);
-        int length = snprintf (ret_text + used, capacity - used, "%s%s with %s", i ? ", " : "", kind,
-                               rota_plural (slots, "slot", text));
+        char text[48];
+        rota_agent_option_t agent = {.kind = "exec", .slots = 1};
+        rota_agent_parse (agents->count ? agents->list[i] : "exec", &agent, NULL);
+        int length =
+            snprintf (ret_text + used, capacity - used, "%s%s%s%s with %s", i ? ", " : "", agent.kind,
+                      agent.account[0] ? "/" : "", agent.account, rota_plural (agent.slots, "slot", text));
         used += length > 0 ? (size_t)length : 0;
     }
 }
@@ -96,7 +97,8 @@ int rota_up (const rota_cli_t *cli, const rota_agents_option_t *agents, rota_lin
                              .make = true,
                              .agents = agents->list,
                              .agent_count = agents->count,
-                             .exec = agents->exec};
+                             .exec = agents->exec,
+                             .trust = agents->trust};
     int code = rota_link_open (cli, &want, ret_link);
     if (code == ROTA_EXIT_DONE && ret_link->started)
         await_agents (ret_link, agents->count ? agents->count : 1);
@@ -219,7 +221,8 @@ int rota_verb_supervise (rota_cli_t *cli)
                                 .services = services,
                                 .agents = agents,
                                 .agent_count = count,
-                                .exec = rota_options_text (cli->options, "exec", NULL)};
+                                .exec = rota_options_text (cli->options, "exec", NULL),
+                                .trust = rota_options_flag (cli->options, "trust-agents")};
     int code = rota_supervisor_run (&config);
     free (agents);
     return code;

@@ -11,6 +11,7 @@ typedef struct {
     const char **list; /* as given; point into the options */
     size_t count;
     const char *exec;
+    bool trust;
 } rota_agents_option_t;
 
 /* --agent, --exec and --command of run and up, checked. Exit code, after a message. */

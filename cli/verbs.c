@@ -6,7 +6,7 @@
 
 #define OPTION_AGENT                                                                                         \
     {                                                                                                        \
-        .name = "agent", .letter = 'a', .kind = ROTA_OPTION_TEXT, .value = "KIND[=N]",                       \
+        .name = "agent", .letter = 'a', .kind = ROTA_OPTION_TEXT, .value = "KIND[/ACCOUNT][=N]",             \
         .help = "start an agent of this kind with N slots (default: exec, one slot a processor)",            \
         .complete = ROTA_COMPLETE_AGENT_KIND, .repeated = true                                               \
     }
@@ -14,6 +14,11 @@
     {                                                                                                        \
         .name = "exec", .letter = 'e', .kind = ROTA_OPTION_TEXT, .value = "COMMAND",                         \
         .help = "shell command for tasks without run:; it finds the task in ROTA_TASK_ID, ROTA_TASK_TITLE"   \
+    }
+#define OPTION_TRUST                                                                                         \
+    {                                                                                                        \
+        .name = "trust-agents", .kind = ROTA_OPTION_FLAG,                                                    \
+        .help = "agent programs may do what they like, without asking and without a sandbox"                 \
     }
 #define OPTION_COMMAND                                                                                       \
     {                                                                                                        \
@@ -74,6 +79,7 @@ static const rota_option_t RUN_OPTIONS[] = {
     OPTION_AGENT,
     OPTION_EXEC,
     OPTION_COMMAND,
+    OPTION_TRUST,
     {.name = "timeout",
      .kind = ROTA_OPTION_DURATION,
      .value = "S",
@@ -92,10 +98,12 @@ static const rota_option_t RUN_OPTIONS[] = {
     OPTION_PRUNE,
     OPTION_STRICT,
     ROTA_OPTION_END};
-static const rota_option_t UP_OPTIONS[] = {OPTION_AGENT, OPTION_EXEC, OPTION_COMMAND, ROTA_OPTION_END};
+static const rota_option_t UP_OPTIONS[] = {OPTION_AGENT, OPTION_EXEC, OPTION_COMMAND, OPTION_TRUST,
+                                           ROTA_OPTION_END};
 static const rota_option_t SUPERVISE_OPTIONS[] = {
     OPTION_AGENT,
     OPTION_EXEC,
+    OPTION_TRUST,
     {.name = "services", .kind = ROTA_OPTION_TEXT, .value = "run|up|hold", .help = "what they are for"},
     ROTA_OPTION_END};
 static const rota_option_t SUBMIT_OPTIONS[] = {
@@ -135,6 +143,21 @@ static const rota_option_t STATUS_OPTIONS[] = {
     {.name = "leader",
      .kind = ROTA_OPTION_FLAG,
      .help = "who routes, and who is connected (as `rota leader`)"},
+    ROTA_OPTION_END};
+static const rota_option_t LIMITS_OPTIONS[] = {
+    {.name = "rules",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "RULES",
+     .help = "rules to try (default: the setting agents.limits, else those built in)",
+     .complete = ROTA_COMPLETE_FILE},
+    {.name = "provider",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "KIND",
+     .help = "whose texts they are: claude, codex, ..."},
+    {.name = "zone",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "ZONE",
+     .help = "time zone of clock times that name none (default: this host's)"},
     ROTA_OPTION_END};
 static const rota_option_t TASKS_OPTIONS[] = {
     {.name = "status",
@@ -361,6 +384,19 @@ const rota_verb_t ROTA_VERBS[] = {
      .summary = "the broker that routes, and who is connected to it",
      .description = "",
      .handler = rota_verb_leader},
+    {.name = "limits test",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "FILE",
+     .least = 1,
+     .most = 1,
+     .summary = "show what rota makes of the texts of errors, and until when a limit holds",
+     .description =
+         "Each line of FILE (- is standard input) is put to the rules that tell a limit from a failure: its "
+         "class, its kind, the time until which it holds, and the rule. Needs no service.",
+     .example = "echo 'Rate limited, try again in 20s' | rota limits test -",
+     .complete = ROTA_COMPLETE_FILE,
+     .options = LIMITS_OPTIONS,
+     .handler = rota_verb_limits_test},
 
     TASK_VERB ("retry", true, "ID...", 1, -1, REASON_OPTIONS, "try a failed or cancelled task again",
                "It gets its attempts anew and waits its turn; what is unreachable behind it waits for it "

@@ -115,6 +115,7 @@ Rota__TaskStatus rota_status_parse (const char *text, size_t length);
 const char *rota_phase_name (Rota__Phase phase);
 const char *rota_block_cause_name (Rota__BlockCause cause);
 const char *rota_result_class_name (Rota__ResultClass result);
+const char *rota_limit_kind_name (Rota__LimitKind kind); /* "burst", "window", ... */
 const char *rota_event_type_name (Rota__EventType type); /* "task.moved", "agent.attached", ... */
 const char *rota_role_name (Rota__Role role);
 Rota__Role rota_role_parse (const char *text);

@@ -46,6 +46,13 @@ static const char *const RESULTS[] = {
     [RESULT (LOST)] = "lost",       [RESULT (ENVIRONMENT)] = "environment",
 };
 
+static const char *const LIMITS[] = {
+    [LIMIT (BURST)] = "burst",
+    [LIMIT (WINDOW)] = "window",
+    [LIMIT (CAPACITY)] = "capacity",
+    [LIMIT (CREDIT)] = "credit",
+};
+
 static const char *const EVENTS[] = {
     [EVENT (TASK_ADDED)] = "task.added",
     [EVENT (TASK_CHANGED)] = "task.changed",
@@ -120,6 +127,11 @@ const char *rota_block_cause_name (Rota__BlockCause cause)
 const char *rota_result_class_name (Rota__ResultClass result)
 {
     return NAME_OF (RESULTS, result);
+}
+
+const char *rota_limit_kind_name (Rota__LimitKind kind)
+{
+    return NAME_OF (LIMITS, kind);
 }
 
 const char *rota_event_type_name (Rota__EventType type)

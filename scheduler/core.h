@@ -153,6 +153,7 @@ typedef struct {
     bool drain;
     bool paid;           /* its work costs money or a subscription: not in quiet hours */
     const char *account; /* "claude/default"; NULL = its own name */
+    const char *problem; /* why it can take nothing until it registers anew; NULL = it can */
 } rota_core_agent_t;
 
 typedef struct {

@@ -5,6 +5,7 @@
  * margin; a task that was running goes on. When the time has come one task is let through as a probe: when
  * the provider worked for it the account is open again, when it was limited the account closes for longer.
  */
+#include "bus/clock.h"
 #include "scheduler/core_internal.h"
 
 #include <errno.h>
@@ -162,7 +163,8 @@ static void close_account (rota_core_t *self, rota_account_t index, const lease_
     next.limit_kind = (uint8_t)(result && result->has_limit_kind ? result->limit_kind : 0);
     next.trips = account->trips + (news ? 1 : 0);
     int64_t until_ms = until_of (self, &next, result);
-    if (was_closed && (until_ms <= account->until_ms || (!news && !(result && result->has_until_ms))))
+    if (was_closed && (until_ms - self->policy.cooldown_margin_ms <= account->until_ms ||
+                       (!news && !(result && result->has_until_ms))))
         return;
     char *text = strdup (reason ? reason : "");
     if (!text) {
@@ -176,7 +178,11 @@ static void close_account (rota_core_t *self, rota_account_t index, const lease_
     account->until_ms = until_ms;
     if (!was_closed)
         account->since_ms = self->now_ms;
-    say (self, index, rota_core_text (self, "%s", text));
+    char at[ROTA_CLOCK_ISO_BYTES];
+    rota_clock_iso (until_ms == ROTA_BY_HAND ? 0 : until_ms, at);
+    say (self, index,
+         until_ms == ROTA_BY_HAND ? rota_core_text (self, "closed until `rota resume`: %s", text)
+                                  : rota_core_text (self, "rests until %s: %s", at, text));
     if ((until_ms == ROTA_BY_HAND) != by_hand)
         rota_core_classes_changed (self);
 }

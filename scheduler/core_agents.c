@@ -280,6 +280,8 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *given,
     agent->capabilities = rota_core_intern (self, given->capabilities, given->capability_count, &full);
     agent->slots = given->slots;
     agent->paid = given->paid;
+    bool was_faulty = agent->faulty;
+    agent->faulty = given->problem != NULL;
     rota_account_t account = rota_core_account (self, given->account ? given->account : given->name);
     if (account == ROTA_NONE)
         return -ENOMEM;
@@ -288,10 +290,11 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *given,
     agent->draining = given->drain;
     agent->connected = true;
     memcpy (agent->instance, given->instance, 16);
-    if (!again) {
+    if (!again || agent->faulty != was_faulty) {
         agent->since_ms = now_ms;
         rota_core_event_t *event = rota_core_emit (self, EVENT (AGENT_ATTACHED), ROTA_NONE);
         event->agent = index;
+        event->reason = given->problem ? rota_core_text (self, "can't work: %s", given->problem) : NULL;
     }
     compare_held (self, index, held, held_count);
     /* A new incarnation has swept what the old one ran; the same one, after a reconnection, may not have got

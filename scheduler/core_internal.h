@@ -104,6 +104,7 @@ typedef struct {
     uint64_t succeeded, failed;
     rota_account_t account;
     bool paid;
+    bool faulty;     /* said itself that it can't work */
     uint8_t rank[2]; /* its kind's place among those preferred, for ordinary and for complex work */
 } agent_t;
 

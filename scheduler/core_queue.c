@@ -277,7 +277,8 @@ bool rota_core_agent_fits (const agent_t *agent, const class_t *class)
 /* Now or later, without anybody's help. */
 static bool could_serve (const rota_core_t *self, const agent_t *agent, const class_t *class)
 {
-    return rota_core_agent_fits (agent, class) && !rota_core_account_waits_for_a_hand (self, agent->account);
+    return !agent->faulty && rota_core_agent_fits (agent, class) &&
+           !rota_core_account_waits_for_a_hand (self, agent->account);
 }
 
 void rota_core_classes_changed (rota_core_t *self)
@@ -329,7 +330,7 @@ int rota_core_class (rota_core_t *self, uint32_t source, const char *agent, size
 static bool has_room (const rota_core_t *self, const agent_t *agent)
 {
     uint32_t limit = self->policy.wip_agent;
-    return agent->connected && !agent->draining && agent->busy < agent->slots &&
+    return agent->connected && !agent->draining && !agent->faulty && agent->busy < agent->slots &&
            (!limit || agent->busy < limit);
 }
 
@@ -473,7 +474,7 @@ void rota_core_class_view (const rota_core_t *self, uint32_t class_index, rota_c
         if (!rota_core_agent_fits (agent, class))
             continue;
         ret_view->known = true;
-        if (!agent->connected || agent->draining)
+        if (!agent->connected || agent->draining || agent->faulty)
             continue;
         ret_view->servable = true;
         ret_view->free |= has_room (self, agent);

@@ -146,6 +146,23 @@ static int64_t next_due_ms (const service_t *self)
     return next_ms == INT64_MAX ? 0 : next_ms;
 }
 
+/* Those of the ready that a slot waits for, but no account that is open; and when the first opens. */
+static uint64_t count_resting (const service_t *self, int64_t *ret_until_ms)
+{
+    uint64_t count = 0;
+    *ret_until_ms = 0;
+    for (size_t i = 0; i < rota_core_class_count (self->core); i++) {
+        rota_core_class_view_t class;
+        rota_core_class_view (self->core, (uint32_t)i, &class);
+        if (!class.assignable || !class.free || class.open || class.opens_ms == 0)
+            continue;
+        count += class.ready;
+        if (class.ready && (*ret_until_ms == 0 || class.opens_ms < *ret_until_ms))
+            *ret_until_ms = class.opens_ms;
+    }
+    return count;
+}
+
 static void fill_waits (service_t *self, const rota_core_counts_t *counts, Rota__StatusReply *reply)
 {
     const uint64_t *place = counts->place;
@@ -153,8 +170,14 @@ static void fill_waits (service_t *self, const rota_core_counts_t *counts, Rota_
     uint64_t blocked = place[ROTA_PLACE_BLOCKED];
     if (rota_core_is_paused (self->core))
         add_wait (self, reply, "paused", ready, 0, "paused: `rota resume` goes on");
-    else
-        add_wait (self, reply, "slot", ready, 0, "wait for a free slot");
+    else {
+        int64_t until_ms;
+        uint64_t resting = count_resting (self, &until_ms);
+        resting = resting < ready ? resting : ready;
+        add_wait (self, reply, "limit", resting, until_ms,
+                  "wait for the limit of an agent's account to end (`rota agents`)");
+        add_wait (self, reply, "slot", ready - resting, 0, "wait for a free slot");
+    }
     add_wait (self, reply, "prerequisite", place[ROTA_PLACE_WAITING], 0, "wait for what they depend on");
     add_wait (self, reply, "time", place[ROTA_PLACE_DELAYED], next_due_ms (self), "wait for a time");
     add_wait (self, reply, "wip", place[ROTA_PLACE_PARKED], 0, "wait because their epic is at its limit");
@@ -683,6 +706,9 @@ HANDLER (agents)
         agent->since_ms = view.since_ms;
         agent->succeeded = view.succeeded;
         agent->failed = view.failed;
+        const char *problem = i < self->agent_problems.count ? self->agent_problems.items[i] : NULL;
+        agent->has_problem = problem != NULL;
+        agent->problem = rota_bytes (problem ? problem : "");
         fill_account (self, &view, agent);
         fill_spend (self, i, agent);
         fill_all_running (self, ROTA_NONE, i, &agent->n_running, &agent->running);

@@ -130,6 +130,9 @@ static const char *wrong_in (const Rota__Register *it)
         return "the host's name is not valid";
     if (it->slots < 1 || it->slots > MAX_SLOTS)
         return "slots must be 1 to 10000";
+    if (it->problem.len > 1024 ||
+        !rota_text_is_valid ((const char *)it->problem.data, it->problem.len, false))
+        return "its problem is not a valid text";
     if (it->account.len && !is_plain (it->account, AGENT_NAME_MAX_BYTES))
         return "the account's name is not valid";
     if (it->n_held > MAX_HELD || it->n_capabilities > 64)
@@ -165,6 +168,15 @@ static void note_agent (service_t *self, rota_agent_t agent, const char *version
         *changed = agent;
 }
 
+static void note_problem (service_t *self, rota_agent_t agent, const char *problem)
+{
+    while (self->agent_problems.count <= agent)
+        if (!VPUSH (self, agent_problems))
+            return;
+    free (self->agent_problems.items[agent]);
+    self->agent_problems.items[agent] = problem ? strdup (problem) : NULL;
+}
+
 HANDLER (register)
 {
     const Rota__Register *it = (const Rota__Register *)message;
@@ -183,6 +195,7 @@ HANDLER (register)
         .capability_count = it->n_capabilities,
         .drain = it->drain,
         .paid = it->paid,
+        .problem = it->problem.len ? text_of (self, it->problem) : NULL,
         .account = it->account.len ? text_of (self, it->account) : NULL,
     };
     memcpy (agent.instance, from->sender, 16);
@@ -208,6 +221,7 @@ HANDLER (register)
         0)
         return;
     note_agent (self, index, version);
+    note_problem (self, index, agent.problem);
     Rota__Registered reply = ROTA__REGISTERED__INIT;
     reply.has_heartbeat_ms = reply.has_lease_ms = reply.has_scheduler_epoch = true;
     reply.heartbeat_ms =

@@ -781,7 +781,9 @@ static void free_names (service_t *self)
     }
     for (size_t i = 0; i < self->agent_versions.count; i++)
         free (self->agent_versions.items[i]);
-    self->sources.count = self->agent_versions.count = 0;
+    for (size_t i = 0; i < self->agent_problems.count; i++)
+        free (self->agent_problems.items[i]);
+    self->sources.count = self->agent_versions.count = self->agent_problems.count = 0;
 }
 
 /* Core, names and conversations as the file has them. Agents register anew when they are asked to. */
@@ -995,6 +997,7 @@ void rota_scheduler_destroy (rota_scheduler_t **self_p)
     free (self->edges.items);
     free (self->redefined.items);
     free (self->agents_changed.items);
+    free (self->agent_problems.items);
     free (self->spends.items);
     free (self->settled.items);
     free (self->store_path);

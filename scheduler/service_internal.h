@@ -98,9 +98,10 @@ struct rota_scheduler {
     rota_import_t *import;
     VECTOR (source_t) sources; /* index 0 is not used */
     VECTOR (char *) agent_versions;
-    VECTOR (spend_t) spends;    /* of today, by agent */
-    int64_t spend_day;          /* days since 1970, UTC */
-    uint8_t (*agent_peers)[16]; /* connected agents that presence told of */
+    VECTOR (char *) agent_problems; /* of those that can't work; NULL = it can */
+    VECTOR (spend_t) spends;        /* of today, by agent */
+    int64_t spend_day;              /* days since 1970, UTC */
+    uint8_t (*agent_peers)[16];     /* connected agents that presence told of */
     size_t agent_peer_count;
 
     /* the batch */

@@ -210,6 +210,15 @@ static void explain_accounts (why_t *self, const rota_core_class_view_t *class)
     }
 }
 
+static void explain_problems (why_t *self, const rota_core_class_view_t *class)
+{
+    const service_t *service = self->service;
+    for (rota_agent_t i = 0; i < service->agent_problems.count; i++)
+        if (service->agent_problems.items[i] && rota_core_agent_can (service->core, i, class))
+            say (self, "problem", 0, "%s can't work: %s", rota_service_agent_name (service, i),
+                 service->agent_problems.items[i]);
+}
+
 static void explain_class (why_t *self, const rota_core_node_t *it)
 {
     rota_core_class_view_t class;
@@ -223,6 +232,7 @@ static void explain_class (why_t *self, const rota_core_node_t *it)
     const char *agent = class.agent[0] ? class.agent : "any agent";
     if (class.servable && !class.open)
         explain_accounts (self, &class);
+    explain_problems (self, &class);
     if (!class.known)
         say (self, "unassignable", 0,
              "no agent that is known can take it: it needs %s with %s (a task with `run:` needs \"run\", "

@@ -1,0 +1,396 @@
+#include "agents/program.h"
+
+#include "agents/output.h"
+#include "bus/clock.h"
+#include "bus/names.h"
+#include "proto/words.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define VERSION_TIMEOUT_MS 20000
+#define READ_BYTES (256u << 10)
+
+extern char **environ;
+
+/* ---- is it there, and logged in */
+
+static bool find_in_path (const char *name, char ret_path[PATH_MAX])
+{
+    const char *path = getenv ("PATH");
+    while (path && *path) {
+        size_t length = strcspn (path, ":");
+        if (length && snprintf (ret_path, PATH_MAX, "%.*s/%s", (int)length, path, name) < PATH_MAX &&
+            access (ret_path, X_OK) == 0)
+            return true;
+        path += length + (path[length] == ':');
+    }
+    return false;
+}
+
+/* Its first line of output within a bounded time. */
+static bool ask_version (const char *path, char *ret_text, size_t capacity)
+{
+    int out[2];
+    pid_t pid;
+    posix_spawn_file_actions_t actions;
+    char *argv[] = {(char *)path, "--version", NULL};
+    if (pipe2 (out, O_CLOEXEC) < 0)
+        return false;
+    posix_spawn_file_actions_init (&actions);
+    posix_spawn_file_actions_addopen (&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2 (&actions, out[1], 1);
+    posix_spawn_file_actions_addopen (&actions, 2, "/dev/null", O_WRONLY, 0);
+    int failed = posix_spawn (&pid, path, &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy (&actions);
+    close (out[1]);
+    size_t used = 0;
+    int64_t until_ms = rota_clock_monotonic_ms () + VERSION_TIMEOUT_MS;
+    while (!failed && used + 1 < capacity) {
+        struct pollfd item = {.fd = out[0], .events = POLLIN};
+        int64_t left_ms = until_ms - rota_clock_monotonic_ms ();
+        ssize_t size = left_ms > 0 && poll (&item, 1, (int)left_ms) == 1
+                           ? read (out[0], ret_text + used, capacity - 1 - used)
+                           : -1;
+        if (size <= 0)
+            break;
+        used += (size_t)size;
+    }
+    close (out[0]);
+    ret_text[used] = '\0';
+    ret_text[strcspn (ret_text, "\r\n")] = '\0';
+    if (!failed) {
+        kill (pid, SIGKILL);
+        while (waitpid (pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    return !failed && ret_text[0];
+}
+
+/* The numbers of the first dotted word. */
+static bool read_version (const char *text, int ret_numbers[3])
+{
+    for (; *text; text++)
+        if (sscanf (text, "%d.%d.%d", &ret_numbers[0], &ret_numbers[1], &ret_numbers[2]) == 3)
+            return true;
+    return false;
+}
+
+static bool is_older (const char *text, const char *than)
+{
+    int have[3], want[3];
+    if (!read_version (text, have) || !read_version (than, want))
+        return false;
+    for (int i = 0; i < 3; i++)
+        if (have[i] != want[i])
+            return have[i] < want[i];
+    return false;
+}
+
+/* "NAME" or "NAME=SOURCE": the value, and the name it is given. */
+static const char *credential (const char *item, int *ret_name_length)
+{
+    const char *source = strchr (item, '=');
+    *ret_name_length = (int)(source ? source - item : (ssize_t)strlen (item));
+    const char *value = getenv (source ? source + 1 : item);
+    return value && *value ? value : NULL;
+}
+
+static bool has_key (const rota_program_t *program, const rota_adapter_context_t *context)
+{
+    int length;
+    for (const char *const *item = context->credentials; item && *item; item++)
+        if (credential (*item, &length))
+            return true;
+    for (const char *const *key = program->keys; !context->credentials && *key; key++)
+        if (credential (*key, &length))
+            return true;
+    return false;
+}
+
+/* Where the program keeps its login: as given, as its own variable says, or in the user's home. */
+static bool login_directory (const rota_program_t *program, const rota_adapter_context_t *context,
+                             char ret_path[PATH_MAX])
+{
+    const char *home = getenv ("HOME"), *own = getenv (program->config_variable);
+    int size = context->login ? snprintf (ret_path, PATH_MAX, "%s", context->login)
+               : own && *own  ? snprintf (ret_path, PATH_MAX, "%s", own)
+               : home         ? snprintf (ret_path, PATH_MAX, "%s/%s", home, program->config_name)
+                              : PATH_MAX;
+    return size < PATH_MAX;
+}
+
+void rota_program_check (const rota_program_t *program, const rota_adapter_context_t *context,
+                         rota_adapter_check_t *ret_check)
+{
+    char path[PATH_MAX], login[PATH_MAX], file[PATH_MAX + 64], text[128];
+    ret_check->problem[0] = ret_check->version[0] = '\0';
+    if (!find_in_path (program->name, path)) {
+        snprintf (ret_check->problem, sizeof ret_check->problem,
+                  "%s is not installed (not in PATH): npm install -g %s", program->name, program->package);
+        return;
+    }
+    if (!ask_version (path, text, sizeof text)) {
+        snprintf (ret_check->problem, sizeof ret_check->problem,
+                  "`%s --version` says nothing: is the installation complete?", program->name);
+        return;
+    }
+    snprintf (ret_check->version, sizeof ret_check->version, "%s", text);
+    if (is_older (text, program->oldest))
+        snprintf (ret_check->problem, sizeof ret_check->problem,
+                  "%s is too old (%.60s); from %s on: npm install -g %s@latest", program->name, text,
+                  program->oldest, program->package);
+    else if (!has_key (program, context) && login_directory (program, context, login) &&
+             snprintf (file, sizeof file, "%s/%s", login, program->login_file) > 0 && access (file, R_OK) < 0)
+        snprintf (ret_check->problem, sizeof ret_check->problem, "not logged in: %s, or set %s",
+                  program->login_remedy, program->keys[0]);
+}
+
+/* ---- its places */
+
+static int make_directories (const char *path)
+{
+    char copy[PATH_MAX];
+    if (snprintf (copy, sizeof copy, "%s", path) >= (int)sizeof copy)
+        return -ENAMETOOLONG;
+    for (char *slash = strchr (copy + 1, '/'); slash; slash = strchr (slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir (copy, 0700) < 0 && errno != EEXIST)
+            return -errno;
+        *slash = '/';
+    }
+    return mkdir (copy, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* What lies in a directory, not the directory; links are removed, never followed. */
+static void empty (int parent, const char *name, int depth)
+{
+    int fd = openat (parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *directory = fd < 0 ? NULL : fdopendir (fd);
+    if (!directory) {
+        if (fd >= 0)
+            close (fd);
+        return;
+    }
+    struct dirent *entry;
+    while ((entry = readdir (directory))) {
+        if (strcmp (entry->d_name, ".") == 0 || strcmp (entry->d_name, "..") == 0)
+            continue;
+        if (unlinkat (fd, entry->d_name, 0) == 0 || depth == 0)
+            continue;
+        empty (fd, entry->d_name, depth - 1);
+        unlinkat (fd, entry->d_name, AT_REMOVEDIR);
+    }
+    closedir (directory);
+}
+
+static char *place (const rota_adapter_context_t *context, rota_pool_t *pool, unsigned slot, const char *what)
+{
+    char name[ROTA_ENCODED_MAX_BYTES];
+    rota_id_encode (context->agent, strlen (context->agent), name);
+    return rota_pool_format (pool, "%s/agents/%s/%u/%s", context->state_dir, name, slot, what);
+}
+
+/* ---- its variables */
+
+void rota_program_set (rota_program_variables_t *variables, rota_pool_t *pool, const char *format, ...)
+{
+    va_list args;
+    va_start (args, format);
+    char *text =
+        variables->count < ROTA_PROGRAM_VARIABLES_MAX ? rota_pool_vformat (pool, format, args) : NULL;
+    va_end (args);
+    if (text)
+        variables->list[variables->count++] = text;
+    else
+        variables->failed = true;
+}
+
+static void pass (rota_program_variables_t *variables, rota_pool_t *pool, const char *item)
+{
+    int length;
+    const char *value = credential (item, &length);
+    if (value)
+        rota_program_set (variables, pool, "%.*s=%s", length, item, value);
+}
+
+static void pass_all (rota_program_variables_t *variables, rota_pool_t *pool, const char *const *items)
+{
+    for (; items && *items; items++)
+        pass (variables, pool, *items);
+}
+
+static int set_places (const rota_program_t *program, const rota_adapter_context_t *context, unsigned slot,
+                       rota_pool_t *pool, rota_program_variables_t *variables, rota_error_t *error)
+{
+    char login[PATH_MAX], account[PATH_MAX];
+    char *home = place (context, pool, slot, "home"), *tmp = place (context, pool, slot, "tmp");
+    if (!home || !tmp)
+        return -ENOMEM;
+    bool key = has_key (program, context) && !context->login;
+    if (snprintf (account, sizeof account, "%s/accounts/%s-%s", context->state_dir, program->name,
+                  context->account) >= (int)sizeof account ||
+        (!key && !login_directory (program, context, login)))
+        return rota_error_set (error, -ENAMETOOLONG, "the state directory's path is too long");
+    const char *config = key ? account : login;
+    int status = make_directories (home);
+    if (status == 0)
+        status = make_directories (tmp);
+    if (status == 0)
+        status = make_directories (config);
+    if (status < 0)
+        return rota_error_set (error, status, "can't make the program's directories: %s", strerror (-status));
+    empty (AT_FDCWD, tmp, 32);
+    rota_program_set (variables, pool, "HOME=%s", home);
+    rota_program_set (variables, pool, "TMPDIR=%s", tmp);
+    rota_program_set (variables, pool, "%s=%s", program->config_variable, config);
+    /* Who the user is to git, although the home is another. */
+    const char *user_home = getenv ("HOME"), *own = getenv ("GIT_CONFIG_GLOBAL");
+    if (own || user_home)
+        rota_program_set (variables, pool, "GIT_CONFIG_GLOBAL=%s%s", own ? own : user_home,
+                          own ? "" : "/.gitconfig");
+    return 0;
+}
+
+/* ---- the attempt */
+
+static const char *text_of (rota_pool_t *pool, ProtobufCBinaryData bytes)
+{
+    return rota_pool_text (pool, bytes.len ? (const char *)bytes.data : "", bytes.len);
+}
+
+/* The task in words. Its text goes in by standard input, where no other user of the host can read it. */
+static char *prompt_of (const Rota__Assignment *assignment, rota_pool_t *pool)
+{
+    const Rota__TaskSpec *spec = assignment->spec;
+    const char *id = text_of (pool, spec->id),
+               *title = text_of (pool, spec->title.len ? spec->title : spec->id);
+    const char *description = text_of (pool, spec->description), *prompt = text_of (pool, spec->prompt);
+    char *criteria = rota_pool_text (pool, "", 0);
+    for (size_t i = 0; i < spec->n_exit_criteria && criteria; i++)
+        criteria = rota_pool_format (pool, "%s- %.*s\n", criteria, (int)spec->exit_criteria[i]->value.len,
+                                     (const char *)spec->exit_criteria[i]->value.data);
+    if (!id || !title || !description || !prompt || !criteria)
+        return NULL;
+    if (assignment->session.len)
+        return rota_pool_format (pool,
+                                 "You were interrupted. Go on with the task %s (%s) where you left it, and "
+                                 "bring it to its end.\n",
+                                 id, title);
+    return rota_pool_format (pool, "Task %s: %s\n%s%s%s%s%s%s%s", id, title, *description ? "\n" : "",
+                             description, *description ? "\n" : "", *prompt ? "\n" : "", prompt,
+                             *prompt ? "\n" : "",
+                             *criteria ? rota_pool_format (pool, "\nIt is done when:\n%s", criteria) : "");
+}
+
+int rota_program_prepare (const rota_program_t *program, const rota_adapter_context_t *context,
+                          const Rota__Assignment *assignment, unsigned slot, rota_pool_t *pool,
+                          const rota_program_variables_t *more, rota_attempt_t *attempt, rota_error_t *error)
+{
+    const Rota__TaskSpec *spec = assignment->spec;
+    rota_program_variables_t variables = {0};
+    if (memchr (spec->prompt.data ? spec->prompt.data : (const uint8_t *)"", 0, spec->prompt.len))
+        return rota_error_set (error, -EINVAL, "the task's prompt holds a NUL byte");
+    int status = set_places (program, context, slot, pool, &variables, error);
+    if (status < 0)
+        return status;
+    pass_all (&variables, pool, context->credentials ? context->credentials : program->keys);
+    pass_all (&variables, pool, program->also);
+    for (size_t i = 0; i < more->count; i++)
+        rota_program_set (&variables, pool, "%s", more->list[i]);
+    char **environment = rota_pool_alloc (pool, (variables.count + 1) * sizeof *environment);
+    char *input = prompt_of (assignment, pool);
+    const char *directory = spec->directory.len
+                                ? text_of (pool, spec->directory)
+                                : rota_pool_text (pool, context->directory, strlen (context->directory));
+    if (variables.failed || more->failed || !environment || !input || !directory)
+        return -ENOMEM;
+    memcpy (environment, variables.list, variables.count * sizeof *environment);
+    attempt->environment = environment;
+    attempt->input = input;
+    attempt->directory = directory;
+    if (!spec->has_silence_ms)
+        attempt->silence_ms =
+            (uint32_t)rota_setting_duration_ms (context->settings, ROTA_SETTING_AGENTS_SILENCE);
+    return 0;
+}
+
+char **rota_program_arguments (rota_pool_t *pool, const char *const *arguments)
+{
+    size_t count = 0;
+    while (arguments[count])
+        count++;
+    char **made = rota_pool_alloc (pool, (count + 1) * sizeof *made);
+    for (size_t i = 0; made && i < count; i++) {
+        made[i] = rota_pool_text (pool, arguments[i], strlen (arguments[i]));
+        if (!made[i])
+            return NULL;
+    }
+    return made;
+}
+
+/* ---- what came of it */
+
+static void read_log (const char *path, rota_reader_t *reader, rota_reading_t *reading)
+{
+    char *buffer = malloc (READ_BYTES);
+    rota_lines_t lines = {0};
+    uint64_t offset = 0;
+    rota_output_piece_t piece;
+    while (buffer && rota_output_read (path, offset, buffer, READ_BYTES, &piece) == 0 && piece.size_bytes) {
+        /* What was dropped ends the line that it cut. */
+        if (piece.offset > offset && offset > 0)
+            rota_lines_feed (&lines, "\n", 1, reader, reading);
+        if (rota_lines_feed (&lines, buffer, piece.size_bytes, reader, reading) < 0)
+            break;
+        offset = piece.offset + piece.size_bytes;
+    }
+    rota_lines_end (&lines, reader, reading);
+    free (buffer);
+}
+
+/* Ended by the watchdog or for its time while it sat in waiting of its own: what it waited for is the reason.
+ */
+static bool was_waiting (const rota_outcome_t *outcome, const rota_reading_t *reading)
+{
+    bool by_time = outcome->end == ROTA_END_SILENCE || outcome->end == ROTA_END_TIMEOUT;
+    return by_time && (reading->result_class == RESULT (LIMITED) || reading->result_class == RESULT (AUTH) ||
+                       reading->result_class == RESULT (NETWORK));
+}
+
+void rota_program_classify (const rota_adapter_context_t *context, rota_reader_t *reader,
+                            const rota_outcome_t *outcome, const char *log_path,
+                            rota_adapter_result_t *ret_result)
+{
+    rota_reading_t reading;
+    rota_reading_verdict_t verdict;
+    rota_error_t error = {""};
+    if (rota_limits_refresh (context->limits, &error) < 0)
+        error.text[0] = '\0'; /* said by the table itself; the rules from before hold */
+    rota_reading_init (&reading, context->limits, outcome->finished_ms);
+    if (outcome->started)
+        read_log (log_path, reader, &reading);
+    bool common = (outcome->end != ROTA_END_NONE || !outcome->started) && !was_waiting (outcome, &reading) &&
+                  rota_adapter_classify_common (outcome, ret_result);
+    if (!common) {
+        rota_reading_judge (&reading, outcome->exit_code, outcome->signal, &verdict);
+        *ret_result = (rota_adapter_result_t){.result_class = verdict.result_class,
+                                              .limit_kind = verdict.limit_kind,
+                                              .until_ms = verdict.until_ms};
+        snprintf (ret_result->message, sizeof ret_result->message, "%s", verdict.message);
+    }
+    snprintf (ret_result->session, sizeof ret_result->session, "%s", reading.session);
+    ret_result->usage = reading.usage;
+}
