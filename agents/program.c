@@ -120,16 +120,22 @@ static bool has_key (const rota_program_t *program, const rota_adapter_context_t
     return false;
 }
 
-/* Where the program keeps its login: as given, as its own variable says, or in the user's home. */
-static bool login_directory (const rota_program_t *program, const rota_adapter_context_t *context,
-                             char ret_path[PATH_MAX])
+/* Where the program keeps settings, login and sessions: as given; for the default account where it keeps the
+ * user's own; else a directory of ours for the account. */
+static bool config_directory (const rota_program_t *program, const rota_adapter_context_t *context,
+                              char ret_path[PATH_MAX])
 {
     const char *home = getenv ("HOME"), *own = getenv (program->config_variable);
-    int size = context->login ? snprintf (ret_path, PATH_MAX, "%s", context->login)
-               : own && *own  ? snprintf (ret_path, PATH_MAX, "%s", own)
-               : home         ? snprintf (ret_path, PATH_MAX, "%s/%s", home, program->config_name)
-                              : PATH_MAX;
-    return size < PATH_MAX;
+    if (context->login)
+        return snprintf (ret_path, PATH_MAX, "%s", context->login) < PATH_MAX;
+    if (strcmp (context->account, "default") == 0 && (home || (own && *own))) {
+        int size = own && *own ? snprintf (ret_path, PATH_MAX, "%s", own)
+                               : snprintf (ret_path, PATH_MAX, "%s/%s", home, program->config_name);
+        if (size < PATH_MAX && access (ret_path, R_OK | X_OK) == 0)
+            return true;
+    }
+    return snprintf (ret_path, PATH_MAX, "%s/accounts/%s-%s", context->state_dir, program->name,
+                     context->account) < PATH_MAX;
 }
 
 void rota_program_check (const rota_program_t *program, const rota_adapter_context_t *context,
@@ -152,7 +158,7 @@ void rota_program_check (const rota_program_t *program, const rota_adapter_conte
         snprintf (ret_check->problem, sizeof ret_check->problem,
                   "%s is too old (%.60s); from %s on: npm install -g %s@latest", program->name, text,
                   program->oldest, program->package);
-    else if (!has_key (program, context) && login_directory (program, context, login) &&
+    else if (!has_key (program, context) && config_directory (program, context, login) &&
              snprintf (file, sizeof file, "%s/%s", login, program->login_file) > 0 && access (file, R_OK) < 0)
         snprintf (ret_check->problem, sizeof ret_check->problem, "not logged in: %s, or set %s",
                   program->login_remedy, program->keys[0]);
@@ -235,16 +241,12 @@ static void pass_all (rota_program_variables_t *variables, rota_pool_t *pool, co
 static int set_places (const rota_program_t *program, const rota_adapter_context_t *context, unsigned slot,
                        rota_pool_t *pool, rota_program_variables_t *variables, rota_error_t *error)
 {
-    char login[PATH_MAX], account[PATH_MAX];
+    char config[PATH_MAX];
     char *home = place (context, pool, slot, "home"), *tmp = place (context, pool, slot, "tmp");
     if (!home || !tmp)
         return -ENOMEM;
-    bool key = has_key (program, context) && !context->login;
-    if (snprintf (account, sizeof account, "%s/accounts/%s-%s", context->state_dir, program->name,
-                  context->account) >= (int)sizeof account ||
-        (!key && !login_directory (program, context, login)))
+    if (!config_directory (program, context, config))
         return rota_error_set (error, -ENAMETOOLONG, "the state directory's path is too long");
-    const char *config = key ? account : login;
     int status = make_directories (home);
     if (status == 0)
         status = make_directories (tmp);

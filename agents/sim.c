@@ -13,8 +13,8 @@
 static const rota_program_t PROGRAM = {
     .name = "sim",
     .config_variable = ROTA_PRETEND_DIRECTORY,
-    .config_name = ".sim",
-    .keys = (const char *const[]){"PATH", NULL}, /* always there: sessions lie in the state directory */
+    .config_name = ".rota-sim",
+    .keys = (const char *const[]){"PATH", NULL}, /* always there: it needs none */
     .also = (const char *const[]){NULL},
 };
 

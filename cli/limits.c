@@ -1,4 +1,4 @@
-/* The verb limits test: what rota makes of the texts of errors, by the rules that hold or by others. */
+/* The verb limits: what rota makes of the texts of errors, by the rules that hold or by others. */
 #include "agents/limits.h"
 
 #include "bus/clock.h"
@@ -59,15 +59,17 @@ static void put_match (const rota_cli_t *cli, const char *line, const rota_limit
              match->rule ? match->rule : "no rule", line);
 }
 
-int rota_verb_limits_test (rota_cli_t *cli)
+int rota_verb_limits (rota_cli_t *cli)
 {
-    const char *path = rota_options_argument (cli->options, 0),
+    const char *path = rota_options_argument (cli->options, 1),
                *provider = rota_options_text (cli->options, "provider", NULL);
     const char *zone = rota_options_text (cli->options, "zone", NULL);
     rota_error_t error = {""};
     char *text, *rest, *line;
     size_t size;
 
+    if (strcmp (rota_options_argument (cli->options, 0), "test") != 0)
+        return rota_cli_fail (ROTA_EXIT_USAGE, "usage: rota limits test FILE");
     rota_limits_t *limits = rules_of (cli);
     if (!limits)
         return ROTA_EXIT_USAGE;

@@ -384,11 +384,11 @@ const rota_verb_t ROTA_VERBS[] = {
      .summary = "the broker that routes, and who is connected to it",
      .description = "",
      .handler = rota_verb_leader},
-    {.name = "limits test",
+    {.name = "limits",
      .group = ROTA_GROUP_LOOK,
-     .arguments = "FILE",
-     .least = 1,
-     .most = 1,
+     .arguments = "test FILE",
+     .least = 2,
+     .most = 2,
      .summary = "show what rota makes of the texts of errors, and until when a limit holds",
      .description =
          "Each line of FILE (- is standard input) is put to the rules that tell a limit from a failure: its "
@@ -396,7 +396,7 @@ const rota_verb_t ROTA_VERBS[] = {
      .example = "echo 'Rate limited, try again in 20s' | rota limits test -",
      .complete = ROTA_COMPLETE_FILE,
      .options = LIMITS_OPTIONS,
-     .handler = rota_verb_limits_test},
+     .handler = rota_verb_limits},
 
     TASK_VERB ("retry", true, "ID...", 1, -1, REASON_OPTIONS, "try a failed or cancelled task again",
                "It gets its attempts anew and waits its turn; what is unreachable behind it waits for it "

@@ -2,7 +2,7 @@
 _rota()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}
-    local first=2 options verbs='init run validate import export submit status tasks task show why log events wait agents leader retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check config completion man help'
+    local first=2 options verbs='init run validate import export submit status tasks task show why log events wait agents leader limits retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check config completion man help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$verbs --help --version" -- "$word"); return
@@ -18,7 +18,7 @@ _rota()
         *:--broker) mapfile -t COMPREPLY < <(:); return ;;
         *:--connect-timeout) mapfile -t COMPREPLY < <(:); return ;;
         *:--config) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-        run:--agent|run:-a) mapfile -t COMPREPLY < <(compgen -W 'exec' -- "$word"); return ;;
+        run:--agent|run:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex sim ' -- "$word"); return ;;
         run:--exec|run:-e) mapfile -t COMPREPLY < <(:); return ;;
         run:--command) mapfile -t COMPREPLY < <(:); return ;;
         run:--timeout) mapfile -t COMPREPLY < <(:); return ;;
@@ -27,7 +27,7 @@ _rota()
         submit:--title|submit:-t) mapfile -t COMPREPLY < <(:); return ;;
         submit:--after) mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return ;;
         submit:--priority|submit:-p) mapfile -t COMPREPLY < <(:); return ;;
-        submit:--agent|submit:-a) mapfile -t COMPREPLY < <(compgen -W 'exec' -- "$word"); return ;;
+        submit:--agent|submit:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex sim ' -- "$word"); return ;;
         submit:--timeout) mapfile -t COMPREPLY < <(:); return ;;
         submit:--attempts) mapfile -t COMPREPLY < <(:); return ;;
         status:--source) mapfile -t COMPREPLY < <(:); return ;;
@@ -41,13 +41,16 @@ _rota()
         events:--tail|events:-n) mapfile -t COMPREPLY < <(:); return ;;
         events:--task) mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return ;;
         wait:--timeout) mapfile -t COMPREPLY < <(:); return ;;
+        limits:--rules) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+        limits:--provider) mapfile -t COMPREPLY < <(:); return ;;
+        limits:--zone) mapfile -t COMPREPLY < <(:); return ;;
         retry:--reason|retry:-m) mapfile -t COMPREPLY < <(:); return ;;
         approve:--reason|approve:-m) mapfile -t COMPREPLY < <(:); return ;;
         reject:--reason|reject:-m) mapfile -t COMPREPLY < <(:); return ;;
         cancel:--reason|cancel:-m) mapfile -t COMPREPLY < <(:); return ;;
         reopen:--reason|reopen:-m) mapfile -t COMPREPLY < <(:); return ;;
         hold:--reason|hold:-m) mapfile -t COMPREPLY < <(:); return ;;
-        up:--agent|up:-a) mapfile -t COMPREPLY < <(compgen -W 'exec' -- "$word"); return ;;
+        up:--agent|up:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex sim ' -- "$word"); return ;;
         up:--exec|up:-e) mapfile -t COMPREPLY < <(:); return ;;
         up:--command) mapfile -t COMPREPLY < <(:); return ;;
     esac
@@ -58,7 +61,7 @@ _rota()
             options+=' --force'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
         run)
-            options+=' --agent --exec --command --timeout --dry-run --detach --wait-human --prune --strict'
+            options+=' --agent --exec --command --trust-agents --timeout --dry-run --detach --wait-human --prune --strict'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -d -S / -- "$word"; compgen -f -X '!*.y?(a)ml' -- "$word"); return; } ;;
         validate)
             options+=' --strict'
@@ -99,6 +102,9 @@ _rota()
         leader)
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
+        limits)
+            options+=' --rules --provider --zone'
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
         retry)
             options+=' --reason'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;
@@ -142,7 +148,7 @@ _rota()
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         up)
-            options+=' --agent --exec --command'
+            options+=' --agent --exec --command --trust-agents'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         down)
             options+=''
