@@ -16,7 +16,7 @@ static const rota_program_t PROGRAM = {
     .config_name = ".codex",
     .login_file = "auth.json",
     .login_remedy = "run `codex login`",
-    .keys = (const char *const[]){"CODEX_API_KEY", "OPENAI_API_KEY", NULL},
+    .keys = (const char *const[]){"CODEX_API_KEY", "CODEX_API_KEY=OPENAI_API_KEY", NULL},
     .also = (const char *const[]){"OPENAI_BASE_URL", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", NULL},
 };
 

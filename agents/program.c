@@ -228,7 +228,10 @@ static void pass (rota_program_variables_t *variables, rota_pool_t *pool, const 
 {
     int length;
     const char *value = credential (item, &length);
-    if (value)
+    bool given = false;
+    for (size_t i = 0; i < variables->count; i++)
+        given |= strncmp (variables->list[i], item, (size_t)length) == 0 && variables->list[i][length] == '=';
+    if (value && !given)
         rota_program_set (variables, pool, "%.*s=%s", length, item, value);
 }
 

@@ -19,6 +19,7 @@ typedef struct {
     rota_cli_t *cli;
     rota_roadmap_t *roadmap;
     rota_agents_option_t agents;
+    bool given; /* agents were, by options */
     rota_link_t link;
     rota_watch_t watch;
     rota_progress_t *progress;
@@ -182,7 +183,7 @@ static int work (run_t *self, bool *ret_gone)
         code = rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
     if (code == ROTA_EXIT_DONE)
         put_header (self);
-    if (code == ROTA_EXIT_DONE && !self->link.started && (self->agents.count || self->agents.exec))
+    if (code == ROTA_EXIT_DONE && !self->link.started && self->given)
         rota_cli_note ("the services run already; --agent and --exec are for `rota up` or after `rota down`");
     if (code == ROTA_EXIT_DONE)
         code = prepare (self);
@@ -224,6 +225,9 @@ static int with_roadmap (run_t *self)
         return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
     if (rota_options_flag (self->cli->options, "dry-run"))
         return rota_waves_print (self->cli, self->roadmap);
+    self->given = self->agents.count > 0 || self->agents.exec;
+    if (rota_agents_discover (&self->agents, self->roadmap) < 0)
+        return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
     if (rota_options_flag (self->cli->options, "detach"))
         return detach (self);
     rota_watch_signals ();

@@ -31,6 +31,11 @@ static const struct {
 #include "agents/kinds.def"
 };
 
+static const char *const AGENT_WORDS[] = {
+#define KIND(word, ADAPTER, slots, what) word,
+#include "agents/kinds.def"
+};
+
 static const char AGENT_KIND_LIST[] =
 #define KIND(word, ADAPTER, slots, what) ", " word
 #include "agents/kinds.def"
@@ -84,6 +89,12 @@ int rota_agent_parse (const char *text, rota_agent_option_t *ret_agent, rota_err
     snprintf (ret_agent->kind, sizeof ret_agent->kind, "%.*s", (int)kind, text);
     snprintf (ret_agent->account, sizeof ret_agent->account, "%.*s", (int)account, rest);
     return 0;
+}
+
+const char *const *rota_agent_kinds (size_t *ret_count)
+{
+    *ret_count = sizeof AGENT_WORDS / sizeof AGENT_WORDS[0];
+    return AGENT_WORDS;
 }
 
 /* A service with its arguments: texts, copied, ended by NULL. */

@@ -17,6 +17,11 @@ typedef struct {
     rota_verdict_t verdict;
     uint64_t left; /* could still go on: after an interruption */
     rota_task_list_t failed, blocked, cancelled, unreachable, human;
+    /* Of the agents, this day. */
+    uint64_t tokens, limited;
+    double cost_usd;
+    bool cost_known;
+    char *problems; /* of those that can't work, a line each; "" = none */
 } summary_t;
 
 static bool is_unreachable (const Rota__TaskState *task)
@@ -250,6 +255,52 @@ static void put_times (const summary_t *self)
     fputc ('\n', stream);
 }
 
+/* What the agents used, and which of them can't work. */
+static void ask_agents (summary_t *self)
+{
+    Rota__AgentsQuery query = ROTA__AGENTS_QUERY__INIT;
+    ProtobufCMessage *message = NULL;
+    if (rota_client_call (self->config->link->client, ROTA_MESSAGE_AGENTS_QUERY, &query.base, WHY_MS,
+                          ROTA_MESSAGE_AGENTS_REPLY, &message, NULL) < 0)
+        return;
+    const Rota__AgentsReply *reply = (const Rota__AgentsReply *)message;
+    for (size_t i = 0; i < reply->n_agents; i++) {
+        const Rota__AgentState *agent = reply->agents[i];
+        self->tokens += agent->tokens_today;
+        self->limited += agent->limited;
+        self->cost_usd += agent->has_cost_today ? agent->cost_today : 0;
+        self->cost_known |= agent->has_cost_today != 0;
+        if (!agent->has_problem || !agent->connected)
+            continue;
+        char *name = rota_clean_bytes (true, agent->name), *problem = rota_clean_bytes (true, agent->problem),
+             *more;
+        if (name && problem &&
+            asprintf (&more, "%s    %s %s\n", self->problems ? self->problems : "", name, problem) >= 0) {
+            free (self->problems);
+            self->problems = more;
+        }
+        free (name);
+        free (problem);
+    }
+}
+
+static void put_use (const summary_t *self)
+{
+    FILE *stream = self->screen->stream;
+    char limits[48];
+    if (self->tokens)
+        fprintf (stream, "   agents used %llu tokens today", (unsigned long long)self->tokens);
+    if (self->cost_known)
+        fprintf (stream, "%s$%.2f", self->tokens ? ", " : "   agents used ", self->cost_usd);
+    if (self->limited)
+        fprintf (stream, "%s%s", self->tokens || self->cost_known ? "; they met " : "   agents met ",
+                 rota_plural (self->limited, "limit", limits));
+    if (self->tokens || self->cost_known || self->limited)
+        fputc ('\n', stream);
+    if (self->problems)
+        fprintf (stream, "\n  agents that can't work\n%s", self->problems);
+}
+
 static void put_text (const summary_t *self, int code)
 {
     static const char *const FAILED[] = {"log", "why", "retry"}, *const BLOCKED[] = {"why", "release"},
@@ -258,6 +309,7 @@ static void put_text (const summary_t *self, int code)
 
     put_headline (self, code);
     put_times (self);
+    put_use (self);
     put_list (self, "failed", ROTA_STYLE_RED, &self->failed, self->verdict.failed, false);
     put_next (self, &self->failed, FAILED, 3);
     put_list (self, "blocked", ROTA_STYLE_YELLOW, &self->blocked, self->verdict.blocked, false);
@@ -303,6 +355,10 @@ static void put_json (const summary_t *self, int code)
     rota_json_set_number (object, "unassignable", verdict->unassignable);
     rota_json_set_number (object, "awaiting_human", verdict->awaiting_human);
     rota_json_set_number (object, "wall_ms", (uint64_t)self->config->wall_ms);
+    rota_json_set_number (object, "agents_tokens_today", self->tokens);
+    if (self->cost_known)
+        json_object_set_new (object, "agents_cost_today_usd", json_real (self->cost_usd));
+    rota_json_set_number (object, "agents_limited_today", self->limited);
     rota_json_set_number (object, "task_ms", (uint64_t)self->config->sums->task_ms);
     json_object_set_new (object, "failed_tasks", ids_of (&self->failed));
     json_object_set_new (object, "blocked_tasks", ids_of (&self->blocked));
@@ -317,6 +373,7 @@ int rota_summary (const rota_summary_t *config)
     int code = ask (&self);
 
     if (code == ROTA_EXIT_DONE) {
+        ask_agents (&self);
         code = rota_verdict_code (&self.verdict);
         if (config->link->cli->json)
             put_json (&self, code);
@@ -328,5 +385,6 @@ int rota_summary (const rota_summary_t *config)
     rota_tasks_free (&self.cancelled);
     rota_tasks_free (&self.unreachable);
     rota_tasks_free (&self.human);
+    free (self.problems);
     return code;
 }

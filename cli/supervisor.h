@@ -48,6 +48,8 @@ typedef struct {
     unsigned slots;                             /* as given, else what suits the kind */
 } rota_agent_option_t;
 /* "KIND[/ACCOUNT][=N]" of --agent: 0, or -EINVAL with the reason. */
+/* The words of all kinds. */
+const char *const *rota_agent_kinds (size_t *ret_count);
 int rota_agent_parse (const char *text, rota_agent_option_t *ret_agent, rota_error_t *error);
 
 /* The path of a program that belongs to rota ("rota-broker"): in $ROTA_LIBEXEC, else beside this one. A

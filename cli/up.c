@@ -6,6 +6,7 @@
 #include "cli/supervisor.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -41,6 +42,63 @@ int rota_agents_option (const rota_cli_t *cli, rota_agents_option_t *ret_agents)
     }
     *ret_agents = agents;
     return ROTA_EXIT_DONE;
+}
+
+static bool is_installed (const char *program)
+{
+    char path[PATH_MAX];
+    for (const char *at = getenv ("PATH"); at && *at;) {
+        size_t length = strcspn (at, ":");
+        if (length && snprintf (path, sizeof path, "%.*s/%s", (int)length, at, program) < (int)sizeof path &&
+            access (path, X_OK) == 0)
+            return true;
+        at += length + (at[length] == ':');
+    }
+    return false;
+}
+
+static void add_kind (rota_agents_option_t *agents, const char *kind)
+{
+    for (size_t i = 0; i < agents->count; i++)
+        if (strcmp (agents->list[i], kind) == 0)
+            return;
+    agents->list[agents->count++] = kind;
+}
+
+int rota_agents_discover (rota_agents_option_t *agents, const rota_roadmap_t *roadmap)
+{
+    static const char *const PROGRAMS[] = {"claude", "codex"};
+    size_t kinds;
+    const char *const *words = rota_agent_kinds (&kinds);
+    bool prompts = false;
+
+    if (agents->count || agents->exec)
+        return 0;
+    const char **list = calloc (kinds + 1, sizeof *list);
+    if (!list)
+        return -ENOMEM;
+    free (agents->list);
+    agents->list = list;
+    for (size_t i = 0; i < roadmap->count; i++) {
+        const Rota__TaskSpec *spec = roadmap->specs[i];
+        bool open = spec->status != ROTA__TASK_STATUS__TASK_STATUS_DONE &&
+                    spec->status != ROTA__TASK_STATUS__TASK_STATUS_CANCELLED;
+        if ((spec->has_kind && spec->kind != ROTA__NODE_KIND__NODE_KIND_TASK) || !open)
+            continue;
+        prompts |= !spec->run.len && !spec->agent.len;
+        if (spec->run.len)
+            add_kind (agents, "exec");
+        for (size_t k = 0; k < kinds; k++)
+            if (spec->agent.len == strlen (words[k]) &&
+                memcmp (spec->agent.data, words[k], spec->agent.len) == 0)
+                add_kind (agents, words[k]);
+    }
+    for (size_t i = 0; prompts && i < sizeof PROGRAMS / sizeof PROGRAMS[0]; i++)
+        if (is_installed (PROGRAMS[i]))
+            add_kind (agents, PROGRAMS[i]);
+    if (!agents->count)
+        add_kind (agents, "exec");
+    return 0;
 }
 
 void rota_agents_free (rota_agents_option_t *agents)

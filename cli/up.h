@@ -6,6 +6,7 @@
 #define ROTA_UP_H
 
 #include "cli/link.h"
+#include "scheduler/roadmap.h"
 
 typedef struct {
     const char **list; /* as given; point into the options */
@@ -16,6 +17,9 @@ typedef struct {
 
 /* --agent, --exec and --command of run and up, checked. Exit code, after a message. */
 int rota_agents_option (const rota_cli_t *cli, rota_agents_option_t *ret_agents);
+/* Without --agent: the kinds that the roadmap's tasks name, exec, and for prompts that name none the agent
+ * programs that are installed. 0 or -ENOMEM. */
+int rota_agents_discover (rota_agents_option_t *agents, const rota_roadmap_t *roadmap);
 void rota_agents_free (rota_agents_option_t *agents);
 /* "exec with 4 slots". */
 void rota_agents_describe (const rota_agents_option_t *agents, char *ret_text, size_t capacity);

@@ -384,6 +384,15 @@ const rota_verb_t ROTA_VERBS[] = {
      .summary = "the broker that routes, and who is connected to it",
      .description = "",
      .handler = rota_verb_leader},
+    {.name = "doctor",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "",
+     .summary = "what there is to work with, what is missing, and the remedy",
+     .description = "Looks at the settings, the state directory and its disk, the agent programs with their "
+                    "versions and "
+                    "logins, git and the kernel's help; changes nothing and needs no service. Exit code 1 if "
+                    "something keeps rota from working; an agent program that isn't there is none of that.",
+     .handler = rota_verb_doctor},
     {.name = "limits",
      .group = ROTA_GROUP_LOOK,
      .arguments = "test FILE",

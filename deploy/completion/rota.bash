@@ -2,7 +2,7 @@
 _rota()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}
-    local first=2 options verbs='init run validate import export submit status tasks task show why log events wait agents leader limits retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check config completion man help'
+    local first=2 options verbs='init run validate import export submit status tasks task show why log events wait agents leader doctor limits retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check config completion man help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$verbs --help --version" -- "$word"); return
@@ -100,6 +100,9 @@ _rota()
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         leader)
+            options+=''
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
+        doctor)
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         limits)
