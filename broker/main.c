@@ -225,7 +225,7 @@ int main (int argc, char **argv)
 {
     options_t options = {.state_dir = ".rota"};
     rota_broker_endpoint_t endpoints[INSECURE_MAX];
-    rota_broker_config_t config = {0};
+    rota_broker_config_t config = {.state_dir = options.state_dir};
     rota_settings_t *settings = NULL;
     rota_error_t error;
 
