@@ -26,6 +26,7 @@ typedef struct {
     const char *const *credentials; /* variables passed on: "NAME", or "NAME=SOURCE" from another; or NULL */
     bool trust;                     /* the program may do what it likes */
     rota_limits_t *limits;
+    void *state; /* what `open` made, or NULL */
 } rota_adapter_context_t;
 
 #define ROTA_ADAPTER_CAPABILITIES_MAX 16
@@ -51,6 +52,11 @@ typedef struct {
     const char *kind;
     bool paid;       /* its work costs money or a subscription, and its provider has limits */
     bool structured; /* what it prints is for programs: people are given the message alone */
+    /* For kinds that must read something first; NULL for others. NULL with the text: wrong settings. */
+    void *(*open) (const rota_adapter_context_t *context, rota_error_t *error);
+    void (*close) (void *state);
+    /* The kind that it is to the scheduler; NULL = its own word. */
+    const char *(*registers_as) (const rota_adapter_context_t *context);
     void (*check) (const rota_adapter_context_t *context, rota_adapter_check_t *ret_check);
     /* Fills argv, environment (but for what the host adds), directory, input, stop_signal and silence_ms of
      * *attempt from `pool`, for the slot (from 0), which nobody else uses meanwhile. 0; -EINVAL: the task is

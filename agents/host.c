@@ -328,6 +328,20 @@ static int set_up_names (const rota_agent_config_t *config, rota_agent_t *self, 
     return 0;
 }
 
+/* What it is to the scheduler, and whose limits it meets. */
+static int set_up_account (rota_agent_t *self)
+{
+    bool described = self->adapter->registers_as != NULL;
+    if (described) {
+        free (self->kind);
+        self->kind = strdup (self->adapter->registers_as (&self->context));
+    }
+    if (self->kind && self->adapter->paid &&
+        asprintf (&self->account, "%s/%s", self->kind, described ? "default" : self->context.account) < 0)
+        self->account = NULL;
+    return self->kind && (self->account || !self->adapter->paid) ? 0 : -ENOMEM;
+}
+
 static int set_up (const rota_agent_config_t *config, rota_agent_t *self, rota_error_t *error)
 {
     self->adapter = rota_adapter_find (config->kind);
@@ -361,8 +375,13 @@ static int set_up (const rota_agent_config_t *config, rota_agent_t *self, rota_e
                                              .credentials = config->credentials,
                                              .trust = config->trust,
                                              .limits = self->limits};
-    if (self->adapter->paid && asprintf (&self->account, "%s/%s", self->kind, self->context.account) < 0)
-        self->account = NULL;
+    if (self->adapter->open) {
+        self->context.state = self->adapter->open (&self->context, error);
+        if (!self->context.state)
+            return -EINVAL;
+    }
+    if (set_up_account (self) < 0)
+        return rota_error_set (error, -ENOMEM, "out of memory");
     check (self, rota_clock_monotonic_ms ());
     if (rota_setting_choice (self->settings, ROTA_SETTING_AGENTS_CGROUP) == 0)
         rota_cgroup_find_parent (self->cgroup_parent);
@@ -426,6 +445,8 @@ void rota_agent_destroy (rota_agent_t **self_p)
     free (self->endpoints);
     free (self->exec_command);
     free (self->account);
+    if (self->context.state)
+        self->adapter->close (self->context.state);
     rota_limits_destroy (&self->limits);
     free (self);
     *self_p = NULL;

@@ -128,7 +128,7 @@ static bool config_directory (const rota_program_t *program, const rota_adapter_
     const char *home = getenv ("HOME"), *own = getenv (program->config_variable);
     if (context->login)
         return snprintf (ret_path, PATH_MAX, "%s", context->login) < PATH_MAX;
-    if (strcmp (context->account, "default") == 0 && (home || (own && *own))) {
+    if (program->config_name && strcmp (context->account, "default") == 0 && (home || (own && *own))) {
         int size = own && *own ? snprintf (ret_path, PATH_MAX, "%s", own)
                                : snprintf (ret_path, PATH_MAX, "%s/%s", home, program->config_name);
         if (size < PATH_MAX && access (ret_path, R_OK | X_OK) == 0)
@@ -144,10 +144,13 @@ void rota_program_check (const rota_program_t *program, const rota_adapter_conte
     char path[PATH_MAX], login[PATH_MAX], file[PATH_MAX + 64], text[128];
     ret_check->problem[0] = ret_check->version[0] = '\0';
     if (!find_in_path (program->name, path)) {
-        snprintf (ret_check->problem, sizeof ret_check->problem,
-                  "%s is not installed (not in PATH): npm install -g %s", program->name, program->package);
+        snprintf (ret_check->problem, sizeof ret_check->problem, "%s is not installed (not in PATH)%s%s",
+                  program->name, program->package ? ": npm install -g " : "",
+                  program->package ? program->package : "");
         return;
     }
+    if (!*program->oldest)
+        return;
     if (!ask_version (path, text, sizeof text)) {
         snprintf (ret_check->problem, sizeof ret_check->problem,
                   "`%s --version` says nothing: is the installation complete?", program->name);
@@ -155,10 +158,11 @@ void rota_program_check (const rota_program_t *program, const rota_adapter_conte
     }
     snprintf (ret_check->version, sizeof ret_check->version, "%s", text);
     if (is_older (text, program->oldest))
-        snprintf (ret_check->problem, sizeof ret_check->problem,
-                  "%s is too old (%.60s); from %s on: npm install -g %s@latest", program->name, text,
-                  program->oldest, program->package);
-    else if (!has_key (program, context) && config_directory (program, context, login) &&
+        snprintf (ret_check->problem, sizeof ret_check->problem, "%s is too old (%.60s); from %s on%s%s%s",
+                  program->name, text, program->oldest, program->package ? ": npm install -g " : "",
+                  program->package ? program->package : "", program->package ? "@latest" : "");
+    else if (program->login_file && !has_key (program, context) &&
+             config_directory (program, context, login) &&
              snprintf (file, sizeof file, "%s/%s", login, program->login_file) > 0 && access (file, R_OK) < 0)
         snprintf (ret_check->problem, sizeof ret_check->problem, "not logged in: %s, or set %s",
                   program->login_remedy, program->keys[0]);
@@ -385,6 +389,7 @@ void rota_program_classify (const rota_adapter_context_t *context, rota_reader_t
     if (rota_limits_refresh (context->limits, &error) < 0)
         error.text[0] = '\0'; /* said by the table itself; the rules from before hold */
     rota_reading_init (&reading, context->limits, outcome->finished_ms);
+    reading.description = context->state;
     if (outcome->started)
         read_log (log_path, reader, &reading);
     bool common = (outcome->end != ROTA_END_NONE || !outcome->started) && !was_waiting (outcome, &reading) &&

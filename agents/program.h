@@ -16,12 +16,12 @@
 #define ROTA_PROGRAM_VARIABLES_MAX 64
 
 typedef struct {
-    const char *name;            /* "claude" */
-    const char *package;         /* what installs it, for the remedy */
-    const char *oldest;          /* version that is known to work, "2.1.0" */
+    const char *name;    /* "claude" */
+    const char *package; /* of npm that installs it, for the remedy; NULL = not known */
+    const char *oldest;  /* version that is known to work, "2.1.0"; "" = it isn't asked for its version */
     const char *config_variable; /* "CLAUDE_CONFIG_DIR" */
-    const char *config_name;     /* in the user's home: ".claude" */
-    const char *login_file;      /* there, when it is logged in */
+    const char *config_name;     /* in the user's home: ".claude"; NULL = a directory of ours */
+    const char *login_file;      /* there, when it is logged in; NULL = it needs no login */
     const char *login_remedy;
     const char *const *keys; /* variables that hold a key, NULL-terminated: one of them is enough */
     const char *const *also; /* further variables that are passed on */

@@ -39,9 +39,10 @@ typedef struct {
 } rota_reading_usage_t;
 
 typedef struct {
-    rota_limits_t *limits; /* for sentences; may be NULL */
-    const char *zone;      /* of clock times that name none, for limits.h; NULL = the process's */
-    int64_t now_ms;        /* Unix: what relative and clock times in sentences are counted from */
+    rota_limits_t *limits;   /* for sentences; may be NULL */
+    const void *description; /* for readers that need one (described.h) */
+    const char *zone;        /* of clock times that name none, for limits.h; NULL = the process's */
+    int64_t now_ms;          /* Unix: what relative and clock times in sentences are counted from */
 
     bool began;     /* the program started a session */
     bool completed; /* it said that its work ended well; without this, exit code 0 is no success */

@@ -13,7 +13,6 @@
 
 #include <jansson.h>
 
-#define LIMIT(name) ROTA__LIMIT_KIND__LIMIT_KIND_##name
 #define ROTA_READING_WORD_BYTES 64
 
 /* ------------------------------------------------------------------------------------------ JSON */

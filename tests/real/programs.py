@@ -4,8 +4,11 @@
 The programs are real and pinned (install), the model is not (model_api.py). They get a home of their own, a key that opens
 nothing, and no way but to 127.0.0.1.
 """
+import datetime
 import json
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
@@ -199,6 +202,46 @@ def stop_in_the_middle(programs, kind):
     place.close()
 
 
+def when(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def many_tasks_with_limits_at_random(programs):
+    """Two slots of each program; every fourth turn or so meets the limit of its account."""
+    seed = int(os.environ.get("ROTA_TEST_SEED") or random.randrange(1 << 30))
+    rng = random.Random(seed)
+    answers = [rng.choice(["write", "write", "write", "window"]) for _ in range(40)] + ["write"]
+    place = Place(programs, "both", "+".join(answers))
+    names = [f"t{number}" for number in range(20)]
+    place.write("plan.yaml", "name: plan\ntasks:\n" + "".join(
+        f"  - {{id: {name}, prompt: 'Write hello. FILE={place.path}/{name}.txt', attempts: 1}}\n" for name in names))
+    result = place.rota("run", "plan.yaml", "--agent", "claude=2", "--agent", "codex=2", "--trust-agents", timeout=400)
+    check(f"20 tasks, limits at random (seed {seed}): all done", result.returncode == 0, result)
+    lost, limited = [], 0
+    for name in names:
+        task = json.loads(place.rota("task", name, "--json").stdout)
+        classes = sorted(attempt["result"]["class"] for attempt in task["attempts"])
+        limited += classes.count("limited")
+        if classes.count("ok") != 1 or set(classes) - {"ok", "limited"} or task["attempts_used"] != 0:
+            lost.append((name, classes, task["attempts_used"]))
+        if not os.path.exists(os.path.join(place.path, name + ".txt")):
+            lost.append((name, "no file"))
+    check("each was done once, and no attempt was used up by a limit", not lost, lost)
+    check("some met a limit", limited > 0)
+    rests, early = {}, []
+    events = [json.loads(line) for line in place.rota("events", "--json").stdout.splitlines()]
+    for event in events:
+        until = re.match(r"rests until (\S+Z): ", event.get("reason", ""))
+        if until:
+            rests[event["agent"]] = when(until[1])
+        elif event.get("to") == "in_progress" and when(event["time"]) < rests.get(event.get("agent"), 0):
+            early.append(event)
+    check("every account rested as long as was said, and nothing was begun meanwhile", rests and not early, rests, early)
+    print(f"     {limited + len(names)} attempts, {limited} of them limited")
+    place.scenario = "at random"
+    place.close()
+
+
 def main():
     programs = install()
     # Claude Code fails at once at a long wait, Codex sits it out: there the watchdog ends it, and what it waited for counts.
@@ -210,6 +253,8 @@ def main():
         scenario(programs, kind, "hang", ["timeout"], task=", attempts: 1, silence: 20s")
         stop_in_the_middle(programs, kind)
         scenario(programs, kind, "rate+ok", ["limited", "ok"], task=", attempts: 1, silence: 20s")
+    if not sys.argv[1:]:
+        many_tasks_with_limits_at_random(programs)
     api.close()
     sys.exit(1 if failures else 0)
 
