@@ -19,7 +19,7 @@
 #define ONE_WAY 1000000
 #define ANSWERED 300000
 #define WINDOW 8000 /* under the queue that the broker keeps for a service */
-#define REQUEST_WINDOW 512
+#define REQUEST_WINDOW 128 /* under the quota of a client */
 
 typedef struct {
     rawpeer_t peer;
