@@ -20,6 +20,10 @@ static const rota_program_t PROGRAM = {
         (const char *const[]){"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", NULL},
     .also = (const char *const[]){"ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL", "HTTPS_PROXY", "NO_PROXY",
                                   "NODE_EXTRA_CA_CERTS", NULL},
+    .base_variable = "ANTHROPIC_BASE_URL",
+    .base_default = "https://api.anthropic.com",
+    .probe_path = "/v1/models?limit=1",
+    .key_header = "x-api-key",
 };
 
 static void check (const rota_adapter_context_t *context, rota_adapter_check_t *ret_check)

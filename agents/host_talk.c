@@ -1,5 +1,6 @@
 /* What the host and the scheduler say to each other, and output for whoever may read it. */
 #include "agents/host_internal.h"
+#include "agents/room.h"
 
 #include "agents/output.h"
 #include "bus/clock.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysinfo.h>
 
 #define REGISTER_AGAIN_MS 1000
 #define REGISTER_SOON_MS                                                                                     \
@@ -96,7 +96,7 @@ void rota_agent_register (rota_agent_t *self)
 void rota_agent_heartbeat (rota_agent_t *self)
 {
     Rota__AgentHeartbeat message = ROTA__AGENT_HEARTBEAT__INIT;
-    struct sysinfo info;
+    rota_room_t room;
     Rota__Held **held = list_held (self);
 
     self->heartbeat_at = rota_clock_monotonic_ms () + self->heartbeat_every_ms;
@@ -104,11 +104,13 @@ void rota_agent_heartbeat (rota_agent_t *self)
         return;
     message.n_held = self->holds.count;
     message.held = held;
-    if (sysinfo (&info) == 0) {
-        message.has_memory_free_bytes = true;
-        message.memory_free_bytes = ((uint64_t)info.freeram + info.bufferram) * info.mem_unit;
-    }
-    message.has_load = getloadavg (&message.load, 1) == 1;
+    rota_room_look (self->settings, &room);
+    message.has_memory_free_bytes = room.memory_bytes > 0;
+    message.memory_free_bytes = room.memory_bytes;
+    message.has_load = room.load >= 0;
+    message.load = room.load;
+    message.has_full = true;
+    message.full = room.full;
     message.has_draining = true;
     message.draining = self->stops > 0;
     int64_t now_ms = rota_clock_boot_ms ();

@@ -1,6 +1,7 @@
 #include "agents/program.h"
 
 #include "agents/output.h"
+#include "agents/probe.h"
 #include "bus/clock.h"
 #include "bus/names.h"
 #include "proto/words.h"
@@ -138,6 +139,34 @@ static bool config_directory (const rota_program_t *program, const rota_adapter_
                      context->account) < PATH_MAX;
 }
 
+/* The value under the program's first name for a key, or NULL. */
+static const char *first_key (const rota_program_t *program, const rota_adapter_context_t *context)
+{
+    int length;
+    for (const char *const *item = context->credentials; item && *item; item++) {
+        const char *value = credential (*item, &length);
+        if (value && strncmp (*item, program->keys[0], (size_t)length) == 0 && !program->keys[0][length])
+            return value;
+    }
+    return context->credentials ? NULL : credential (program->keys[0], &length);
+}
+
+static void try_key (const rota_program_t *program, const rota_adapter_context_t *context,
+                     rota_adapter_check_t *check)
+{
+    char url[2048];
+    const char *key = program->probe_path ? first_key (program, context) : NULL;
+    const char *base = program->probe_path ? getenv (program->base_variable) : NULL;
+    if (!key || snprintf (url, sizeof url, "%s%s", base && *base ? base : program->base_default,
+                          program->probe_path) >= (int)sizeof url)
+        return;
+    int status = rota_probe_key (url, program->key_header, key);
+    if (status)
+        snprintf (check->problem, sizeof check->problem,
+                  "the key in %s is refused (%d): set a valid one and start it again", program->keys[0],
+                  status);
+}
+
 void rota_program_check (const rota_program_t *program, const rota_adapter_context_t *context,
                          rota_adapter_check_t *ret_check)
 {
@@ -166,6 +195,8 @@ void rota_program_check (const rota_program_t *program, const rota_adapter_conte
              snprintf (file, sizeof file, "%s/%s", login, program->login_file) > 0 && access (file, R_OK) < 0)
         snprintf (ret_check->problem, sizeof ret_check->problem, "not logged in: %s, or set %s",
                   program->login_remedy, program->keys[0]);
+    else
+        try_key (program, context, ret_check);
 }
 
 /* ---- its places */

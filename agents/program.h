@@ -25,6 +25,9 @@ typedef struct {
     const char *login_remedy;
     const char *const *keys; /* variables that hold a key, NULL-terminated: one of them is enough */
     const char *const *also; /* further variables that are passed on */
+    /* Where a key is tried without cost before any work: the variable that names the service, what it is
+     * without, the path, and the header that carries the key. NULL = it can't be tried. */
+    const char *base_variable, *base_default, *probe_path, *key_header;
 } rota_program_t;
 
 /* Version and problem of *ret_check: not installed, too old, not logged in, each with its remedy. */

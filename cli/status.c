@@ -361,6 +361,9 @@ static void add_agent (rota_table_t *table, const Rota__AgentState *agent, int64
                          agent->cooldown_reason.data ? (const char *)agent->cooldown_reason.data : "");
     else if (agent->has_problem && agent->problem.len)
         rota_table_add (table, ROTA_STYLE_YELLOW, agent->problem.data, agent->problem.len);
+    else if (agent->full)
+        rota_table_addf (table, ROTA_STYLE_YELLOW,
+                         "takes no more: its host is short of memory or processors");
     else if (agent->n_running > 0)
         rota_table_addf (table, ROTA_STYLE_CYAN, "%.*s%s", (int)agent->running[0]->id.len,
                          (const char *)agent->running[0]->id.data, agent->n_running > 1 ? ", ..." : "");

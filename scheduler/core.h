@@ -173,7 +173,7 @@ rota_agent_t rota_core_agent_find (const rota_core_t *self, const uint8_t instan
 /* Renews the leases of what is listed; what is leased, was accepted and is not listed is lost; what is listed
  * and not leased gets a STOP. */
 void rota_core_agent_heartbeat (rota_core_t *self, rota_agent_t agent, const rota_held_t *held,
-                                size_t held_count, bool draining, int64_t now_ms);
+                                size_t held_count, bool draining, bool full, int64_t now_ms);
 /* The broker says that the peer is gone: nothing new for it; its leases run on. */
 void rota_core_agent_gone (rota_core_t *self, rota_agent_t agent, int64_t now_ms);
 void rota_core_agent_drain (rota_core_t *self, rota_agent_t agent, bool drain, int64_t now_ms);
@@ -344,6 +344,7 @@ typedef struct {
     const char *name, *kind, *host;
     uint32_t slots, busy;
     bool connected, draining;
+    bool full; /* no memory or processor for another attempt, as it says */
     uint8_t instance[16];
     int64_t since_ms;
     uint64_t succeeded, failed;
@@ -362,6 +363,7 @@ typedef struct {
     bool assignable;  /* and its account will open by itself, or is open */
     bool servable;    /* one of them is connected and not draining */
     bool free;        /* and has a free slot */
+    bool full;        /* one would have, but its host is short of memory or processors */
     bool open;        /* and its account is open: it could take a task now */
     int64_t opens_ms; /* when the first of their accounts opens, 0 = one is open or none will by itself */
 } rota_core_class_view_t;

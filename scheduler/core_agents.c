@@ -310,9 +310,10 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *given,
 }
 
 void rota_core_agent_heartbeat (rota_core_t *self, rota_agent_t agent, const rota_held_t *held,
-                                size_t held_count, bool draining, int64_t now_ms)
+                                size_t held_count, bool draining, bool full, int64_t now_ms)
 {
     rota_core_at (self, now_ms);
+    AT (self, agents, agent_t, agent)->full = full;
     compare_held (self, agent, held, held_count);
     lose_unlisted (self, agent, true, "its host doesn't hold it");
     rota_core_agent_drain (self, agent, draining || AT (self, agents, agent_t, agent)->draining, now_ms);
@@ -513,6 +514,7 @@ void rota_core_agent_view (const rota_core_t *self, rota_agent_t agent, rota_cor
         .busy = it->busy,
         .connected = it->connected,
         .draining = it->draining,
+        .full = it->full,
         .since_ms = it->since_ms,
         .succeeded = it->succeeded,
         .failed = it->failed,

@@ -190,6 +190,8 @@ int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t 
     self->table_used++;
     self->count++;
     rota_core_set_reason (self, index, node->reason, node->reason_length);
+    if (node->kind == NODE (TASK) && rota_core_inherit (self, index) < 0)
+        self->broken = true;
     *ret_node = index;
     return 0;
 }
@@ -287,7 +289,7 @@ static int each_member (rota_core_t *self, rota_node_t group, rota_node_t prereq
     return 0;
 }
 
-/* A group's own dependency gates each member, present (here) and to come (rota_core_open). */
+/* A group's own dependency gates each member, present (here) and to come (rota_core_add). */
 int rota_core_link (rota_core_t *self, rota_node_t prerequisite, rota_node_t node)
 {
     if (self->nodes[node].kind == NODE (TASK))
@@ -513,8 +515,6 @@ static void open_task (rota_core_t *self, rota_node_t index)
 {
     node_t *it = &self->nodes[index];
     it->flags &= (uint16_t)~F_STAGED;
-    if (rota_core_inherit (self, index) < 0)
-        self->broken = true;
     source_counts_t *counts = rota_core_source (self, it->source);
     if (counts) {
         counts->total++;
@@ -563,10 +563,10 @@ void rota_core_open (rota_core_t *self, rota_node_t first, rota_node_t end, bool
     self->loading = false;
 }
 
-static bool edges_lead_only_to (const rota_core_t *self, rota_node_t node, rota_node_t first)
+static bool leads_to_staged_only (const rota_core_t *self, rota_node_t node)
 {
     for (uint32_t e = self->nodes[node].first_edge; e != ROTA_NONE; e = self->edges[e].next)
-        if ((self->edges[e].to & ~EDGE_INHERITED) < first)
+        if (takes_part (&self->nodes[self->edges[e].to & ~EDGE_INHERITED]))
             return false;
     return true;
 }
@@ -588,14 +588,16 @@ static void drop_edges_to_void (rota_core_t *self)
 
 void rota_core_discard (rota_core_t *self, rota_node_t first, rota_node_t end)
 {
+    size_t ids_size = first < end && self->nodes[first].kind ? self->nodes[first].id_offset : self->ids_size;
     for (rota_node_t i = end; i-- > first;) {
         node_t *it = &self->nodes[i];
         if (!it->kind || !(it->flags & F_STAGED))
             continue;
         /* A staged node has no dependants but staged ones: nobody open could refer to it. */
-        if (!edges_lead_only_to (self, i, first))
+        if (!leads_to_staged_only (self, i))
             self->broken = true;
         forget_id (self, i);
+        rota_core_set_reason (self, i, NULL, 0);
         if (it->kind != NODE (TASK))
             AT (self, groups, group_t, it->slot)->node = ROTA_NONE;
         while (it->first_edge != ROTA_NONE) {
@@ -614,13 +616,28 @@ void rota_core_discard (rota_core_t *self, rota_node_t first, rota_node_t end)
             *it = *AT (self, group_dependencies, group_dependency_t, --self->group_dependencies.count);
     }
     drop_edges_to_void (self);
-    if (end == self->count)
-        self->count = first;
+    /* What was opened meanwhile stays, and so does its place. */
+    while (end == self->count && end > first && !self->nodes[end - 1].kind)
+        self->count = --end;
+    if (end == first)
+        self->ids_size = ids_size;
     while (self->groups.count && AT (self, groups, group_t, self->groups.count - 1)->node == ROTA_NONE)
         free (AT (self, groups, group_t, --self->groups.count)->parked.items);
 }
 
 /* ----------------------------------------------------------------------------------- the rest */
+
+/* Its edges may be others than before; a group's are its members'. */
+static void refresh_changed (rota_core_t *self, rota_node_t node)
+{
+    if (self->nodes[node].kind == NODE (TASK)) {
+        rota_core_refresh_dead (self, node);
+        return;
+    }
+    for (rota_node_t i = 0; i < self->count; i++)
+        if (self->nodes[i].kind == NODE (TASK) && takes_part (&self->nodes[i]) && lies_in (self, i, node))
+            rota_core_refresh_dead (self, i);
+}
 
 void rota_core_redefine (rota_core_t *self, rota_node_t node, uint32_t class_index, int32_t priority,
                          uint32_t complexity, uint32_t attempts_allowed, bool approval, bool keep_on_lost,
@@ -642,8 +659,7 @@ void rota_core_redefine (rota_core_t *self, rota_node_t node, uint32_t class_ind
         it->order_ms = 0;
         rota_core_enter_place (self, node, ROTA_PLACE_READY);
     }
-    if (it->kind == NODE (TASK))
-        rota_core_refresh_place (self, node);
+    refresh_changed (self, node);
     rota_core_touch (self, node);
     rota_core_emit (self, EVENT (TASK_CHANGED), node);
 }

@@ -100,6 +100,7 @@ typedef struct {
     uint64_t capabilities;
     uint8_t instance[16];
     bool connected, draining;
+    bool full; /* no memory or processor for another attempt, as its last heartbeat said */
     int64_t since_ms;
     uint64_t succeeded, failed;
     rota_account_t account;

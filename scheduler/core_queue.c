@@ -330,8 +330,8 @@ int rota_core_class (rota_core_t *self, uint32_t source, const char *agent, size
 static bool has_room (const rota_core_t *self, const agent_t *agent)
 {
     uint32_t limit = self->policy.wip_agent;
-    return agent->connected && !agent->draining && !agent->faulty && agent->busy < agent->slots &&
-           (!limit || agent->busy < limit);
+    return agent->connected && !agent->draining && !agent->faulty && !agent->full &&
+           agent->busy < agent->slots && (!limit || agent->busy < limit);
 }
 
 static bool is_open (const rota_core_t *self, const agent_t *agent)
@@ -478,6 +478,7 @@ void rota_core_class_view (const rota_core_t *self, uint32_t class_index, rota_c
             continue;
         ret_view->servable = true;
         ret_view->free |= has_room (self, agent);
+        ret_view->full |= agent->full && agent->busy < agent->slots;
         const account_t *account = AT (self, accounts, account_t, agent->account);
         int64_t closed_ms = is_open (self, agent) ? 0 : account->result_class ? account->until_ms : 0;
         if (agent->paid && self->quiet_until_ms > closed_ms)

@@ -709,6 +709,8 @@ HANDLER (agents)
         const char *problem = i < self->agent_problems.count ? self->agent_problems.items[i] : NULL;
         agent->has_problem = problem != NULL;
         agent->problem = rota_bytes (problem ? problem : "");
+        agent->has_full = true;
+        agent->full = view.full;
         fill_account (self, &view, agent);
         fill_spend (self, i, agent);
         fill_all_running (self, ROTA_NONE, i, &agent->n_running, &agent->running);

@@ -259,7 +259,8 @@ HANDLER (agent_heartbeat)
     rota_held_t *held = it->n_held <= MAX_HELD ? read_held (self, it->held, it->n_held) : NULL;
     if (agent == ROTA_NONE || !held)
         return;
-    rota_core_agent_heartbeat (self->core, agent, held, it->n_held, it->draining, rota_service_now_ms (self));
+    rota_core_agent_heartbeat (self->core, agent, held, it->n_held, it->draining, it->full,
+                               rota_service_now_ms (self));
     Rota__AgentHeartbeatReply reply = ROTA__AGENT_HEARTBEAT_REPLY__INIT;
     reply.has_lease_ms = true;
     reply.lease_ms = (uint32_t)self->policy.lease_ms;

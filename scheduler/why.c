@@ -242,7 +242,10 @@ static void explain_class (why_t *self, const rota_core_node_t *it)
         say (self, "agent", 0, "the agents that could take it (%s with %s) are not connected or draining",
              agent, wants);
     else if (class.assignable && !class.free)
-        say (self, "slot", 0, "all slots of the agents that can take it are busy");
+        say (self, "slot", 0,
+             class.full ? "the hosts of the agents that can take it are short of memory or processors "
+                          "(agents.memory_reserve)"
+                        : "all slots of the agents that can take it are busy");
 }
 
 static void explain_ready (why_t *self, rota_node_t node, const rota_core_node_t *it)

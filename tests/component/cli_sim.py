@@ -89,6 +89,16 @@ check("opened by hand", other.run("resume", name).returncode == 0)
 check("it works", other.run("wait", "first", "second").returncode == 0, other.run("status"))
 check("down", other.run("down").returncode == 0)
 
+# A host without memory to spare takes nothing, and says so.
+full = Place()
+full.write("one.yaml", "tasks:\n  - {id: x, run: 'true'}\n  - {id: y, run: 'true'}\n")
+full.run("up", "--agent", "exec=1", environment={"ROTA_AGENTS_MEMORY_RESERVE": "60TiB", "ROTA_SCHEDULER_AGENT_HEARTBEAT": "100ms"})
+check("a host short of memory is shown", wait_until(lambda: "short of memory" in full.run("agents").stdout, 20), full.run("agents"))
+full.run("import", "one.yaml")
+check("it takes nothing", json.loads(full.run("status", "--json").stdout)["counts"]["pending"] == 2, full.run("status"))
+check("why says so", "short of memory" in full.run("why", "y").stdout, full.run("why", "y"))
+full.run("down")
+
 # A program that isn't there: said at once, with the remedy, and not found out by a failed task.
 bare = Place()
 bare.write("one.yaml", "tasks:\n  - {id: x, prompt: hello, agent: claude}\n")

@@ -63,7 +63,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_json(200, {})
 
     def do_GET(self):
-        self.send_json(200, {"data": [], "object": "list"})
+        refused = re.match(r"/s/key-refused/", self.path)
+        self.send_json(401 if refused else 200, {"data": [], "object": "list"})
 
     def do_POST(self):
         text = self.rfile.read(int(self.headers.get("content-length", 0))).decode(errors="replace")

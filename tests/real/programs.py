@@ -180,6 +180,15 @@ def ends_without_attempt(place, result):
           result.returncode == 1 and task.get("attempts_used", 0) == 0, task, result)
 
 
+def refused_key(programs):
+    place = Place(programs, "claude", "key-refused")
+    result = place.run()
+    check("claude: a wrong key is said at once, with the remedy, and nothing is handed out",
+          result.returncode == 1 and "the key in ANTHROPIC_API_KEY is refused (401)" in result.stdout
+          and place.attempts() == [] and place.calls() == [], result, place.calls())
+    place.close()
+
+
 def stop_in_the_middle(programs, kind):
     place = Place(programs, kind, "slow")
     place.write("plan.yaml", "name: plan\ntasks:\n  - {id: t, prompt: 'Wait.'}\n")
@@ -254,6 +263,7 @@ def main():
         stop_in_the_middle(programs, kind)
         scenario(programs, kind, "rate+ok", ["limited", "ok"], task=", attempts: 1, silence: 20s")
     if not sys.argv[1:]:
+        refused_key(programs)
         many_tasks_with_limits_at_random(programs)
     api.close()
     sys.exit(1 if failures else 0)

@@ -526,7 +526,7 @@ static void scheduler_hears (world_t *self, const message_t *message)
         end_batch (self, NULL, NULL);
         break;
     case HEARTBEAT:
-        rota_core_agent_heartbeat (self->core, agent, message->held, message->held_count, false,
+        rota_core_agent_heartbeat (self->core, agent, message->held, message->held_count, false, false,
                                    self->now_ms);
         answer.kind = HEARD;
         end_batch (self, host, &answer);
