@@ -128,22 +128,44 @@ static int add (rota_service_list_t *list, const char *name, rota_stage_t stage,
     return failed ? -ENOMEM : 0;
 }
 
-/* How many of that kind and account come before it: their names must differ. */
-static unsigned same_before (const rota_supervisor_t *config, size_t index, const rota_agent_option_t *agent)
+static const char *option_of (const rota_service_t *service, const char *option)
 {
-    unsigned count = 0;
-    for (size_t i = 0; i < index; i++) {
-        rota_agent_option_t other;
-        count += rota_agent_parse (config->agents[i], &other, NULL) == 0 &&
-                 strcmp (other.kind, agent->kind) == 0 && strcmp (other.account, agent->account) == 0;
-    }
-    return count;
+    for (size_t i = 0; service->arguments[i] && service->arguments[i + 1]; i++)
+        if (strcmp (service->arguments[i], option) == 0)
+            return service->arguments[i + 1];
+    return NULL;
 }
 
-static int add_agent (const rota_supervisor_t *config, rota_service_list_t *list, const char *text,
-                      size_t index, rota_error_t *error)
+rota_service_t *rota_services_agent (rota_service_list_t *list, const char *name)
 {
-    char slots[16], word[128], name[160], host[64] = "host", full[224], number[24] = "";
+    for (size_t i = 0; i < list->count; i++) {
+        const char *there = option_of (&list->list[i], "--name");
+        if (there && !list->list[i].removed && strcmp (there, name) == 0)
+            return &list->list[i];
+    }
+    return NULL;
+}
+
+/* "claude-work-2@host": the number only where there is one of that kind and account already. */
+static void name_agent (rota_service_list_t *list, const rota_agent_option_t *agent, char ret_word[128],
+                        char ret_full[224])
+{
+    char host[64] = "host", number[24] = "";
+    gethostname (host, sizeof host - 1);
+    for (unsigned n = 2;; n++) {
+        snprintf (ret_word, 128, "%s%s%s%s", agent->kind, agent->account[0] ? "-" : "", agent->account,
+                  number);
+        snprintf (ret_full, 224, "%s@%s", ret_word, host);
+        if (!rota_services_agent (list, ret_full))
+            return;
+        snprintf (number, sizeof number, "-%u", n);
+    }
+}
+
+int rota_services_add_agent (const rota_supervisor_t *config, rota_service_list_t *list, const char *text,
+                             rota_error_t *error)
+{
+    char slots[16], word[128], name[160], full[224];
     const char *more[8] = {NULL};
     size_t count = 0;
     rota_agent_option_t agent;
@@ -151,14 +173,9 @@ static int add_agent (const rota_supervisor_t *config, rota_service_list_t *list
     if (status < 0)
         return status;
 
-    unsigned before = same_before (config, index, &agent);
-    if (before > 0)
-        snprintf (number, sizeof number, "-%u", before + 1);
-    gethostname (host, sizeof host - 1);
+    name_agent (list, &agent, word, full);
     snprintf (slots, sizeof slots, "%u", agent.slots);
-    snprintf (word, sizeof word, "%s%s%s%s", agent.kind, agent.account[0] ? "-" : "", agent.account, number);
     snprintf (name, sizeof name, "agent %s", word);
-    snprintf (full, sizeof full, "%s@%s", word, host);
     if (config->exec) {
         more[count++] = "--exec";
         more[count++] = config->exec;
@@ -186,9 +203,9 @@ int rota_services_plan (const rota_supervisor_t *config, rota_service_list_t *re
     if (status == 0 && !hold)
         status = add (ret_list, "telemetry", ROTA_STAGE_TELEMETRY, "rota-telemetry", config->state, NULL);
     for (size_t i = 0; status == 0 && !hold && i < config->agent_count; i++)
-        status = add_agent (config, ret_list, config->agents[i], i, error);
+        status = rota_services_add_agent (config, ret_list, config->agents[i], error);
     if (status == 0 && !hold && config->agent_count == 0)
-        status = add_agent (config, ret_list, "exec", 0, error);
+        status = rota_services_add_agent (config, ret_list, "exec", error);
     if (status == -ENOMEM)
         rota_error_set (error, status, "no memory");
     if (status == -E2BIG)

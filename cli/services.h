@@ -33,6 +33,7 @@ typedef struct {
     int64_t next_ms;    /* when to start it, while it doesn't run */
     int backoff_ms;     /* the wait after the next end */
     unsigned failures;  /* ends in a row, each soon after the start */
+    bool removed;       /* when it has ended it isn't started again */
 } rota_service_t;
 
 typedef struct {
@@ -42,6 +43,11 @@ typedef struct {
 
 /* Fills the list from the configuration. 0, -EINVAL, -ENOMEM. */
 int rota_services_plan (const rota_supervisor_t *config, rota_service_list_t *ret_list, rota_error_t *error);
+/* One more agent, "KIND[/ACCOUNT][=N]". 0, -EINVAL, -E2BIG, -ENOMEM. */
+int rota_services_add_agent (const rota_supervisor_t *config, rota_service_list_t *list, const char *text,
+                             rota_error_t *error);
+/* NULL: there is none of that name. */
+rota_service_t *rota_services_agent (rota_service_list_t *list, const char *name);
 void rota_services_forget (rota_service_list_t *list);
 
 /* 0, or a negative errno with the text; next_ms is set then. */

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -46,7 +47,8 @@ typedef struct {
     bool ending, hurry;
     int stage; /* while ending */
     int64_t stage_end_ms;
-    bool killed; /* this stage got its SIGKILL */
+    long wishes_read; /* bytes of the file */
+    bool killed;      /* this stage got its SIGKILL */
 } supervisor_t;
 
 __attribute__ ((format (printf, 2, 3))) static void say (char word, const char *format, ...)
@@ -72,7 +74,8 @@ __attribute__ ((format (printf, 2, 3))) static void say (char word, const char *
 
 static bool may_start (const supervisor_t *self, const rota_service_t *service)
 {
-    return service->pid == 0 && (service->stage == ROTA_STAGE_BROKER || self->broker_seen) &&
+    return service->pid == 0 && !service->removed &&
+           (service->stage == ROTA_STAGE_BROKER || self->broker_seen) &&
            (service->stage != ROTA_STAGE_AGENTS || self->agents_wanted);
 }
 
@@ -119,7 +122,7 @@ static void reap (supervisor_t *self, int64_t now_ms)
         if (!service)
             continue;
         rota_service_ended (service, status, now_ms, &sentence);
-        if (!self->ending)
+        if (!self->ending && !service->removed)
             say_failure (service, &sentence);
     }
 }
@@ -173,11 +176,48 @@ static void end_step (supervisor_t *self, int64_t now_ms)
     }
 }
 
+static void grant (supervisor_t *self, const char *wish)
+{
+    rota_error_t error = {""};
+    if (wish[0] == '+') {
+        int status = rota_services_add_agent (self->config, &self->services, wish + 1, &error);
+        if (status < 0)
+            say (ROTA_WORD_NOTE, "agents add %s: %s", wish + 1,
+                 *error.text ? error.text : strerror (-status));
+        self->agents_wanted = true;
+    } else if (wish[0] == '-') {
+        rota_service_t *service = rota_services_agent (&self->services, wish + 1);
+        if (!service)
+            return;
+        service->removed = true;
+        if (service->pid > 0)
+            kill (service->pid, SIGTERM);
+    }
+}
+
+static void read_wishes (supervisor_t *self)
+{
+    char path[PATH_MAX], line[256];
+    if (snprintf (path, sizeof path, "%s/" ROTA_SUPERVISOR_WISHES, self->config->state) >= (int)sizeof path)
+        return;
+    FILE *file = fopen (path, "re");
+    if (!file)
+        return;
+    for (fseek (file, self->wishes_read, SEEK_SET); fgets (line, sizeof line, file) && strchr (line, '\n');) {
+        line[strcspn (line, "\n")] = '\0';
+        self->wishes_read = ftell (file);
+        grant (self, line);
+    }
+    fclose (file);
+}
+
 static void read_signals (supervisor_t *self, int64_t now_ms)
 {
     struct signalfd_siginfo info;
     while (read (self->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        if (info.ssi_signo != SIGCHLD)
+        if (info.ssi_signo == SIGUSR1)
+            read_wishes (self);
+        else if (info.ssi_signo != SIGCHLD)
             begin_end (self, now_ms);
 }
 
@@ -281,6 +321,14 @@ static void end_leftovers (const supervisor_t *self)
     }
 }
 
+/* Those of an earlier supervisor are not ours. */
+static void forget_wishes (const supervisor_t *self)
+{
+    char path[PATH_MAX];
+    if (snprintf (path, sizeof path, "%s/" ROTA_SUPERVISOR_WISHES, self->config->state) < (int)sizeof path)
+        unlink (path);
+}
+
 static int watch_signals (supervisor_t *self)
 {
     sigset_t set;
@@ -288,6 +336,7 @@ static int watch_signals (supervisor_t *self)
     sigaddset (&set, SIGCHLD);
     sigaddset (&set, SIGTERM);
     sigaddset (&set, SIGINT);
+    sigaddset (&set, SIGUSR1);
     if (sigprocmask (SIG_BLOCK, &set, NULL) != 0)
         return -errno;
     self->signal_fd = signalfd (-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -317,6 +366,7 @@ int rota_supervisor_run (const rota_supervisor_t *config)
         say (ROTA_WORD_FAULT, "%s", *error.text ? error.text : strerror (-status));
     } else {
         signal (SIGHUP, SIG_IGN);
+        forget_wishes (&self);
         self.began_ms = rota_clock_monotonic_ms ();
         self.trim_ms = self.began_ms + TRIM_INTERVAL_MS;
         loop (&self);

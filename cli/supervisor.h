@@ -36,6 +36,10 @@ typedef struct {
     bool trust;                /* agent programs may do what they like */
 } rota_supervisor_t;
 
+/* What is wished of a running supervisor: a line each, "+KIND[/ACCOUNT][=N]" or "-NAME", appended to this
+ * file of the state directory, and SIGUSR1. */
+#define ROTA_SUPERVISOR_WISHES "run/agents.wishes"
+
 /* Runs to the end; an exit code. */
 int rota_supervisor_run (const rota_supervisor_t *config);
 

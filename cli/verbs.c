@@ -374,9 +374,17 @@ const rota_verb_t ROTA_VERBS[] = {
      .handler = rota_verb_wait},
     {.name = "agents",
      .group = ROTA_GROUP_LOOK,
-     .arguments = "",
-     .summary = "who takes work, and what they do now",
-     .description = "",
+     .arguments = "[add KIND[/ACCOUNT][=N]... | drain NAME... | remove NAME...]",
+     .most = -1,
+     .summary = "who takes work, and what they do now; or start and end some",
+     .description = "Without arguments lists the agents: busy slots, what they did, what they used today, "
+                    "why one rests or "
+                    "can't work. `add` starts more under the services that run here, `drain` lets one finish "
+                    "and take no "
+                    "more (`rota resume NAME` takes that back), `remove` ends one that was started here: "
+                    "what it runs goes "
+                    "back to where it came from.",
+     .example = "rota agents add claude=2\nrota agents remove claude@host",
      .handler = rota_verb_agents},
     {.name = "leader",
      .group = ROTA_GROUP_LOOK,

@@ -18,7 +18,7 @@ _rota()
         *:--broker) mapfile -t COMPREPLY < <(:); return ;;
         *:--connect-timeout) mapfile -t COMPREPLY < <(:); return ;;
         *:--config) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-        run:--agent|run:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex command sim ' -- "$word"); return ;;
+        run:--agent|run:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex acp http command sim ' -- "$word"); return ;;
         run:--exec|run:-e) mapfile -t COMPREPLY < <(:); return ;;
         run:--command) mapfile -t COMPREPLY < <(:); return ;;
         run:--timeout) mapfile -t COMPREPLY < <(:); return ;;
@@ -27,7 +27,7 @@ _rota()
         submit:--title|submit:-t) mapfile -t COMPREPLY < <(:); return ;;
         submit:--after) mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return ;;
         submit:--priority|submit:-p) mapfile -t COMPREPLY < <(:); return ;;
-        submit:--agent|submit:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex command sim ' -- "$word"); return ;;
+        submit:--agent|submit:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex acp http command sim ' -- "$word"); return ;;
         submit:--timeout) mapfile -t COMPREPLY < <(:); return ;;
         submit:--attempts) mapfile -t COMPREPLY < <(:); return ;;
         status:--source) mapfile -t COMPREPLY < <(:); return ;;
@@ -50,7 +50,7 @@ _rota()
         cancel:--reason|cancel:-m) mapfile -t COMPREPLY < <(:); return ;;
         reopen:--reason|reopen:-m) mapfile -t COMPREPLY < <(:); return ;;
         hold:--reason|hold:-m) mapfile -t COMPREPLY < <(:); return ;;
-        up:--agent|up:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex command sim ' -- "$word"); return ;;
+        up:--agent|up:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex acp http command sim ' -- "$word"); return ;;
         up:--exec|up:-e) mapfile -t COMPREPLY < <(:); return ;;
         up:--command) mapfile -t COMPREPLY < <(:); return ;;
     esac

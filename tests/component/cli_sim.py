@@ -99,6 +99,27 @@ check("it takes nothing", json.loads(full.run("status", "--json").stdout)["count
 check("why says so", "short of memory" in full.run("why", "y").stdout, full.run("why", "y"))
 full.run("down")
 
+# More agents and fewer under services that run.
+crew = Place()
+crew.run("up", "--agent", "exec=1")
+
+
+def names(**wanted):
+    agents = json.loads(crew.run("agents", "--json").stdout)["agents"]
+    return {agent["name"].split("@")[0] for agent in agents if all(agent.get(key) == value for key, value in wanted.items())}
+
+
+check("agents add", crew.run("agents", "add", "sim=2", "exec=1").returncode == 0
+      and wait_until(lambda: names(connected=True) == {"exec", "sim", "exec-2"}, 20), crew.run("agents"))
+host = os.uname().nodename
+check("agents drain", crew.run("agents", "drain", "sim@" + host).returncode == 0 and names(draining=True) == {"sim"},
+      crew.run("agents"))
+check("agents remove", crew.run("agents", "remove", "exec-2@" + host).returncode == 0
+      and wait_until(lambda: names(connected=True) == {"exec", "sim"}, 20), crew.run("agents"))
+check("an unknown kind is refused", crew.run("agents", "add", "nosuch").returncode == 2)
+crew.run("down")
+check("without services there is nobody to tell", crew.run("agents", "add", "exec").returncode == 3)
+
 # A program that isn't there: said at once, with the remedy, and not found out by a failed task.
 bare = Place()
 bare.write("one.yaml", "tasks:\n  - {id: x, prompt: hello, agent: claude}\n")
