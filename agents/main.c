@@ -1,4 +1,6 @@
 /* main.c - rota-agent: options, configuration and signals around an agent host. */
+#include "agents/ask.h"
+#include "agents/converse.h"
 #include "agents/host.h"
 #include "agents/pretend.h"
 #include "bus/log.h"
@@ -282,6 +284,10 @@ int main (int argc, char **argv)
 
     if (argc == 2 && strcmp (argv[1], ROTA_PRETEND_OPTION) == 0)
         return rota_pretend ();
+    if (argc == 2 && strcmp (argv[1], ROTA_ASK_OPTION) == 0)
+        return rota_ask ();
+    if (argc > 2 && strcmp (argv[1], ROTA_CONVERSE_OPTION) == 0)
+        return rota_converse (argc - 2, argv + 2);
     int status = read_options (argc, argv, &options);
     if (status >= 0)
         return status;

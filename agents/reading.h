@@ -103,5 +103,6 @@ rota_reader_t rota_read_claude;     /* claude -p --output-format stream-json, an
 rota_reader_t rota_read_codex_exec; /* codex exec --json */
 rota_reader_t rota_read_codex_rpc;  /* messages of codex app-server, one a line */
 rota_reader_t rota_read_acp;        /* messages of an ACP agent, one a line */
+rota_reader_t rota_read_http;       /* rota-agent --ask */
 
 #endif

@@ -286,6 +286,11 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *given,
     if (account == ROTA_NONE)
         return -ENOMEM;
     agent->account = account;
+    for (size_t i = 0; i < self->leases.count; i++) {
+        lease_t *lease = AT (self, leases, lease_t, i);
+        if (lease->agent == index && !lease->probe)
+            lease->account = account; /* one that was loaded knows the agent by its name alone */
+    }
     rota_core_rank (self, agent);
     agent->draining = given->drain;
     agent->connected = true;

@@ -251,7 +251,7 @@ static void flag_started (void *owner, rota_node_t node)
 static int start_again (rota_core_t *self, rota_node_t node, const char *reason)
 {
     node_t *it = &self->nodes[node];
-    bool was_done = it->status == STATUS (DONE);
+    bool was_satisfied = it->flags & F_SATISFIED;
     it->attempts_used = 0;
     it->flags &= (uint16_t) ~(F_SKIPPED | F_FLAGGED | F_LOST);
     it->order_ms = 0;
@@ -259,8 +259,8 @@ static int start_again (rota_core_t *self, rota_node_t node, const char *reason)
     it->came_from = 0;
     rota_core_set_reason (self, node, NULL, 0);
     rota_core_move (self, node, STATUS (PENDING), 0, reason);
-    if (was_done)
-        rota_core_successors (self, node, flag_started, self);
+    for (rota_node_t up = node; was_satisfied && up != ROTA_NONE; up = self->nodes[up].parent)
+        rota_core_successors (self, up, flag_started, self);
     return 0;
 }
 

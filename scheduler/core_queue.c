@@ -436,6 +436,25 @@ static rota_node_t next_task (rota_core_t *self, rota_agent_t *ret_agent)
     return best;
 }
 
+/* What was released may have been held or cancelled since, or be one that nobody here can take: the room in
+ * its epic goes to the next. */
+static bool release_one_more (rota_core_t *self)
+{
+    bool room = false;
+    for (size_t i = 0; i < self->agents.count && !room && self->policy.wip_epic; i++) {
+        const agent_t *agent = AT (self, agents, agent_t, i);
+        room = has_room (self, agent) && is_open (self, agent);
+    }
+    for (size_t i = 0; i < self->groups.count && room; i++) {
+        const group_t *group = AT (self, groups, group_t, i);
+        if (!group->parked.count || group->running >= self->policy.wip_epic)
+            continue;
+        rota_core_release_parked (self, group->node);
+        return true;
+    }
+    return false;
+}
+
 void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
 {
     rota_core_at (self, now_ms);
@@ -444,6 +463,8 @@ void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
             return;
         rota_agent_t agent;
         rota_node_t node = next_task (self, &agent);
+        if (node == ROTA_NONE && release_one_more (self))
+            continue;
         if (node == ROTA_NONE || self->broken)
             return;
         rota_core_grant (self, node, agent, PHASE (WORK));

@@ -162,6 +162,15 @@ bool rota_define_parent (const rota_core_t *core, const Rota__TaskSpec *spec, ro
 
 /* ------------------------------------------------------------------------------------------ nodes */
 
+/* A prompt whose answer alone is wanted: who can't change files may take it. */
+static bool wants_text (const Rota__TaskSpec *spec)
+{
+    for (size_t i = 0; i < spec->n_capabilities; i++)
+        if (spec->capabilities[i].len == 4 && memcmp (spec->capabilities[i].data, "text", 4) == 0)
+            return true;
+    return false;
+}
+
 int rota_define_class (rota_core_t *core, uint32_t source, const Rota__TaskSpec *spec, uint32_t *ret_class,
                        bool *ret_new)
 {
@@ -173,7 +182,7 @@ int rota_define_class (rota_core_t *core, uint32_t source, const Rota__TaskSpec 
         *ret_new = false;
         return 0;
     }
-    if ((names[count] = strdup (spec->has_run ? "run" : "prompt")))
+    if ((names[count] = strdup (spec->has_run ? "run" : wants_text (spec) ? "text" : "prompt")))
         count++;
     for (size_t i = 0; i < spec->n_capabilities && count == i + 1; i++)
         if ((names[count] = strndup ((const char *)spec->capabilities[i].data, spec->capabilities[i].len)))

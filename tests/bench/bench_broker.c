@@ -18,7 +18,7 @@
 #define ROUND_TRIPS 5000
 #define ONE_WAY 1000000
 #define ANSWERED 300000
-#define WINDOW 8000 /* under the queue that the broker keeps for a service */
+#define WINDOW 8000        /* under the queue that the broker keeps for a service */
 #define REQUEST_WINDOW 128 /* under the quota of a client */
 
 typedef struct {

@@ -28,7 +28,7 @@ failures = 0
 
 SETTINGS = """
 scheduler: {backoff_base: 200ms, cooldown: 1s, cooldown_capacity: 1s, cooldown_floor: 1s, cooldown_margin: 300ms, grace: 5s}
-agents: {claude_tools: [Write, Bash]}
+agents: {claude_tools: [Write, Bash], codex_protocol: @protocol@}
 """
 
 CODEX_CONFIG = """
@@ -74,13 +74,14 @@ class Place:
         # Not under /tmp: Codex refuses to keep its helpers there.
         self.path = tempfile.mkdtemp(prefix="rota-real-", dir="/var/tmp")
         self.kind = kind
+        self.program, _, protocol = kind.partition(" by ")  # "codex by app-server"
         self.key = os.path.basename(self.path)
         self.scenario = scenario
         self.state = os.path.join(self.path, ".rota")
         self.home = os.path.join(self.path, "home")
         os.makedirs(os.path.join(self.home, ".codex"))
         subprocess.run(["git", "init", "-q", self.path], check=True)
-        self.write("rota.yaml", SETTINGS)
+        self.write("rota.yaml", SETTINGS.replace("@protocol@", protocol or "exec"))
         url = api.url(scenario, self.key)
         self.write("home/.codex/config.toml", CODEX_CONFIG.format(url=url))
         self.environment = {"PATH": programs + ":" + os.environ["PATH"], "HOME": self.home, "TERM": "dumb",
@@ -97,7 +98,7 @@ class Place:
                               capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
 
     def options(self):
-        return ["--agent", self.kind]
+        return ["--agent", self.program]
 
     def run(self, more="", *options):
         self.write("plan.yaml", f"name: plan\ntasks:\n  - {{id: t, prompt: 'Write hello. FILE={self.path}/made.txt'{more}}}\n")
@@ -254,7 +255,8 @@ def many_tasks_with_limits_at_random(programs):
 def main():
     programs = install()
     # Claude Code fails at once at a long wait, Codex sits it out: there the watchdog ends it, and what it waited for counts.
-    for kind in sys.argv[1:] or ("claude", "codex"):
+    kinds = ("claude", "codex", "codex by app-server")
+    for kind in kinds if not sys.argv[1:] else [kind for kind in kinds if set(sys.argv[1:]) & {kind, kind.split()[0]}]:
         scenario(programs, kind, "write", ["ok"], then=wrote, options=["--trust-agents"])
         scenario(programs, kind, "window+write", ["limited", "ok"], task=", attempts: 1", then=resumed, options=["--trust-agents"])
         scenario(programs, kind, "context", ["context_limit"], task=", attempts: 1")

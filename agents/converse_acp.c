@@ -1,0 +1,249 @@
+/* converse_acp.c - the client's side of the Agent Client Protocol, version 1.
+ *
+ * The agent works with its own tools: no capability is offered to it, and what it asks for beyond permissions
+ * is refused. A permission is given for once: to a trusted agent always, to another where the tool names the
+ * files it touches and all of them lie in the working directory. What a command line does can't be told.
+ */
+#include "agents/converse_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define VERSION 1
+
+enum { STEP_INITIALIZE, STEP_AUTHENTICATE, STEP_LOAD, STEP_NEW, STEP_MODE, STEP_PROMPT };
+
+static void ask (rota_conversation_t *self, int step, const char *method, json_t *params)
+{
+    self->step = step;
+    rota_conversation_request (self, method, params);
+}
+
+static void begin (rota_conversation_t *self)
+{
+    ask (self, STEP_INITIALIZE, "initialize",
+         json_pack ("{s:i, s:{s:{s:b, s:b}, s:b}, s:{s:s, s:s}}", "protocolVersion", VERSION,
+                    "clientCapabilities", "fs", "readTextFile", 0, "writeTextFile", 0, "terminal", 0,
+                    "clientInfo", "name", "rota", "version", ROTA_VERSION));
+}
+
+/* ---- permissions */
+
+/* Within `directory`, links resolved as far as the path exists; what doesn't exist yet may not climb. `rest`
+ * gets the part below the directory. */
+static bool is_inside (const char *directory, const char *path, char rest[PATH_MAX])
+{
+    char whole[PATH_MAX], resolved[PATH_MAX];
+    struct stat info;
+    size_t length = strlen (directory);
+    int size = *path == '/' ? snprintf (whole, sizeof whole, "%s", path)
+                            : snprintf (whole, sizeof whole, "%s/%s", directory, path);
+    if (size <= 0 || size >= (int)sizeof whole)
+        return false;
+    size_t cut = (size_t)size;
+    while (!realpath (whole, resolved)) {
+        /* A link that leads nowhere yet leads somewhere once it is written through. */
+        if (errno != ENOENT || lstat (whole, &info) == 0)
+            return false;
+        char *slash = strrchr (whole, '/');
+        if (!slash || slash == whole)
+            return false;
+        whole[cut] = cut < (size_t)size ? '/' : '\0';
+        cut = (size_t)(slash - whole);
+        whole[cut] = '\0';
+    }
+    const char *missing = cut < (size_t)size ? whole + cut + 1 : "";
+    if (length == 1) /* the root */
+        length = 0;
+    if (strncmp (resolved, directory, length) != 0 || (resolved[length] != '/' && resolved[length] != '\0'))
+        return false;
+    return snprintf (rest, PATH_MAX, "%s/%s/", resolved + length, missing) < PATH_MAX &&
+           !strstr (rest, "/../");
+}
+
+/* What lies under .git is run by others: hooks, filters. */
+static bool may_touch (const rota_conversation_t *self, const json_t *path, bool writes)
+{
+    char rest[PATH_MAX];
+    const char *text = json_string_value (path);
+    return text && is_inside (self->directory, text, rest) && !(writes && strstr (rest, "/.git/"));
+}
+
+static bool stays_inside (const rota_conversation_t *self, const json_t *call)
+{
+    static const char *const KINDS[] = {"read", "search", "edit", "delete", "move"};
+    const json_t *locations = json_object_get (call, "locations"), *item;
+    const char *kind = json_string_value (json_object_get (call, "kind"));
+    size_t i, known = 0, count = sizeof KINDS / sizeof *KINDS;
+    while (kind && known < count && strcmp (kind, KINDS[known]) != 0)
+        known++;
+    if (!kind || known == count || json_array_size (locations) == 0)
+        return false;
+    for (i = 0; i < json_array_size (locations); i++)
+        if (!may_touch (self, json_object_get (json_array_get (locations, i), "path"), known > 1))
+            return false;
+    for (i = 0; i < json_array_size (json_object_get (call, "content")); i++) {
+        item = json_object_get (json_array_get (json_object_get (call, "content"), i), "path");
+        if (item && !may_touch (self, item, true))
+            return false;
+    }
+    return true;
+}
+
+static json_t *find_option (const json_t *options, const char *kind)
+{
+    for (size_t i = 0; i < json_array_size (options); i++) {
+        const json_t *option = json_array_get (options, i);
+        const char *text = json_string_value (json_object_get (option, "kind"));
+        if (text && strcmp (text, kind) == 0)
+            return json_object_get (option, "optionId");
+    }
+    return NULL;
+}
+
+static json_t *decide (const rota_conversation_t *self, const json_t *params)
+{
+    bool allowed = self->options.trust || stays_inside (self, json_object_get (params, "toolCall"));
+    json_t *choice =
+        find_option (json_object_get (params, "options"), allowed ? "allow_once" : "reject_once");
+    if (!json_is_string (choice) || self->stage != ROTA_CONVERSE_TALKING)
+        return json_pack ("{s:{s:s}}", "outcome", "outcome", "cancelled");
+    return json_pack ("{s:{s:s, s:O}}", "outcome", "outcome", "selected", "optionId", choice);
+}
+
+/* ---- answers */
+
+static void prompt (rota_conversation_t *self)
+{
+    ask (self, STEP_PROMPT, "session/prompt",
+         json_pack ("{s:O, s:[{s:s, s:o}]}", "sessionId", self->session, "prompt", "type", "text", "text",
+                    rota_conversation_prompt (self)));
+}
+
+static void use_session (rota_conversation_t *self)
+{
+    if (self->options.mode)
+        ask (self, STEP_MODE, "session/set_mode",
+             json_pack ("{s:O, s:s}", "sessionId", self->session, "modeId", self->options.mode));
+    else
+        prompt (self);
+}
+
+static void begin_session (rota_conversation_t *self)
+{
+    ask (self, STEP_NEW, "session/new", json_pack ("{s:s, s:[]}", "cwd", self->directory, "mcpServers"));
+}
+
+static void open_session (rota_conversation_t *self)
+{
+    if (self->options.session && self->can_load)
+        ask (self, STEP_LOAD, "session/load",
+             json_pack ("{s:s, s:s, s:[]}", "sessionId", self->options.session, "cwd", self->directory,
+                        "mcpServers"));
+    else {
+        if (self->options.session)
+            rota_conversation_lost_session (self, NULL);
+        begin_session (self);
+    }
+}
+
+static void take_initialized (rota_conversation_t *self, const json_t *result)
+{
+    json_int_t version = json_integer_value (json_object_get (result, "protocolVersion"));
+    if (version != VERSION) {
+        rota_conversation_fail (self, "the agent speaks version %" JSON_INTEGER_FORMAT " of ACP, not %d",
+                                version, VERSION);
+        return;
+    }
+    self->can_load =
+        json_is_true (json_object_get (json_object_get (result, "agentCapabilities"), "loadSession"));
+    if (self->options.authenticate)
+        ask (self, STEP_AUTHENTICATE, "authenticate",
+             json_pack ("{s:s}", "methodId", self->options.authenticate));
+    else
+        open_session (self);
+}
+
+/* The answer doesn't name the session, which readers want to know: it is printed with it. */
+static void take_loaded (rota_conversation_t *self, json_t *message, const json_t *error)
+{
+    json_t *result = json_object_get (message, "result");
+    if (error) {
+        rota_conversation_lost_session (self, error);
+        begin_session (self);
+        return;
+    }
+    self->session = json_string (self->options.session);
+    self->resumed = true;
+    if (!json_is_object (result)) {
+        json_object_set_new (message, "result", json_object ());
+        result = json_object_get (message, "result");
+    }
+    json_object_set (result, "sessionId", self->session);
+    rota_conversation_print (message);
+    use_session (self);
+}
+
+static void take_session (rota_conversation_t *self, const json_t *result)
+{
+    self->session = json_incref (json_object_get (result, "sessionId"));
+    if (json_is_string (self->session))
+        use_session (self);
+    else
+        rota_conversation_fail (self, "the agent began a session without an id");
+}
+
+/* False: the line isn't to be printed. */
+static bool take_answer (rota_conversation_t *self, json_t *message)
+{
+    const json_t *result = json_object_get (message, "result"), *error = json_object_get (message, "error");
+    self->awaited = 0;
+    if (self->step == STEP_LOAD) {
+        take_loaded (self, message, error);
+        return false;
+    }
+    if (error)
+        rota_conversation_end (self, false);
+    else if (self->step == STEP_INITIALIZE)
+        take_initialized (self, result);
+    else if (self->step == STEP_AUTHENTICATE)
+        open_session (self);
+    else if (self->step == STEP_NEW)
+        take_session (self, result);
+    else if (self->step == STEP_MODE)
+        prompt (self);
+    else
+        rota_conversation_end (self, json_is_string (json_object_get (result, "stopReason")));
+    return true;
+}
+
+/* ---- the protocol */
+
+static bool hear (rota_conversation_t *self, json_t *message)
+{
+    const char *method = json_string_value (json_object_get (message, "method"));
+    json_t *id = json_object_get (message, "id");
+    if (method && id && strcmp (method, "session/request_permission") == 0)
+        rota_conversation_answer (self, id, decide (self, json_object_get (message, "params")));
+    else if (method && id)
+        rota_conversation_refuse (self, id, method);
+    else if (method) /* a session that is loaded is told from its beginning: that is no news */
+        return self->step != STEP_LOAD || strcmp (method, "session/update") != 0;
+    else if (self->awaited && json_is_integer (id) && json_integer_value (id) == self->awaited)
+        return take_answer (self, message);
+    return true;
+}
+
+static bool cancel (rota_conversation_t *self)
+{
+    if (self->step != STEP_PROMPT || !self->awaited)
+        return false;
+    rota_conversation_notify (self, "session/cancel", json_pack ("{s:O}", "sessionId", self->session));
+    return true;
+}
+
+const rota_protocol_t ROTA_PROTOCOL_ACP = {
+    .name = "acp", .marked = true, .begin = begin, .hear = hear, .cancel = cancel};

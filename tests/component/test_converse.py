@@ -1,0 +1,271 @@
+#!/usr/bin/python3
+"""Agents that must be talked to: the program that does it alone (rota-agent --converse), and as the kinds acp and codex."""
+import shutil
+import sys
+
+from cli_support import BIN, Place, check, finish, json, lines_of_json, os, signal, subprocess, time, wait_until
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+AGENT = os.path.join(BIN, "rota-agent")
+WATCHDOG_S = 60
+ACP = [sys.executable, os.path.join(HERE, "fake_acp.py")]
+CODEX = [sys.executable, os.path.join(HERE, "fake_codex.py")]
+
+
+def objects(text):
+    found = []
+    for line in text.splitlines():
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rsplit(b")", 1)[1].split()[0] != b"Z"
+    except OSError:
+        return False
+
+
+class Talk:
+    """A directory of its own for one conversation."""
+
+    def __init__(self):
+        self.place = Place()
+        self.path = os.path.join(self.place.path, "work")
+        for name in ("work", "work/sub", "work-beside"):
+            os.mkdir(os.path.join(self.place.path, name))
+        os.symlink("/etc", os.path.join(self.path, "link"))
+        os.symlink("/etc/rota-nothing", os.path.join(self.path, "link-to-nothing"))
+
+    def start(self, protocol, program, *options):
+        return subprocess.Popen([AGENT, "--converse", protocol, *options, "--", *program], cwd=self.path, stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+
+    def run(self, protocol, program, prompt, *options):
+        process = self.start(protocol, program, *options)
+        out, err = process.communicate(prompt, timeout=WATCHDOG_S)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def begin(self, protocol, program, prompt):
+        """Until its tool runs; returns the process, and the ids of what must be gone afterwards."""
+        process = self.start(protocol, program)
+        process.stdin.write(prompt)
+        process.stdin.close()
+        process.stdin = None
+        path = os.path.join(self.path, "pids")
+        check(f"{protocol} {prompt}: it is at work", wait_until(lambda: os.path.exists(path), WATCHDOG_S))
+        return process, [int(pid) for pid in self.place.read("work/pids").split()]
+
+    def heard(self):
+        return lines_of_json(self.place.read("work/heard.jsonl"))
+
+    def methods(self):
+        return [message["method"] for message in self.heard() if "method" in message]
+
+
+def stop_of(result):
+    return [message["result"]["stopReason"] for message in objects(result.stdout)
+            if "stopReason" in (message.get("result") or {})]
+
+
+def words_of(result):
+    return [message["params"]["update"]["content"]["text"] for message in objects(result.stdout)
+            if message.get("method") == "session/update"]
+
+
+def acp_brings_a_turn_to_its_end():
+    talk = Talk()
+    result = talk.run("acp", ACP, "do it: é\n\"quoted\"\t\\")
+    check("acp: a turn that ends well is exit 0, all that was said is printed, the agent's errors pass by",
+          result.returncode == 0 and words_of(result) == ["It is ", "done."] and stop_of(result) == ["end_turn"] and
+          "a word on standard error" in result.stderr, result)
+    heard = talk.heard()
+    check("acp: initialize, session/new in the directory, session/prompt with the prompt, and nothing else",
+          talk.methods() == ["initialize", "session/new", "session/prompt"] and heard[1]["params"]["cwd"] == talk.path and
+          heard[2]["params"]["prompt"][0]["text"] == "do it: é\n\"quoted\"\t\\" and
+          all(message["jsonrpc"] == "2.0" for message in heard), heard)
+
+
+def acp_mode_and_login_come_first():
+    talk = Talk()
+    result = talk.run("acp", ACP, "do it", "--mode", "careful", "--authenticate", "key")
+    check("acp: the login comes before the session, its mode before the prompt", result.returncode == 0 and talk.methods() ==
+          ["initialize", "authenticate", "session/new", "session/set_mode", "session/prompt"], result, talk.methods())
+
+
+def acp_goes_on_with_a_session():
+    talk = Talk()
+    result = talk.run("acp", ACP + ["--load"], "do it", "--session", "session-1")
+    check("acp: a session is loaded; what it told before is not told again, its name is", result.returncode == 0 and
+          "session/load" in talk.methods() and "session/new" not in talk.methods() and words_of(result) == ["It is ", "done."] and
+          any((message.get("result") or {}).get("sessionId") == "session-1" for message in objects(result.stdout)), result)
+    check("acp: and told that it was interrupted", "interrupted" in talk.heard()[-1]["params"]["prompt"][0]["text"])
+    for name, program, session in (("that isn't there", ACP + ["--load"], "session-2"), ("nobody can load", ACP, "session-1")):
+        talk = Talk()
+        result = talk.run("acp", program, "do it", "--session", session)
+        check(f"acp: instead of a session {name} a new one is begun, with the whole task", result.returncode == 0 and
+              "a new one is begun" in result.stderr and talk.heard()[-1]["params"]["prompt"][0]["text"] == "do it" and
+              not any("error" in message for message in objects(result.stdout)), result)
+
+
+def acp_permissions():
+    talk = Talk()
+    result = talk.run("acp", ACP, "permission")
+    check("acp: files in the directory may be touched, but no others, no hooks of git, and no commands run",
+          result.returncode == 0 and words_of(result) == ["yes yes yes" + " no" * 9], result)
+    talk = Talk()
+    result = talk.run("acp", ACP, "permission", "--trust")
+    check("acp: a trusted agent may do all of it, each time once", words_of(result) == ["yes" + " yes" * 11], result)
+
+
+def acp_failures():
+    talk = Talk()
+    result = talk.run("acp", ACP, "limit")
+    check("acp: an error is printed and exit 1", result.returncode == 1 and
+          any("errorKind" in message.get("error", {}).get("data", {}) for message in objects(result.stdout)), result)
+    talk = Talk()
+    result = talk.run("acp", ACP, "die")
+    check("acp: an agent that dies is exit 1, with its exit code in words",
+          result.returncode == 1 and "exit code 3 in the middle" in result.stderr and words_of(result) == ["I am about"], result)
+    talk = Talk()
+    result = talk.run("acp", ["no-such-program"], "do it")
+    check("acp: a program that isn't there is named", result.returncode == 1 and "no-such-program: No such file" in result.stderr,
+          result)
+    result = talk.run("acp", [sys.executable, "-c", ""], "do it")
+    check("acp: a program that says nothing and ends is exit 1", result.returncode == 1 and "exit code 0 in" in result.stderr,
+          result)
+    result = talk.run("acp", [sys.executable, "-c", "import time\nprint('{\"id\":1,\"result\":{\"protocolVersion\":2}}',"
+                              "flush=True)\ninput()\ninput()"], "do it")
+    check("acp: another version isn't spoken", result.returncode == 1 and "speaks version 2" in result.stderr, result)
+    talk = Talk()
+    result = talk.run("acp", ACP, "garbage")
+    check("acp: garbage, unknown messages and a line too long don't disturb it", result.returncode == 0 and
+          words_of(result) == ["done"] and "too long" in result.stderr and "bytes" in result.stdout, result)
+    answers = {message.get("id"): message for message in talk.heard()}
+    check("acp: what it asks of us and we haven't is refused", answers["read"]["error"]["code"] == -32601, answers)
+    check("acp: wrong options are exit 2", talk.run("acp", [], "x").returncode == 2 and talk.run("xyz", ACP, "x").returncode == 2)
+
+
+def stops(protocol, program, method, number):
+    talk = Talk()
+    process, pids = talk.begin(protocol, program, "silent")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=WATCHDOG_S)
+    check(f"{protocol}: at {number.name} the turn is cancelled, everything ends, exit 143", process.returncode == 143 and
+          method in talk.methods() and not any(map(is_alive, pids)), process.returncode, out, err, talk.heard(), pids)
+
+
+def acp_deaf():
+    talk = Talk()
+    process, pids = talk.begin("acp", ACP, "deaf")
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=WATCHDOG_S)
+    check("acp: an agent that hears neither a cancel, nor its end of input, nor SIGTERM is killed",
+          process.returncode == 143 and not is_alive(pids[0]), process.returncode, out, err)
+    os.kill(pids[1], signal.SIGKILL)  # what it leaves is its shim's
+
+
+def codex_alone():
+    talk = Talk()
+    result = talk.run("codex-rpc", CODEX, "do it")
+    heard = talk.heard()
+    check("codex: a turn that ends well is exit 0, that of a subagent isn't its end", result.returncode == 0 and
+          "It is done." in result.stdout and talk.methods() == ["initialize", "initialized", "thread/start", "turn/start"], result)
+    check("codex: nothing is approved, and it works in its sandbox", heard[2]["params"] == {
+        "cwd": talk.path, "approvalPolicy": "never", "sandbox": "workspace-write"} and heard[-1]["error"]["code"] == -32601, heard)
+    talk = Talk()
+    result = talk.run("codex-rpc", CODEX, "do it", "--trust", "--session", "thread-1")
+    check("codex: a thread is gone on with, and a trusted one has no sandbox", result.returncode == 0 and
+          talk.heard()[2]["method"] == "thread/resume" and talk.heard()[2]["params"]["sandbox"] == "danger-full-access" and
+          "interrupted" in talk.heard()[3]["params"]["input"][0]["text"], result, talk.heard())
+    talk = Talk()
+    result = talk.run("codex-rpc", CODEX, "do it", "--session", "thread-2")
+    check("codex: instead of one that isn't there a new one is begun", result.returncode == 0 and
+          talk.methods()[2:4] == ["thread/resume", "thread/start"] and "a new one is begun" in result.stderr, result)
+    result = Talk().run("codex-rpc", CODEX, "limit")
+    check("codex: a turn that failed is exit 1", result.returncode == 1 and "usageLimitExceeded" in result.stdout, result)
+    result = Talk().run("codex-rpc", CODEX, "die")
+    check("codex: one that dies is exit 1", result.returncode == 1 and "exit code 3 in the middle" in result.stderr, result)
+
+
+# ---- under a shim
+
+def task_of(place, name):
+    return json.loads(place.run("task", name, "--json").stdout)
+
+
+def results_of(place, name):
+    return [attempt["result"] for attempt in sorted(task_of(place, name)["attempts"], key=lambda attempt: attempt["number"])]
+
+
+def kinds(kind, settings, tokens, environment):
+    place = Place()
+    place.write("rota.yaml", f"agents: {settings}\nscheduler: {{cooldown: 1s, cooldown_floor: 1s, cooldown_margin: 100ms, "
+                "backoff_base: 100ms, grace: 20s}\n")
+    place.write("plan.yaml", "name: plan\ntasks:\n  - {id: good, prompt: do it}\n"
+                "  - {id: full, prompt: meet the limit, attempts: 1, after: good}\n"
+                "  - {id: dead, prompt: die, attempts: 1, after: full}\n")
+    result = place.run("run", "plan.yaml", "--agent", kind, environment=environment)
+    check(f"{kind}: what was done is done, what died is not", result.returncode == 1 and
+          [task_of(place, name)["status"] for name in ("good", "full", "dead")] == ["done", "done", "failed"], result)
+    good, full, dead = (results_of(place, name) for name in ("good", "full", "dead"))
+    check(f"{kind}: its words and its tokens are known", good[0].get("message") == "It is done." and
+          good[0].get("input_tokens") == tokens, good)
+    check(f"{kind}: a limit used no attempt up, and the session was gone on with",
+          [attempt["class"] for attempt in full] == ["limited", "ok"] and full[0]["session"] == full[1]["session"], full)
+    check(f"{kind}: of the dead one is said how it ended",
+          [attempt["class"] for attempt in dead] == ["failed"] and "exit code 3" in dead[0]["message"], dead)
+    os.unlink(os.path.join(place.path, "heard.jsonl"))
+    place.write("plan.yaml", "name: plan\ntasks:\n  - {id: long, prompt: be silent}\n")
+    place.run("up", "--agent", kind, environment=environment)
+    place.run("import", "plan.yaml")
+    check(f"{kind}: it is at work", wait_until(lambda: os.path.exists(os.path.join(place.path, "pids"))), place.run("log", "long"))
+    pids = [int(pid) for pid in place.read("pids").split()]
+    place.run("cancel", "long")
+    place.run("wait", "long")
+    methods = [message.get("method") for message in lines_of_json(place.read("heard.jsonl"))]
+    check(f"{kind}: cancelled, it was told so and not signalled, and nothing of it is left", task_of(place, "long")["status"] == "cancelled" and
+          {"session/cancel", "turn/interrupt"} & set(methods) and "SIGTERM" not in methods and not any(map(is_alive, pids)), methods, pids)
+    place.run("down")
+
+
+def acp_unconfigured():
+    place = Place()
+    result = place.run("doctor")
+    check("acp: without a program the remedy is named", "set agents.acp_command, for example [gemini, --acp]" in result.stdout,
+          result)
+
+
+def main():
+    started = time.monotonic()
+    acp_brings_a_turn_to_its_end()
+    acp_mode_and_login_come_first()
+    acp_goes_on_with_a_session()
+    acp_permissions()
+    acp_failures()
+    codex_alone()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGURG):
+        stops("acp", ACP, "session/cancel", number)
+    stops("codex-rpc", CODEX, "turn/interrupt", signal.SIGTERM)
+    acp_deaf()
+    acp_unconfigured()
+    kinds("acp", f"{{acp_command: [{ACP[0]}, {ACP[1]}, --load]}}", 100, None)
+    programs = Place()
+    shutil.copy(CODEX[1], programs.write("codex", ""))
+    text = programs.read("codex").replace("THREAD =", "if '--version' in sys.argv:\n    print('codex-cli 0.169.0')\n    sys.exit(0)\n"
+                                          "THREAD =", 1)
+    programs.write("codex", f"#!{sys.executable}\n{text}")
+    os.chmod(os.path.join(programs.path, "codex"), 0o755)
+    kinds("codex", "{codex_protocol: app-server}", 100,
+          {"PATH": programs.path + ":" + os.environ["PATH"], "CODEX_API_KEY": "dummy", "CODEX_HOME": programs.path})
+    print(f"     {time.monotonic() - started:.0f} s")
+    finish()
+
+
+main()
