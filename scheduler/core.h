@@ -122,8 +122,8 @@ void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t age
 /* Takes staged nodes [first, end) out again: they become void, or are cut off when they are the last. */
 void rota_core_discard (rota_core_t *self, rota_node_t first, rota_node_t end);
 
-/* Interns (source, agent, capabilities). `capabilities` are names; "run" or "prompt" is among them. -ENOSPC
- * when there are over 64 different names or 65535 classes. */
+/* Interns (source, agent, capabilities). `capabilities` are names; "run", "prompt" or "text" is among them.
+ * -ENOSPC when there are over 64 different names or 65535 classes. */
 int rota_core_class (rota_core_t *self, uint32_t source, const char *agent, size_t agent_length,
                      const char *const *capabilities, size_t capability_count, uint32_t *ret_class,
                      bool *ret_new);

@@ -79,13 +79,21 @@ static bool is_the_same (service_t *self, rota_node_t node, const Rota__TaskSpec
     return rota_define_is_stored (self->store, node, spec);
 }
 
+/* Of an import that is under way: whether it will ever be there is not known yet. */
+static bool is_being_imported (const service_t *self, rota_node_t node, rota_node_t first_new)
+{
+    return node != ROTA_NONE && node < first_new && rota_core_is_staged (self->core, node);
+}
+
 static void link_dependencies (service_t *self, rota_node_t node, const Rota__TaskSpec *spec,
-                               rota_define_faults_t *faults)
+                               rota_node_t first_new, rota_define_faults_t *faults)
 {
     for (size_t i = 0; i < spec->n_dependencies; i++) {
         const Rota__Dependency *it = spec->dependencies[i];
         bool ambiguous, repeated = false;
         rota_node_t prerequisite = rota_define_resolve (self->core, spec, it, &ambiguous);
+        if (is_being_imported (self, prerequisite, first_new))
+            prerequisite = ROTA_NONE;
         if (prerequisite == ROTA_NONE || prerequisite == node) {
             rota_define_fault (faults, spec, "task %.*s: %s %.*s", (int)spec->id.len,
                                (const char *)spec->id.data,
@@ -135,6 +143,11 @@ HANDLER (submit)
         nodes[i] = ROTA_NONE;
         if (!rota_define_check (spec, &faults) || !rota_define_parent (self->core, spec, &parent, &faults))
             continue;
+        if (is_being_imported (self, parent, before.first)) {
+            rota_define_fault (&faults, spec,
+                               "its epic is being imported just now: try again when that is over");
+            continue;
+        }
         if (spec->has_kind && spec->kind != NODE (TASK)) {
             rota_define_fault (&faults, spec, "only tasks can be submitted; groups come with a roadmap");
             continue;
@@ -147,7 +160,7 @@ HANDLER (submit)
     }
     for (size_t i = 0; i < submit->n_tasks && nodes && !faults.count; i++)
         if (nodes[i] != ROTA_NONE)
-            link_dependencies (self, nodes[i], submit->tasks[i], &faults);
+            link_dependencies (self, nodes[i], submit->tasks[i], before.first, &faults);
     if (!faults.count && reply.added && self->edges.count > before.edges)
         check_cycles (self, before.first, &faults);
     if (faults.count || !nodes) {

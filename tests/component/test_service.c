@@ -164,6 +164,25 @@ static void an_import_that_does_not_fit_changes_nothing (void **state)
     world_free (specs, 2);
 }
 
+static void nothing_submitted_waits_for_what_an_import_has_not_committed (void **state)
+{
+    world_t *self = *state;
+    Rota__TaskSpec **staged = calloc (1, sizeof *staged), **submitted = calloc (1, sizeof *submitted);
+    uint64_t status[10];
+    staged[0] = world_task ("a", NULL);
+    submitted[0] = world_task ("x", "a");
+    assert_int_equal (world_stage (self, staged, 1, false), ROTA_MESSAGE_IMPORT_REPLY);
+    assert_int_equal (world_submit (self, submitted[0]), ROTA_MESSAGE_ERROR);
+    assert_int_equal (rota_client_last_code (self->client), ERROR_CODE (INVALID));
+    world_stop_scheduler (self);
+    world_start_scheduler (self);
+    world_status (self, status, NULL);
+    assert_int_equal (status[STATUS (PENDING)], 0);
+    world_expect_sound (self);
+    world_free (staged, 1);
+    world_free (submitted, 1);
+}
+
 static void a_cycle_through_the_store_is_refused_and_undone (void **state)
 {
     world_t *self = *state;
@@ -330,6 +349,7 @@ int main (void)
         TEST (a_chain_is_worked_in_order),
         TEST (many_independent_tasks_are_imported_and_worked),
         TEST (an_import_that_does_not_fit_changes_nothing),
+        TEST (nothing_submitted_waits_for_what_an_import_has_not_committed),
         TEST (a_cycle_through_the_store_is_refused_and_undone),
         TEST (a_dry_run_says_what_would_change_and_changes_nothing),
         TEST (a_task_gone_from_the_file_is_kept_and_marked),

@@ -228,8 +228,7 @@ static bool call (world_t *self, uint32_t type, const ProtobufCMessage *message,
     return r == 0;
 }
 
-uint32_t world_import (world_t *self, Rota__TaskSpec **specs, size_t count, bool dry_run,
-                       Rota__ImportDifference *ret_difference)
+uint32_t world_stage (world_t *self, Rota__TaskSpec **specs, size_t count, bool dry_run)
 {
     Rota__RoadmapHeader header = ROTA__ROADMAP_HEADER__INIT;
     Rota__ImportBegin begin = ROTA__IMPORT_BEGIN__INIT;
@@ -247,7 +246,27 @@ uint32_t world_import (world_t *self, Rota__TaskSpec **specs, size_t count, bool
         if (!call (self, ROTA_MESSAGE_IMPORT_CHUNK, &chunk.base, ROTA_MESSAGE_IMPORT_REPLY, &reply))
             return ROTA_MESSAGE_ERROR;
     }
+    return ROTA_MESSAGE_IMPORT_REPLY;
+}
+
+uint32_t world_submit (world_t *self, Rota__TaskSpec *spec)
+{
+    Rota__Submit submit = ROTA__SUBMIT__INIT;
+    ProtobufCMessage *reply;
+    submit.tasks = &spec;
+    submit.n_tasks = 1;
+    return call (self, ROTA_MESSAGE_SUBMIT, &submit.base, ROTA_MESSAGE_SUBMIT_REPLY, &reply)
+               ? ROTA_MESSAGE_SUBMIT_REPLY
+               : ROTA_MESSAGE_ERROR;
+}
+
+uint32_t world_import (world_t *self, Rota__TaskSpec **specs, size_t count, bool dry_run,
+                       Rota__ImportDifference *ret_difference)
+{
     Rota__ImportCommit commit = ROTA__IMPORT_COMMIT__INIT;
+    ProtobufCMessage *reply;
+    if (world_stage (self, specs, count, dry_run) == ROTA_MESSAGE_ERROR)
+        return ROTA_MESSAGE_ERROR;
     commit.has_tasks = true;
     commit.tasks = count;
     if (!call (self, ROTA_MESSAGE_IMPORT_COMMIT, &commit.base, ROTA_MESSAGE_IMPORT_DIFFERENCE, &reply))

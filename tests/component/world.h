@@ -41,6 +41,9 @@ void world_attach_agent (world_t *self, uint32_t slots);
  * when it is IMPORT_DIFFERENCE; the refusal is in rota_client_last_refusal. */
 uint32_t world_import (world_t *self, Rota__TaskSpec **specs, size_t count, bool dry_run,
                        Rota__ImportDifference *ret_difference);
+/* The same without its commit; ROTA_MESSAGE_IMPORT_REPLY. */
+uint32_t world_stage (world_t *self, Rota__TaskSpec **specs, size_t count, bool dry_run);
+uint32_t world_submit (world_t *self, Rota__TaskSpec *spec);
 void world_status (world_t *self, uint64_t ret_status[10], Rota__StatusReply **ret_reply);
 /* Lets the agent work until `count` tasks are done, or fails after two minutes. */
 void world_run_until_done (world_t *self, size_t count);

@@ -327,7 +327,7 @@ class Anthropic(Speaker):
         return headers
 
     def window(self, claim, after_s):
-        headers = self.unified(claim, "rejected", int(time.time()) + after_s, "1.0")
+        headers = {"retry-after": str(after_s), **self.unified(claim, "rejected", int(time.time()) + after_s, "1.0")}
         self.fail(429, "rate_limit_error", "", "This request would exceed your account's rate limit. Please try again later.",
                   headers)
 
@@ -452,7 +452,8 @@ class Chat(Responses):
 
     def chunk(self, delta, reason=None, **more):
         return {"id": f"chatcmpl-{time.time_ns()}", "object": "chat.completion.chunk", "created": int(time.time()),
-                "model": self.request.get("model", "m"), "choices": [{"index": 0, "delta": delta, "finish_reason": reason}], **more}
+                "model": self.request.get("model", "m"),
+                "choices": [{"index": 0, "delta": delta, "finish_reason": reason}], **more}
 
     def complete(self, message, reason, headers=None):
         usage = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS, "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS}
@@ -545,6 +546,7 @@ ANSWERS = {
     "503": failure(503, "api_error", "service_unavailable", "Service unavailable"),
     "500": failure(500, "api_error", "server_error", "Internal server error"),
     "401": failure(401, "authentication_error", "invalid_api_key", "invalid x-api-key"),
+    "401-no-retry": failure(401, "authentication_error", "invalid_api_key", "invalid x-api-key", {"x-should-retry": "false"}),
     "403": failure(403, "permission_error", "forbidden", "Your account has no permission to use this."),
     "404": failure(404, "not_found_error", "model_not_found", "model: no such model"),
     "context": say("context"),

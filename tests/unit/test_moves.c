@@ -35,7 +35,7 @@ static const char *const ALLOWED[] = {
 };
 /* clang-format on */
 
-static bool is_in_table (uint8_t from, uint8_t to)
+static bool is_in_table (unsigned from, unsigned to)
 {
     for (size_t i = 0; i < ROWS; i++)
         if (TABLE[i].from == from && TABLE[i].to == to)
@@ -46,9 +46,9 @@ static bool is_in_table (uint8_t from, uint8_t to)
 static void the_table_says_what_the_design_says (void **state)
 {
     (void)state;
-    for (uint8_t from = FIRST; from <= LAST; from++) {
+    for (unsigned from = FIRST; from <= LAST; from++) {
         const char *row = ALLOWED[from];
-        for (uint8_t to = FIRST; to <= LAST; to++)
+        for (unsigned to = FIRST; to <= LAST; to++)
             if (is_in_table (from, to) != (row[2 * (to - FIRST)] == 'x'))
                 fail_msg ("%s -> %s", rota_status_name (from), rota_status_name (to));
     }
@@ -67,11 +67,11 @@ static void what_is_not_in_the_table_is_not_allowed (void **state)
     (void)state;
     for (unsigned from = 0; from < 32; from++)
         for (unsigned to = 0; to < 32; to++)
-            assert_int_equal (rota_core_move_allowed (from, to), is_in_table ((uint8_t)from, (uint8_t)to));
+            assert_int_equal (rota_core_move_allowed (from, to), is_in_table (from, to));
 }
 
 /* True when the process ended by an assertion. */
-static bool dies_when_it_moves (drive_t *self, rota_node_t node, uint8_t to)
+static bool dies_when_it_moves (drive_t *self, unsigned to)
 {
     fflush (NULL);
     pid_t pid = fork ();
@@ -83,7 +83,7 @@ static bool dies_when_it_moves (drive_t *self, rota_node_t node, uint8_t to)
         if (null >= 0)
             dup2 (null, STDERR_FILENO);
         signal (SIGABRT, SIG_DFL);
-        rota_core_move (self->core, node, to, 0, "not in the table");
+        rota_core_move (self->core, 0, to, 0, "not in the table");
         _exit (0);
     }
     int status = 0;
@@ -92,7 +92,7 @@ static bool dies_when_it_moves (drive_t *self, rota_node_t node, uint8_t to)
 }
 
 /* A new core with one task "a" that stands there, brought there as it would be in life. */
-static void bring_to (drive_t *self, uint8_t status, bool approval)
+static void bring_to (drive_t *self, unsigned status, bool approval)
 {
     drive_renew (self);
     drive_join (self, "host", 1, NULL);
@@ -110,10 +110,10 @@ static void bring_to (drive_t *self, uint8_t status, bool approval)
 static void the_core_refuses_every_move_that_is_not_in_the_table (void **state)
 {
     drive_t *self = *state;
-    for (uint8_t from = FIRST; from <= LAST; from++) {
+    for (unsigned from = FIRST; from <= LAST; from++) {
         bring_to (self, from, false);
-        for (uint8_t to = 0; to <= LAST; to++)
-            if (!is_in_table (from, to) && !dies_when_it_moves (self, 0, to))
+        for (unsigned to = 0; to <= LAST; to++)
+            if (!is_in_table (from, to) && !dies_when_it_moves (self, to))
                 fail_msg ("%s -> %s was made", rota_status_name (from), rota_status_name (to));
     }
 }
@@ -132,13 +132,13 @@ static void every_row_can_be_reached_and_from_everywhere_one_can_be_done (void *
     for (size_t i = 0; i < ROWS; i++)
         if (!reached[TABLE[i].from])
             fail_msg ("nothing leads to %s", rota_status_name (TABLE[i].from));
-    for (uint8_t status = FIRST; status <= LAST; status++)
+    for (unsigned status = FIRST; status <= LAST; status++)
         if (!ends[status])
             fail_msg ("nothing leads from %s to done", rota_status_name (status));
 }
 
 /* Rows of phases that nothing hands out yet: reviews by agents, gates, merges. */
-static bool comes_with_reviews_and_gates (uint8_t from, uint8_t to)
+static bool comes_with_reviews_and_gates (unsigned from, unsigned to)
 {
     return from == STATUS (IN_REVIEW) || to == STATUS (IN_REVIEW) ||
            (from == STATUS (IN_PROGRESS) && to == STATUS (NEEDS_REVIEW)) ||
@@ -175,7 +175,7 @@ static void act (drive_t *self, size_t which)
 static void every_row_is_made_by_the_core_and_no_other_move (void **state)
 {
     drive_t *self = *state;
-    for (uint8_t from = FIRST; from <= LAST; from++)
+    for (unsigned from = FIRST; from <= LAST; from++)
         for (size_t acts = 0; acts < (size_t)ACTS * ACTS * 2 && from != STATUS (IN_REVIEW); acts++) {
             bring_to (self, from, acts & 1);
             act (self, acts / 2 % ACTS);
