@@ -138,6 +138,11 @@ static bool read_rule (reader_t *self, const rota_yaml_node_t *node, rule_t *ret
         rota_yaml_fault (&self->sink, pattern_node, "pattern: %s", text);
         return false;
     }
+    if (regexec (&ret_rule->pattern, "", 0, NULL, 0) == 0) {
+        rota_yaml_fault (&self->sink, pattern_node, "pattern: it matches every text");
+        regfree (&ret_rule->pattern);
+        return false;
+    }
     ret_rule->name = strdup (name);
     ret_rule->provider = strdup (provider);
     if (ret_rule->name && ret_rule->provider)
@@ -241,14 +246,29 @@ int rota_limits_refresh (rota_limits_t *self, rota_error_t *error)
 
 /* ---- matching */
 
-/* NUL and typographic apostrophes are made plain, so that rules are written with the keyboard's. */
+/* What programs print for the keyboard's ' and space. */
+static const struct {
+    const char *bytes;
+    char plain;
+} TYPOGRAPHY[] = {{"\xe2\x80\x98", '\''}, {"\xe2\x80\x99", '\''}, {"\xca\xbc", '\''},
+                  {"\xc2\xa0", ' '},      {"\xe2\x80\x89", ' '},  {"\xe2\x80\xaf", ' '}};
+
+/* Rules are written with the keyboard's apostrophe, and one space for any number of spaces and line ends. */
 static void make_plain (const char *text, size_t size, char ret_text[TEXT_BYTES + 1])
 {
     size_t used = 0;
     for (size_t i = 0; i < size && used < TEXT_BYTES; i++) {
-        bool quote = i + 2 < size && memcmp (text + i, "\xe2\x80\x99", 3) == 0;
-        ret_text[used++] = quote ? '\'' : text[i] ? text[i] : ' ';
-        i += quote ? 2 : 0;
+        char plain = text[i] && !strchr ("\t\r\n\v\f", text[i]) ? text[i] : ' ';
+        for (size_t t = 0; t < sizeof TYPOGRAPHY / sizeof *TYPOGRAPHY && (text[i] & 0x80); t++) {
+            size_t length = strlen (TYPOGRAPHY[t].bytes);
+            if (length > size - i || memcmp (text + i, TYPOGRAPHY[t].bytes, length) != 0)
+                continue;
+            plain = TYPOGRAPHY[t].plain;
+            i += length - 1;
+            break;
+        }
+        if (plain != ' ' || used == 0 || ret_text[used - 1] != ' ')
+            ret_text[used++] = plain;
     }
     ret_text[used] = '\0';
 }

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* `name`: NULL = the process's; "utc", "pst", "europe/berlin" (any case; as in the system's zoneinfo).
- * `at_s`: Unix. False for a name that nobody knows. East is positive. */
+/* `name`: NULL = the process's; "utc", "pst", "utc+2", "pacific", "europe/berlin" (any case; as in the
+ * system's zoneinfo). `at_s`: Unix. False for a name that nobody knows. East is positive. */
 bool rota_zone_offset_s (const char *name, int64_t at_s, int64_t *ret_offset_s);
 
 #endif

@@ -83,7 +83,7 @@ static void report (void *owner, uint32_t line, uint32_t column, const char *tex
 
 static int parse_number (kind_t kind, const char *text, int64_t *ret_number)
 {
-    bool truth;
+    bool truth = false;
     int rc;
     switch (kind) {
     case KIND_INTEGER:

@@ -48,24 +48,42 @@ static void put_match (const rota_cli_t *cli, const char *line, const rota_limit
         rota_json_line (cli->out.stream, object);
         return;
     }
-    char until[ROTA_CLOCK_ISO_BYTES + ROTA_CLOCK_DURATION_BYTES + 16] = "", at[ROTA_CLOCK_ISO_BYTES],
-                                                                  left[ROTA_CLOCK_DURATION_BYTES];
+    char until[24 + ROTA_CLOCK_DURATION_BYTES + 16] = "", at[24], left[ROTA_CLOCK_DURATION_BYTES];
     if (match->until_ms) {
-        rota_clock_iso (match->until_ms, at);
         rota_clock_duration (match->until_ms - now_ms, left);
-        snprintf (until, sizeof until, " until %s (in %s)", at, left);
+        snprintf (until, sizeof until, " until %s (in %s)", rota_when (match->until_ms, now_ms, at), left);
     }
     fprintf (cli->out.stream, "%s%s%s%s  by %s\n    %s\n", class, *kind ? " " : "", kind, until,
              match->rule ? match->rule : "no rule", line);
 }
 
+/* Each line that isn't blank. */
+static void put_lines (const rota_cli_t *cli, const rota_limits_t *limits, const char *text, size_t size)
+{
+    const char *provider = rota_options_text (cli->options, "provider", NULL),
+               *zone = rota_options_text (cli->options, "zone", NULL);
+    int64_t now_ms = rota_clock_wall_ms ();
+    for (const char *line = text, *end = text + size, *next; line < end; line = next) {
+        const char *newline = memchr (line, '\n', (size_t)(end - line));
+        size_t length = (size_t)((newline ? newline : end) - line);
+        next = newline ? newline + 1 : end;
+        while (length > 0 && strchr (" \t\r", line[length - 1]))
+            length--;
+        if (length == 0)
+            continue;
+        rota_limit_match_t match;
+        char *shown = rota_clean (line, length, false);
+        rota_limits_match (limits, provider, line, length, now_ms, zone, &match);
+        put_match (cli, shown ? shown : "", &match, now_ms);
+        free (shown);
+    }
+}
+
 int rota_verb_limits (rota_cli_t *cli)
 {
-    const char *path = rota_options_argument (cli->options, 1),
-               *provider = rota_options_text (cli->options, "provider", NULL);
-    const char *zone = rota_options_text (cli->options, "zone", NULL);
+    const char *path = rota_options_argument (cli->options, 1);
     rota_error_t error = {""};
-    char *text, *rest, *line;
+    char *text;
     size_t size;
 
     if (strcmp (rota_options_argument (cli->options, 0), "test") != 0)
@@ -73,21 +91,11 @@ int rota_verb_limits (rota_cli_t *cli)
     rota_limits_t *limits = rules_of (cli);
     if (!limits)
         return ROTA_EXIT_USAGE;
-    if (rota_yaml_read_file (strcmp (path, "-") == 0 ? "/dev/stdin" : path, &text, &size, &error) < 0) {
-        rota_limits_destroy (&limits);
-        return rota_cli_fail (ROTA_EXIT_USAGE, "%s", error.text);
+    int status = rota_yaml_read_file (strcmp (path, "-") == 0 ? "/dev/stdin" : path, &text, &size, &error);
+    if (status == 0) {
+        put_lines (cli, limits, text, size);
+        free (text);
     }
-    char *bytes = strndup (text, size);
-    int64_t now_ms = rota_clock_wall_ms ();
-    for (line = bytes ? strtok_r (bytes, "\r\n", &rest) : NULL; line; line = strtok_r (NULL, "\r\n", &rest)) {
-        rota_limit_match_t match;
-        char *shown = rota_clean (line, strlen (line), false);
-        rota_limits_match (limits, provider, line, strlen (line), now_ms, zone, &match);
-        put_match (cli, shown ? shown : "", &match, now_ms);
-        free (shown);
-    }
-    free (bytes);
-    free (text);
     rota_limits_destroy (&limits);
-    return bytes ? ROTA_EXIT_DONE : rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
+    return status < 0 ? rota_cli_fail (ROTA_EXIT_USAGE, "%s", error.text) : ROTA_EXIT_DONE;
 }

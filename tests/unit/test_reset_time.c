@@ -32,6 +32,13 @@ static const row_t TEXTS[] = {
     {"try again in 6m0s", 6 * MIN},
     {"try again in an hour", H},
     {"try again in 3 days", 3 * DAY},
+    {"try again in ~4293 min", 4293 * INT64_C (60000)},
+    {"in 3 days 6 hours 57 minutes you may; retry after 3 days 6 hours 57 minutes",
+     3 * DAY + 6 * H + 57 * MIN},
+    {"Your quota will reset after 18h3.", 18 * H + 3 * MIN},
+    {"Your quota will reset after 18h3m22s.", 18 * H + 3 * MIN + 22 * S},
+    {"Resets in 5 days", 5 * DAY},
+    {"\"retryDelay\": \"27s\"", 27 * S},
     {"Retrying after 5925ms", 5925},
     {"retry after 30 seconds", 30 * S},
     {"Please wait 45 seconds before the next request", 45 * S},
@@ -48,6 +55,16 @@ static const row_t TEXTS[] = {
     {"resets tomorrow at 9am", DAY + 2 * H},
     {"resets Wednesday 9am", 2 * DAY + 2 * H},
     {"resets Monday 6am", 7 * DAY - H},
+    {"resets Thu, Nov 26, 9am", 3 * DAY + 2 * H},
+    {"or try again at Nov 28th, 2026 12:30 PM.", 5 * DAY + 5 * H + 30 * MIN},
+    {"resets on Nov. 26 at 9 a.m. (UTC)", 3 * DAY + 2 * H},
+    {"resets 11/26/2026, 9:00:00 AM", 3 * DAY + 2 * H},
+    {"try again at 8:34\xe2\x80\xaf"
+     "AM",
+     H + 34 * MIN}, /* JavaScript's narrow space */
+    {"resets 9pm UTC+2", 12 * H},
+    {"resets 9:30pm (UTC-05:00)", 19 * H + 30 * MIN},
+    {"resets 9pm JST", 5 * H},
     {"Limits will reset at 9:30 AM.", 2 * H + 30 * MIN},
     {"resets 17:05", 10 * H + 5 * MIN},
     {"resets 6:30pm (CET)", 10 * H + 30 * MIN},
@@ -59,6 +76,14 @@ static const row_t TEXTS[] = {
     {"resets at 2026-11-23T08:00:00Z", H},
     {"resets at 2026-11-23T08:00:00.123+01:00", 0},
     {"it resets on 2026-11-23 09:30 UTC", 2 * H + 30 * MIN},
+    {"it resets on 2026-11-23 09:30", 2 * H + 30 * MIN},
+    {"it resets on 2026-11-23 09:30 (CET)", H + 30 * MIN},
+    {"resets at 2026-11-23T08:00:00-0130", 2 * H + 30 * MIN},
+    {"resets on 2026-11-26", 2 * DAY + 17 * H},
+    {"resets at 1795420800", H},
+    {"Reset at: 1795420800000", H},
+    {"retry-after: Mon, 23 Nov 2026 07:30:00 GMT", 30 * MIN},
+    {"retry-after: 5 minutes", 5 * MIN},
     /* What is none. */
     {"", NONE},
     {"Rate limited", NONE},
@@ -70,6 +95,16 @@ static const row_t TEXTS[] = {
     {"try again in 99999999999999999999 hours", NONE},
     {"try again in 400 days", NONE},
     {"resets Feb 30", NONE},
+    {"resets Feb 29", NONE},
+    {"Your limit resets monthly.", NONE},
+    {"reset the model; the constraints are not satisfied by friends", NONE},
+    {"resets Aug 16 at 1am (UTC)", NONE}, /* not the next 1am */
+    {"resets 2027-11-23 09:30", NONE},
+    {"resets 8pm (Nowhere/Atlantis)", NONE}, /* not 8pm of here */
+    {"try again later. The last 5 minutes were busy", NONE},
+    {"Try again in a moment. If it persists, check 127.0.0.1:8899", NONE},
+    {"reset 0x7fffffff", NONE},
+    {"resets 2026-99-99 09:30", NONE},
     {"resets at 1970-01-01T00:00:00Z", NONE},
     {"limit reached|99999999999999999999999", NONE},
 };
@@ -81,7 +116,13 @@ static const struct {
     {"Retry-After", "20", 20 * S},
     {"retry-after", " 3600", H},
     {"Retry-After", "Mon, 23 Nov 2026 07:30:00 GMT", 30 * MIN},
+    {"retry-after", "20 ", 20 * S},
+    {"retry-after", "Mon, 23 Nov 2026 06:30:00 GMT", 0},
     {"retry-after-ms", "1500", 1500},
+    {"retry-after-ms", "5 minutes", NONE},
+    {"retry-after-ms", "0x10", NONE},
+    {"anthropic-ratelimit-tokens-reset", "2026-11-23T07:01:00.25+00:00", MIN},
+    {"x-ratelimit-reset", "1795420800000", H},
     {"anthropic-ratelimit-requests-reset", "2026-11-23T07:01:00Z", MIN},
     {"anthropic-ratelimit-unified-reset", "1795420800", H},
     {"anthropic-ratelimit-unified-5h-reset", "1795420800", H},
@@ -156,6 +197,56 @@ static void named_zones_count_where_the_system_knows_them (void **state)
     assert_int_equal (at_ms - NOW_MS, 18 * H);
 }
 
+static void a_zone_is_found_however_its_name_is_written (void **state)
+{
+    (void)state;
+    int64_t offset_s;
+    static const struct {
+        const char *name;
+        int hours;
+    } NAMES[] = {{"america/port_of_spain", -4},
+                 {"america/port-au-prince", -5},
+                 {"africa/dar_es_salaam", 3},
+                 {"etc/gmt+5", -5},
+                 {"pacific", -8},
+                 {"et", -5}};
+    if (!rota_zone_offset_s ("america/new_york", NOW_MS / 1000, &offset_s)) {
+        print_message ("SKIPPED: this system has no time zones (package tzdata)\n");
+        skip ();
+    }
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
+        if (!rota_zone_offset_s (NAMES[i].name, NOW_MS / 1000, &offset_s))
+            fail_msg ("%s is not known", NAMES[i].name);
+        assert_int_equal (offset_s, NAMES[i].hours * 3600);
+    }
+}
+
+/* Files made slim hold no transitions for what their rule says, others none from 2038 on. */
+static void behind_the_last_transition_the_rule_counts (void **state)
+{
+    (void)state;
+    int64_t offset_s, winter_2041_s = INT64_C (2241820800), summer_2041_s = winter_2041_s + 182 * 86400;
+    static const struct {
+        const char *name;
+        int winter, summer;
+    } ZONES[] = {{"america/new_york", -5, -4}, {"europe/berlin", 1, 2},
+                 {"europe/dublin", 0, 1}, /* its summer is the standard time */
+                 {"australia/sydney", 11, 10}, {"asia/tokyo", 9, 9},
+                 {"america/sao_paulo", -3, -3}}; /* "<-03>3" */
+    if (!rota_zone_offset_s ("america/new_york", NOW_MS / 1000, &offset_s)) {
+        print_message ("SKIPPED: this system has no time zones (package tzdata)\n");
+        skip ();
+    }
+    for (size_t i = 0; i < sizeof ZONES / sizeof *ZONES; i++) {
+        assert_true (rota_zone_offset_s (ZONES[i].name, winter_2041_s, &offset_s));
+        if (offset_s != ZONES[i].winter * 3600)
+            fail_msg ("%s in January: %lld s", ZONES[i].name, (long long)offset_s);
+        assert_true (rota_zone_offset_s (ZONES[i].name, summer_2041_s, &offset_s));
+        if (offset_s != ZONES[i].summer * 3600)
+            fail_msg ("%s in July: %lld s", ZONES[i].name, (long long)offset_s);
+    }
+}
+
 static void a_zone_is_no_path (void **state)
 {
     (void)state;
@@ -173,6 +264,8 @@ int main (void)
         cmocka_unit_test (times_in_headers),
         cmocka_unit_test (a_date_at_the_turn_of_the_year_lies_in_the_next),
         cmocka_unit_test (named_zones_count_where_the_system_knows_them),
+        cmocka_unit_test (a_zone_is_found_however_its_name_is_written),
+        cmocka_unit_test (behind_the_last_transition_the_rule_counts),
         cmocka_unit_test (a_zone_is_no_path),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
