@@ -1,9 +1,12 @@
 /* service_internal.h - shared by the service's files.
  *
- * service.c       life, loop, the batch and its commit   answers.c      conversations: what was answered
- * before serve_work.c    agents: register, reports, output      serve_change.c submit, control import.c
- * staged imports                         serve_query.c  status, tasks, events, agents why.c           why a
- * task does not run  spend.c what attempts used  upkeep.c       timers, trimming, backup, check
+ * service.c    life, loop, messages             commit.c       the batch and its transaction
+ * assign.c     assignments and stops            publish.c      events for subscribers
+ * load.c       memory from store and settings   answers.c      conversations: what was answered before
+ * serve_work.c agents: register, reports        serve_change.c submit, control
+ * import.c     staged imports                   serve_query.c  status, tasks, events, agents
+ * why.c        why a task does not run          spend.c        what attempts used
+ * upkeep.c     timers, trimming, backup, check
  */
 #ifndef ROTA_SERVICE_INTERNAL_H
 #define ROTA_SERVICE_INTERNAL_H
@@ -161,6 +164,26 @@ int rota_service_stage (service_t *self, uint32_t source, const Rota__TaskSpec *
 int rota_service_link (service_t *self, rota_node_t node, rota_node_t prerequisite,
                        Rota__DependencyType type);
 const char *rota_service_agent_name (const service_t *self, rota_agent_t agent);
+
+/* commit.c */
+void rota_service_fill_envelope (const service_t *self, rota_envelope_t *envelope);
+void rota_service_clear_batch (service_t *self);
+void rota_service_drop_outgoing (service_t *self);
+
+/* assign.c */
+void rota_service_send_work (service_t *self, const rota_core_effects_t *effects);
+
+/* publish.c */
+void rota_service_publish_events (service_t *self, const rota_core_effects_t *effects, uint64_t first,
+                                  int64_t wall_ms);
+int rota_service_on_head_timer (zloop_t *loop, int timer, void *owner);
+
+/* load.c */
+void rota_service_read_policy (service_t *self);
+int rota_service_read_quiet_hours (service_t *self, rota_error_t *error);
+/* Core, names and conversations as the file has them. Agents register anew when they are asked to. */
+int rota_service_rebuild (service_t *self, rota_error_t *error);
+void rota_service_free_names (service_t *self);
 
 /* answers.c */
 rota_answers_t *rota_answers_new (void);

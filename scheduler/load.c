@@ -1,0 +1,201 @@
+/* The service's memory as the store and the settings have it: sources, names, policy. */
+#include "scheduler/service_internal.h"
+
+#include "bus/log.h"
+
+#include <string.h>
+
+/* ---------------------------------------------------------------------------------------- sources */
+
+uint32_t rota_service_find_source (const service_t *self, const char *name, size_t length)
+{
+    for (size_t i = 1; i < self->sources.count; i++)
+        if (self->sources.items[i].name_length == length &&
+            memcmp (self->sources.items[i].name, name, length) == 0)
+            return (uint32_t)i;
+    return 0;
+}
+
+static source_t *source_at (service_t *self, uint32_t index)
+{
+    while (self->sources.count <= index)
+        if (!VPUSH (self, sources))
+            return NULL;
+    return &self->sources.items[index];
+}
+
+/* What the header says beside the definitions. */
+static void apply_header (service_t *self, uint32_t index)
+{
+    const source_t *source = &self->sources.items[index];
+    Rota__RoadmapHeader *header = rota__roadmap_header__unpack (NULL, source->header_size, source->header);
+    if (!header)
+        return;
+    rota_core_limit_source (self->core, index, header->wip_limit);
+    rota__roadmap_header__free_unpacked (header, NULL);
+}
+
+uint32_t rota_service_source (service_t *self, const char *name, size_t length,
+                              const Rota__RoadmapHeader *header)
+{
+    uint32_t index = rota_service_find_source (self, name, length);
+    if (!index)
+        index = self->sources.count ? (uint32_t)self->sources.count : 1;
+    source_t *source = source_at (self, index);
+    if (!source)
+        return 0;
+    if (!source->name) {
+        source->name = strndup (name, length);
+        source->name_length = length;
+        source->dirty = true;
+    }
+    if (header) {
+        free (source->header);
+        source->header_size = rota__roadmap_header__get_packed_size (header);
+        source->header = malloc (source->header_size + 1);
+        if (source->header)
+            rota__roadmap_header__pack (header, source->header);
+        source->dirty = true;
+        if (source->header)
+            apply_header (self, index);
+    }
+    return source->name && (!header || source->header) ? index : 0;
+}
+
+const char *rota_service_agent_name (const service_t *self, rota_agent_t agent)
+{
+    if (agent == ROTA_NONE)
+        return NULL;
+    rota_core_agent_view_t view;
+    rota_core_agent_view (self->core, agent, &view);
+    return view.name;
+}
+
+/* ---------------------------------------------------------------------------------- from the store */
+
+static void load_source (void *owner, uint32_t index, const char *name, size_t length, const uint8_t *header,
+                         size_t size)
+{
+    service_t *self = owner;
+    source_t *source = source_at (self, index);
+    if (!source || source->name)
+        return;
+    source->name = strndup (name, length);
+    source->name_length = length;
+    source->header = malloc (size + 1);
+    if (source->header && size)
+        memcpy (source->header, header, size);
+    source->header_size = size;
+    if (!source->name || !source->header)
+        rota_service_fail (self, -ENOMEM, "no memory");
+}
+
+static void load_conversation (void *owner, const uint8_t id[16], uint64_t low, const uint8_t *window,
+                               size_t size, int64_t used_ms)
+{
+    service_t *self = owner;
+    if (rota_answers_load (self->answers, id, low, window, size, used_ms) < 0)
+        rota_log (ROTA_LOG_ERROR, "conversation.damaged", "low=%llu", (unsigned long long)low);
+}
+
+static void load_agent_version (void *owner, rota_agent_t agent, const char *version)
+{
+    service_t *self = owner;
+    while (self->agent_versions.count <= agent)
+        if (!VPUSH (self, agent_versions))
+            return;
+    free (self->agent_versions.items[agent]);
+    self->agent_versions.items[agent] = strdup (version);
+}
+
+void rota_service_free_names (service_t *self)
+{
+    for (size_t i = 0; i < self->sources.count; i++) {
+        free (self->sources.items[i].name);
+        free (self->sources.items[i].header);
+    }
+    for (size_t i = 0; i < self->agent_versions.count; i++)
+        free (self->agent_versions.items[i]);
+    for (size_t i = 0; i < self->agent_problems.count; i++)
+        free (self->agent_problems.items[i]);
+    self->sources.count = self->agent_versions.count = self->agent_problems.count = 0;
+}
+
+int rota_service_rebuild (service_t *self, rota_error_t *error)
+{
+    rota_store_load_t load = {
+        .owner = self,
+        .on_source = load_source,
+        .on_conversation = load_conversation,
+        .on_agent_version = load_agent_version,
+    };
+    int64_t now_ms = rota_service_now_ms (self);
+    rota_import_destroy (&self->import);
+    rota_core_destroy (&self->core);
+    rota_answers_destroy (&self->answers);
+    rota_service_free_names (self);
+    self->core = rota_core_new (&self->policy, now_ms);
+    self->answers = rota_answers_new ();
+    if (!self->core || !self->answers)
+        return rota_error_set (error, -ENOMEM, "no memory");
+    int r = rota_store_load (self->store, self->core, &load, now_ms, error);
+    if (r < 0)
+        return r;
+    for (uint32_t i = 1; i < self->sources.count; i++)
+        apply_header (self, i);
+    self->classes_stored = rota_core_class_count (self->core);
+    self->published_head = rota_store_last_event (self->store);
+    self->sink_cursor = self->sink_cursor_stored =
+        (uint64_t)rota_store_number (self->store, "sink_cursor", 0);
+    rota_core_pause (self->core, rota_store_number (self->store, "paused", 0) != 0, now_ms);
+    rota_spend_load (self);
+    self->quiet_until_ms = 0;
+    rota_core_effects_clear (self->core);
+    self->agent_peer_count = 0;
+    return 0;
+}
+
+/* ---------------------------------------------------------------------------------------- settings */
+
+void rota_service_read_policy (service_t *self)
+{
+    const rota_settings_t *s = self->config.settings;
+    rota_core_policy_default (&self->policy);
+    self->policy.lease_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_LEASE);
+    self->policy.lease_margin_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_LEASE_MARGIN);
+    self->policy.backoff_base_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_BACKOFF_BASE);
+    self->policy.backoff_max_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_BACKOFF_MAX);
+    self->policy.backoff_jitter_percent =
+        (int)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_BACKOFF_JITTER);
+    self->policy.default_attempts = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_ATTEMPTS);
+    self->policy.wip_limit = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WIP_LIMIT);
+    self->policy.wip_agent = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WIP_AGENT);
+    self->policy.wip_epic = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WIP_EPIC);
+    self->policy.prefer = rota_setting_list (s, ROTA_SETTING_SCHEDULER_PREFER, NULL);
+    self->policy.prefer_complex = rota_setting_list (s, ROTA_SETTING_SCHEDULER_PREFER_COMPLEX, NULL);
+    self->policy.complex_from = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_COMPLEX_FROM);
+    self->policy.default_cooldown_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_COOLDOWN);
+    self->policy.capacity_cooldown_ms =
+        rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_COOLDOWN_CAPACITY);
+    self->policy.cooldown_guess_max_ms =
+        rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_COOLDOWN_GUESS_MAX);
+    self->policy.cooldown_floor_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_COOLDOWN_FLOOR);
+    self->policy.cooldown_ceiling_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_COOLDOWN_CEILING);
+    self->policy.cooldown_margin_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_COOLDOWN_MARGIN);
+    self->policy.no_auto_resume = !rota_setting_boolean (s, ROTA_SETTING_SCHEDULER_AUTO_RESUME);
+    self->policy.weight.priority_s =
+        (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_PRIORITY);
+    self->policy.weight.review_s = (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_REVIEW);
+    self->policy.weight.fixup_s = (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_FIXUP);
+    self->policy.weight.unblocks_s =
+        (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_UNBLOCKS);
+    self->policy.weight.small_s = (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_SMALL);
+}
+
+int rota_service_read_quiet_hours (service_t *self, rota_error_t *error)
+{
+    rota_error_t why = {""};
+    int r = rota_quiet_parse (rota_setting_text (self->config.settings, ROTA_SETTING_SCHEDULER_QUIET_HOURS),
+                              &self->quiet, &why);
+    return r < 0 ? rota_error_set (error, r, "scheduler.quiet_hours: %s", why.text) : 0;
+}
