@@ -44,6 +44,15 @@ typedef enum {
 } rota_place_t;
 #define ROTA_STATUSES 10 /* TaskStatus values, 0 unused */
 
+/* What a task wants beside its work, a mask. */
+enum {
+    ROTA_WANTS_CLONE = 1 << 0,      /* it works in a clone of the repository */
+    ROTA_WANTS_GATE = 1 << 1,       /* what comes out is checked by commands */
+    ROTA_WANTS_REVIEW = 1 << 2,     /* and judged by another agent */
+    ROTA_WANTS_OTHER_KIND = 1 << 3, /* which must be of another kind than the author */
+    ROTA_WANTS_MERGE = 1 << 4,      /* and comes into the integration branch */
+};
+
 typedef struct {
     int64_t lease_ms, lease_margin_ms;
     int64_t backoff_base_ms, backoff_max_ms;
@@ -54,6 +63,9 @@ typedef struct {
     int64_t
         agent_patience_ms; /* after the start, before a task without a fitting agent counts as unassignable */
     int64_t assign_resend_ms;
+    uint32_t review_rounds;     /* verdicts that want changes, before a person decides */
+    uint32_t step_tries;        /* of a review that brings no verdict, before a person decides */
+    int64_t review_patience_ms; /* how long another kind of agent is waited for that rests */
     /* For a limit that names no time, by its kind; doubled when it repeats, up to guess_max. */
     /* Kinds of agents in the order in which they are given work, and that in which work of `complex_from` and
      * up; those not named come after. Borrowed, NULL = none. */
@@ -82,6 +94,7 @@ typedef struct {
     rota_node_t parent; /* group or ROTA_NONE */
     uint32_t source;
     uint32_t class_index;    /* rota_core_class; groups: 0 */
+    uint32_t queue;          /* READY, PARKED: the class that it waits in, which changes with the phase */
     Rota__TaskStatus status; /* groups: 0 */
     Rota__Phase phase;
     Rota__BlockCause blocked;
@@ -89,9 +102,12 @@ typedef struct {
     int32_t priority;
     uint32_t complexity; /* 0 = unknown */
     uint32_t attempts_allowed, attempts_used, attempt;
+    uint8_t wants, rounds, stumbles; /* ROTA_WANTS_*; verdicts against it; tries of this phase in vain */
     bool approval, keep_on_lost, orphaned, flagged, skipped, lost;
     bool cancelling, holding; /* asked for while it runs */
-    rota_agent_t agent;       /* of the leased attempt, when in_progress in a leased phase */
+    bool leased;              /* an attempt is under way, by `agent` */
+    rota_agent_t agent;
+    rota_agent_t author; /* whose work is checked, judged, merged; ROTA_NONE before */
     int64_t ready_since_ms, not_before_ms;
     int64_t assigned_ms;
     const char *reason; /* kept with a failed, blocked or cancelled task; NULL = none */
@@ -136,10 +152,9 @@ rota_node_t rota_core_find_milestone (const rota_core_t *self, rota_node_t epic,
 size_t rota_core_find_milestones (const rota_core_t *self, const char *id, size_t id_length,
                                   rota_node_t *ret_node);
 
-/* A definition changed by a new import: what of it the core holds. */
-void rota_core_redefine (rota_core_t *self, rota_node_t node, uint32_t class_index, int32_t priority,
-                         uint32_t complexity, uint32_t attempts_allowed, bool approval, bool keep_on_lost,
-                         int64_t now_ms);
+/* A definition changed by a new import. Of `as` count class_index, priority, complexity, attempts_allowed,
+ * wants, approval and keep_on_lost. */
+void rota_core_redefine (rota_core_t *self, rota_node_t node, const rota_core_node_t *as, int64_t now_ms);
 void rota_core_orphan (rota_core_t *self, rota_node_t node, bool orphaned, int64_t now_ms);
 
 /* ------------------------------------------------------------------ agents */

@@ -24,6 +24,20 @@ static rota_node_t epic_with_limit (const rota_core_t *self, rota_node_t node)
     return self->policy.wip_epic ? rota_core_epic_of (self, node) : ROTA_NONE;
 }
 
+/* Begun or ended: what the limits count. */
+static void count_lease (rota_core_t *self, rota_node_t node, Rota__Phase phase, int delta)
+{
+    source_counts_t *counts = rota_core_source (self, self->nodes[node].source);
+    if (counts && phase == PHASE (MERGE))
+        counts->merging += (uint64_t)(int64_t)delta;
+    if (!counts || phase != PHASE (WORK))
+        return;
+    counts->working += (uint64_t)(int64_t)delta;
+    rota_node_t epic = epic_with_limit (self, node);
+    if (epic != ROTA_NONE)
+        AT (self, groups, group_t, self->nodes[epic].slot)->working += (uint32_t)delta;
+}
+
 /* The task's attempt, new number included, goes to the agent: lease, move, assignment. */
 void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, Rota__Phase phase)
 {
@@ -32,9 +46,12 @@ void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, R
     if (!lease || !assign)
         return;
     node_t *it = &self->nodes[node];
-    it->came_from = it->status;
+    if (phase == PHASE (WORK))
+        it->came_from = it->status;
     it->attempt++;
     it->flags &= (uint16_t) ~(F_LOST | F_STOPPED);
+    it->flags |= F_LEASED;
+    count_lease (self, node, phase, 1);
     *lease = (lease_t){
         .node = node,
         .agent = agent,
@@ -51,13 +68,11 @@ void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, R
                                    .lease_ms = self->policy.lease_ms};
     AT (self, agents, agent_t, agent)->busy++;
     rota_core_account_granted (self, lease);
-    rota_core_event_t *event = rota_core_move (self, node, STATUS (IN_PROGRESS), phase, NULL);
+    Rota__TaskStatus status = phase == PHASE (REVIEW) ? STATUS (IN_REVIEW) : STATUS (IN_PROGRESS);
+    rota_core_event_t *event = rota_core_move (self, node, status, phase, NULL);
     event->agent = agent;
     event->attempt = it->attempt;
     it->slot = (uint32_t)(self->leases.count - 1);
-    rota_node_t epic = epic_with_limit (self, node);
-    if (epic != ROTA_NONE)
-        AT (self, groups, group_t, self->nodes[epic].slot)->running++;
 }
 
 void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms)
@@ -78,10 +93,9 @@ void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t age
         .stopping = it->flags & (F_CANCEL | F_HOLD),
     };
     it->slot = (uint32_t)(self->leases.count - 1);
+    it->flags |= F_LEASED;
+    count_lease (self, node, it->phase, 1);
     AT (self, agents, agent_t, agent)->busy++;
-    rota_node_t epic = epic_with_limit (self, node);
-    if (epic != ROTA_NONE)
-        AT (self, groups, group_t, self->nodes[epic].slot)->running++;
 }
 
 /* Takes the lease away; the task itself is moved by the caller right after. */
@@ -95,10 +109,9 @@ static lease_t take_lease (rota_core_t *self, rota_node_t node)
         self->nodes[last->node].slot = it->slot;
     }
     it->slot = ROTA_NONE;
+    it->flags &= (uint16_t)~F_LEASED;
+    count_lease (self, node, lease.phase, -1);
     AT (self, agents, agent_t, lease.agent)->busy--;
-    rota_node_t epic = epic_with_limit (self, node);
-    if (epic != ROTA_NONE)
-        AT (self, groups, group_t, self->nodes[epic].slot)->running--;
     return lease;
 }
 
@@ -112,11 +125,12 @@ static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass cl
     uint8_t used_before = self->nodes[node].attempts_used;
     rota_core_account_ended (self, &lease, class, result, rota_core_why (self, class, result, reason));
     agent_t *agent = AT (self, agents, agent_t, lease.agent);
-    if (class == RESULT (OK))
+    bool judges = lease.phase == PHASE (GATE) || lease.phase == PHASE (MERGE);
+    if (class == RESULT (OK) || (judges && class == RESULT (FAILED)))
         agent->succeeded++;
     else if (class != RESULT (KILLED) && class != RESULT (LOST) && class != RESULT (LIMITED))
         agent->failed++;
-    if (class == RESULT (LOST))
+    if (class == RESULT (LOST) && lease.phase == PHASE (WORK))
         self->nodes[node].flags |= F_LOST;
     rota_core_finish (self, node, lease.agent, lease.attempt, class, result, reason);
     *ended = (rota_core_ended_t){

@@ -143,7 +143,8 @@ static uint16_t flags_of (const rota_core_node_t *node)
     return (uint16_t)(F_STAGED | (node->approval ? F_APPROVAL : 0) | (node->keep_on_lost ? F_KEEP : 0) |
                       (node->orphaned ? F_ORPHANED : 0) | (node->flagged ? F_FLAGGED : 0) |
                       (node->skipped ? F_SKIPPED : 0) | (node->lost ? F_LOST : 0) |
-                      (node->cancelling ? F_CANCEL : 0) | (node->holding ? F_HOLD : 0));
+                      (node->cancelling ? F_CANCEL : 0) | (node->holding ? F_HOLD : 0) |
+                      (node->leased ? F_LEASED : 0));
 }
 
 int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t *ret_node)
@@ -176,6 +177,11 @@ int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t 
         .flags = flags_of (node),
         .priority = (int16_t)node->priority,
         .class_index = (uint16_t)node->class_index,
+        .queue = (uint16_t)node->class_index,
+        .author = (uint16_t)(node->attempt && node->author < UINT16_MAX ? node->author + 1 : 0),
+        .wants = node->wants,
+        .rounds = node->rounds,
+        .stumbles = node->stumbles,
         .source = node->source,
         .attempt = node->attempt,
         .first_edge = ROTA_NONE,
@@ -639,9 +645,7 @@ static void refresh_changed (rota_core_t *self, rota_node_t node)
             rota_core_refresh_dead (self, i);
 }
 
-void rota_core_redefine (rota_core_t *self, rota_node_t node, uint32_t class_index, int32_t priority,
-                         uint32_t complexity, uint32_t attempts_allowed, bool approval, bool keep_on_lost,
-                         int64_t now_ms)
+void rota_core_redefine (rota_core_t *self, rota_node_t node, const rota_core_node_t *as, int64_t now_ms)
 {
     rota_core_at (self, now_ms);
     node_t *it = &self->nodes[node];
@@ -649,12 +653,13 @@ void rota_core_redefine (rota_core_t *self, rota_node_t node, uint32_t class_ind
     bool queued = it->kind == NODE (TASK) && (place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED);
     if (queued)
         rota_core_leave_place (self, node);
-    it->class_index = (uint16_t)class_index;
-    it->priority = (int16_t)priority;
-    it->complexity = (uint8_t)complexity;
-    it->attempts_allowed = (uint8_t)attempts_allowed;
+    it->class_index = (uint16_t)as->class_index;
+    it->priority = (int16_t)as->priority;
+    it->complexity = (uint8_t)as->complexity;
+    it->attempts_allowed = (uint8_t)as->attempts_allowed;
+    it->wants = as->wants;
     it->flags &= (uint16_t) ~(F_APPROVAL | F_KEEP);
-    it->flags |= (uint16_t)((approval ? F_APPROVAL : 0) | (keep_on_lost ? F_KEEP : 0));
+    it->flags |= (uint16_t)((as->approval ? F_APPROVAL : 0) | (as->keep_on_lost ? F_KEEP : 0));
     if (queued) {
         it->order_ms = 0;
         rota_core_enter_place (self, node, ROTA_PLACE_READY);

@@ -2,7 +2,7 @@
  *
  * core.c        creation, effects, small getters          core_graph.c   nodes, edges, ids, groups,
  * satisfaction core_queue.c  places, heaps, classes, counts, dispatch  core_life.c    moves, results, control
- * core_accounts.c limits of providers
+ * core_accounts.c limits of providers             core_steps.c   gate, review, approval, merge
  * core_agents.c hosts, leases, ticks                      core_verify.c  the invariants, recomputed
  */
 #ifndef ROTA_CORE_INTERNAL_H
@@ -32,6 +32,7 @@ enum {
     F_HOLD = 1 << 11,    /* held while it runs */
     F_REASON = 1 << 12,  /* has an entry in `reasons` */
     F_STOPPED = 1 << 13, /* stopped by hand while it runs: back without waiting */
+    F_LEASED = 1 << 14,
 };
 
 /* One task or group; a void one has kind 0. 72 bytes: a million of them must stay small. */
@@ -50,6 +51,9 @@ typedef struct {
     uint16_t flags;
     int16_t priority;
     uint16_t class_index;
+    uint16_t queue;  /* READY, PARKED: the class in whose heap it is, or was */
+    uint16_t author; /* agent + 1 that did the work; 0 = none yet */
+    uint8_t wants, rounds, stumbles;
     uint32_t source;
     uint32_t attempt;
     uint32_t unmet;
@@ -75,7 +79,7 @@ typedef struct {
 typedef struct {
     rota_node_t node;
     uint32_t status[ROTA_STATUSES];
-    uint32_t running;
+    uint32_t working; /* attempts at the work itself: what is begun is brought to its end */
     heap_t parked;
 } group_t;
 
@@ -88,7 +92,8 @@ typedef struct {
 } class_t;
 
 typedef struct {
-    uint64_t limit; /* tasks under way at once; 0 = none */
+    uint64_t limit; /* tasks worked on at once; 0 = none */
+    uint64_t working, merging;
     uint64_t total, orphaned;
     uint64_t status[ROTA_STATUSES];
     uint64_t place[ROTA_PLACES];
@@ -236,6 +241,24 @@ const char *rota_core_why (rota_core_t *self, Rota__ResultClass class, const Rot
                            const char *given);
 void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, uint32_t attempt,
                        Rota__ResultClass class, const Rota__Result *result, const char *reason);
+rota_core_event_t *rota_core_block (rota_core_t *self, rota_node_t node, Rota__BlockCause cause,
+                                    const char *reason);
+/* The backoff after the n-th time. */
+int64_t rota_core_backoff_ms (const rota_core_t *self, rota_node_t node, uint32_t n);
+
+/* core_steps.c */
+/* Where it goes from `phase`, which is over: to the next that it wants, or it is done. */
+rota_core_event_t *rota_core_advance (rota_core_t *self, rota_node_t node, Rota__Phase phase,
+                                      const char *reason);
+/* What follows from the result of a gate, a review or a merge. */
+rota_core_event_t *rota_core_finish_step (rota_core_t *self, rota_node_t node, Rota__ResultClass class,
+                                          const Rota__Result *result, const char *reason);
+/* The class in whose heap it waits; ROTA_NONE when memory ran out. */
+uint32_t rota_core_queue_of (rota_core_t *self, rota_node_t node);
+/* The phase in which it would be handed out. */
+Rota__Phase rota_core_next_phase (const node_t *it);
+/* "!kind" in a class: not by an agent of that kind while another could; "!!kind": never. */
+bool rota_core_is_passed_over (const rota_core_t *self, const class_t *class, const agent_t *agent);
 
 /* core_agents.c */
 void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, Rota__Phase phase);

@@ -77,7 +77,7 @@ static const struct {
 
 /* base * 2^(n-1), at most max, spread by the jitter: a hash instead of chance, so that a replay gives the
  * same. */
-static int64_t backoff_ms (const rota_core_t *self, rota_node_t node, uint32_t n)
+int64_t rota_core_backoff_ms (const rota_core_t *self, rota_node_t node, uint32_t n)
 {
     const rota_core_policy_t *policy = &self->policy;
     int64_t delay_ms = policy->backoff_base_ms;
@@ -135,27 +135,24 @@ static rota_core_event_t *retry_or_fail (rota_core_t *self, rota_node_t node, co
         return rota_core_move (self, node, STATUS (FAILED), 0, reason);
     }
     it->ready_since_ms = self->now_ms;
-    go_back (self, node, backoff_ms (self, node, it->attempts_used), &event, reason);
+    go_back (self, node, rota_core_backoff_ms (self, node, it->attempts_used), &event, reason);
     return event;
 }
 
-static rota_core_event_t *block (rota_core_t *self, rota_node_t node, Rota__BlockCause cause,
-                                 const char *reason)
+/* What was at a later phase keeps it: there it goes on when it is released. */
+rota_core_event_t *rota_core_block (rota_core_t *self, rota_node_t node, Rota__BlockCause cause,
+                                    const char *reason)
 {
     node_t *it = &self->nodes[node];
-    if (it->status != STATUS (IN_PROGRESS))
+    if (it->status == STATUS (IN_REVIEW))
+        it->came_from = STATUS (NEEDS_REVIEW);
+    else if (it->status != STATUS (IN_PROGRESS))
         it->came_from = it->status;
+    Rota__Phase kept = it->status == STATUS (IN_PROGRESS) && it->phase != PHASE (WORK) ? it->phase : 0;
     end_with_reason (self, node, reason);
-    rota_core_event_t *event = rota_core_move (self, node, STATUS (BLOCKED), 0, reason);
+    rota_core_event_t *event = rota_core_move (self, node, STATUS (BLOCKED), kept, reason);
     self->nodes[node].blocked = (uint8_t)cause;
     return event;
-}
-
-static rota_core_event_t *advance (rota_core_t *self, rota_node_t node)
-{
-    if (self->nodes[node].flags & F_APPROVAL)
-        return rota_core_move (self, node, STATUS (IN_PROGRESS), PHASE (APPROVAL), "awaits approval");
-    return rota_core_move (self, node, STATUS (DONE), 0, NULL);
 }
 
 /* Attempts that used none have their own backoff, so that a task which takes its host down doesn't spin; the
@@ -164,7 +161,7 @@ static int64_t free_delay_ms (const rota_core_t *self, rota_node_t node, bool by
 {
     const node_t *it = &self->nodes[node];
     uint32_t unused = it->attempt - (it->attempts_used < it->attempt ? it->attempts_used : it->attempt);
-    return by_hand || unused <= 1 ? 0 : backoff_ms (self, node, unused - 1);
+    return by_hand || unused <= 1 ? 0 : rota_core_backoff_ms (self, node, unused - 1);
 }
 
 void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, uint32_t attempt,
@@ -182,13 +179,18 @@ void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, 
     if (flags & F_CANCEL)
         event = rota_core_move (self, node, STATUS (CANCELLED), 0, reason);
     else if (flags & F_HOLD)
-        event = block (self, node, CAUSE (HAND), reason);
-    else if (RULES[class].rule == ADVANCE)
-        event = advance (self, node);
-    else if (RULES[class].rule == RETRY)
+        event = rota_core_block (self, node, CAUSE (HAND), reason);
+    else if (it->status == STATUS (IN_REVIEW) || it->phase != PHASE (WORK)) {
+        it->flags |= flags & F_STOPPED;
+        event = rota_core_finish_step (self, node, class, result, reason);
+        self->nodes[node].flags &= (uint16_t)~F_STOPPED;
+    } else if (RULES[class].rule == ADVANCE) {
+        it->author = (uint16_t)(agent < UINT16_MAX ? agent + 1 : 0);
+        event = rota_core_advance (self, node, PHASE (WORK), NULL);
+    } else if (RULES[class].rule == RETRY)
         event = retry_or_fail (self, node, reason);
     else if (RULES[class].rule == BLOCK)
-        event = block (self, node, RULES[class].cause, reason);
+        event = rota_core_block (self, node, RULES[class].cause, reason);
     else if (RULES[class].rule == AGAIN)
         go_back (self, node, 0, &event, reason);
     else
@@ -254,6 +256,8 @@ static int start_again (rota_core_t *self, rota_node_t node, const char *reason)
     bool was_satisfied = it->flags & F_SATISFIED;
     it->attempts_used = 0;
     it->flags &= (uint16_t) ~(F_SKIPPED | F_FLAGGED | F_LOST);
+    it->rounds = it->stumbles = 0;
+    it->author = 0;
     it->order_ms = 0;
     it->ready_since_ms = self->now_ms;
     it->came_from = 0;
@@ -270,7 +274,7 @@ static int hold (rota_core_t *self, rota_node_t node, const char *reason, rota_e
     if (it->status == STATUS (BLOCKED))
         return 1;
     lease_t *lease = rota_core_lease_of (self, node);
-    if (lease && it->status == STATUS (IN_PROGRESS)) {
+    if (lease) {
         bool already = it->flags & F_HOLD;
         it->flags |= F_HOLD;
         rota_core_touch (self, node);
@@ -278,10 +282,9 @@ static int hold (rota_core_t *self, rota_node_t node, const char *reason, rota_e
         rota_core_stop (self, lease, "held");
         return already;
     }
-    if (it->status != STATUS (PENDING) && it->status != STATUS (NEEDS_IMPROVEMENT) &&
-        it->status != STATUS (NEEDS_REVIEW))
+    if (it->place == ROTA_PLACE_ENDED)
         return refuse (error, it, "hold", "");
-    block (self, node, CAUSE (HAND), reason);
+    rota_core_block (self, node, CAUSE (HAND), reason);
     return 0;
 }
 
@@ -291,7 +294,14 @@ static int release (rota_core_t *self, rota_node_t node, const char *reason)
     bool known = it->came_from == STATUS (NEEDS_REVIEW) || it->came_from == STATUS (NEEDS_IMPROVEMENT);
     rota_core_set_reason (self, node, NULL, 0);
     it->ready_since_ms = self->now_ms;
-    rota_core_move (self, node, known ? it->came_from : STATUS (PENDING), 0, reason);
+    it->order_ms = 0;
+    it->stumbles = 0;
+    if (it->phase && it->phase != PHASE (WORK))
+        rota_core_move (self, node, STATUS (IN_PROGRESS), it->phase, reason);
+    else if (known && it->came_from == STATUS (NEEDS_REVIEW))
+        rota_core_move (self, node, STATUS (NEEDS_REVIEW), PHASE (REVIEW), reason);
+    else
+        rota_core_move (self, node, known ? it->came_from : STATUS (PENDING), 0, reason);
     return 0;
 }
 
@@ -299,14 +309,19 @@ static int verdict (rota_core_t *self, rota_node_t node, bool approved, const ch
                     rota_error_t *error)
 {
     node_t *it = &self->nodes[node];
-    if (it->place != ROTA_PLACE_HUMAN)
+    bool undecided = it->status == STATUS (BLOCKED) && it->blocked == CAUSE (NEEDS_HUMAN);
+    if (it->place != ROTA_PLACE_HUMAN && it->status != STATUS (NEEDS_REVIEW) && !undecided)
         return refuse (error, it, approved ? "approve" : "reject", ": it awaits no verdict");
+    Rota__Phase phase = it->status == STATUS (IN_PROGRESS) ? PHASE (APPROVAL) : PHASE (REVIEW);
+    rota_core_set_reason (self, node, NULL, 0);
     if (approved) {
-        rota_core_move (self, node, STATUS (DONE), 0, reason);
+        rota_core_advance (self, node, phase, reason);
         return 0;
     }
     it->ready_since_ms = self->now_ms;
     it->order_ms = 0;
+    it->rounds = it->stumbles = 0;
+    rota_core_set_reason (self, node, reason, strlen (reason));
     rota_core_move (self, node, STATUS (NEEDS_IMPROVEMENT), 0, reason);
     return 0;
 }
@@ -316,8 +331,11 @@ static int set_priority (rota_core_t *self, rota_node_t node, int32_t priority, 
     const node_t *it = &self->nodes[node];
     if (it->priority == priority)
         return 1;
-    rota_core_redefine (self, node, it->class_index, priority, it->complexity, it->attempts_allowed,
-                        it->flags & F_APPROVAL, it->flags & F_KEEP, now_ms);
+    rota_core_node_t as;
+    rota_core_get (self, node, &as);
+    as.class_index = it->class_index;
+    as.priority = priority;
+    rota_core_redefine (self, node, &as, now_ms);
     return 0;
 }
 

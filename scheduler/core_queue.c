@@ -150,7 +150,7 @@ static heap_t *heap_of (rota_core_t *self, rota_node_t node, rota_place_t place)
 {
     switch (place) {
     case ROTA_PLACE_READY:
-        return &AT (self, classes, class_t, self->nodes[node].class_index)->ready;
+        return &AT (self, classes, class_t, self->nodes[node].queue)->ready;
     case ROTA_PLACE_PARKED:
         return &AT (self, groups, group_t, self->nodes[rota_core_epic_of (self, node)].slot)->parked;
     case ROTA_PLACE_DELAYED:
@@ -164,6 +164,8 @@ static heap_t *heap_of (rota_core_t *self, rota_node_t node, rota_place_t place)
  * that waiting wins in the end. */
 static int64_t order_of (const rota_core_t *self, const node_t *it)
 {
+    if (it->status == STATUS (IN_PROGRESS))
+        return it->ready_since_ms; /* gates and merges: as they come */
     int64_t bonus_s = (int64_t)it->priority * self->policy.weight.priority_s;
     if (it->status == STATUS (NEEDS_REVIEW))
         bonus_s += self->policy.weight.review_s;
@@ -195,22 +197,38 @@ void rota_core_enter_place (rota_core_t *self, rota_node_t node, rota_place_t pl
     node_t *it = &self->nodes[node];
     it->place = (uint8_t)place;
     AT (self, sources, source_counts_t, it->source)->place[place]++;
-    if (place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED)
+    if (place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED) {
+        uint32_t queue = rota_core_queue_of (self, node);
+        if (queue == ROTA_NONE)
+            self->broken = true;
+        it->queue = queue == ROTA_NONE ? it->class_index : (uint16_t)queue;
         it->order_ms = order_of (self, it);
+    }
     heap_t *heap = heap_of (self, node, place);
     if (heap)
         heap_add (self, heap, node);
+}
+
+static rota_place_t queued_place (const rota_core_t *self, const node_t *it)
+{
+    if (it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED)
+        return it->place; /* order_ms is the heap's key there */
+    return it->order_ms > self->now_ms ? ROTA_PLACE_DELAYED : ROTA_PLACE_READY;
 }
 
 static rota_place_t place_of (const rota_core_t *self, const node_t *it)
 {
     switch (it->status) {
     case STATUS (IN_PROGRESS):
-        return it->phase == PHASE (APPROVAL) ? ROTA_PLACE_HUMAN : ROTA_PLACE_RUNNING;
+        if (it->phase == PHASE (APPROVAL))
+            return ROTA_PLACE_HUMAN;
+        if (it->phase == PHASE (WORK) || (it->flags & F_LEASED))
+            return ROTA_PLACE_RUNNING;
+        return queued_place (self, it);
     case STATUS (IN_REVIEW):
         return ROTA_PLACE_RUNNING;
     case STATUS (NEEDS_REVIEW):
-        return ROTA_PLACE_HUMAN;
+        return it->wants & ROTA_WANTS_REVIEW ? queued_place (self, it) : ROTA_PLACE_HUMAN;
     case STATUS (BLOCKED):
         return ROTA_PLACE_BLOCKED;
     case STATUS (PENDING):
@@ -221,16 +239,16 @@ static rota_place_t place_of (const rota_core_t *self, const node_t *it)
     }
     if (it->unmet)
         return it->dead ? ROTA_PLACE_UNREACHABLE : ROTA_PLACE_WAITING;
-    if (it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED)
-        return it->place; /* order_ms is the heap's key there */
-    return it->order_ms > self->now_ms ? ROTA_PLACE_DELAYED : ROTA_PLACE_READY;
+    return queued_place (self, it);
 }
 
 void rota_core_refresh_place (rota_core_t *self, rota_node_t node)
 {
     node_t *it = &self->nodes[node];
     rota_place_t place = place_of (self, it), before = it->place;
-    if (place == before)
+    bool other_queue =
+        place == ROTA_PLACE_READY && place == before && it->queue != rota_core_queue_of (self, node);
+    if (place == before && !other_queue)
         return;
     rota_core_leave_place (self, node);
     bool was_held = before == ROTA_PLACE_WAITING || before == ROTA_PLACE_UNREACHABLE;
@@ -269,7 +287,10 @@ uint64_t rota_core_intern (rota_core_t *self, const char *const *names, size_t c
 
 bool rota_core_agent_fits (const agent_t *agent, const class_t *class)
 {
-    if (class->agent[0] && strcmp (class->agent, agent->kind) != 0 && strcmp (class->agent, agent->name) != 0)
+    bool named = class->agent[0] && class->agent[0] != '!';
+    if (named && strcmp (class->agent, agent->kind) != 0 && strcmp (class->agent, agent->name) != 0)
+        return false;
+    if (strncmp (class->agent, "!!", 2) == 0 && strcmp (class->agent + 2, agent->kind) == 0)
         return false;
     return (class->capabilities & ~agent->capabilities) == 0;
 }
@@ -352,7 +373,7 @@ bool rota_core_source_is_full (const rota_core_t *self, uint32_t source)
     if (source >= self->sources.count)
         return false;
     const source_counts_t *counts = AT (self, sources, source_counts_t, source);
-    return counts->limit && counts->place[ROTA_PLACE_RUNNING] >= counts->limit;
+    return counts->limit && counts->working >= counts->limit;
 }
 
 static uint8_t rank_among (const char *const *kinds, const char *kind)
@@ -383,7 +404,8 @@ static rota_agent_t pick_agent (const rota_core_t *self, const class_t *class, b
     rota_agent_t best = ROTA_NONE;
     for (size_t i = 0; i < self->agents.count; i++) {
         const agent_t *agent = AT (self, agents, agent_t, i);
-        if (!has_room (self, agent) || !is_open (self, agent) || !rota_core_agent_fits (agent, class))
+        if (!has_room (self, agent) || !is_open (self, agent) || !rota_core_agent_fits (agent, class) ||
+            rota_core_is_passed_over (self, class, agent))
             continue;
         if (best == ROTA_NONE || is_better (agent, AT (self, agents, agent_t, best), complex))
             best = (rota_agent_t)i;
@@ -393,11 +415,18 @@ static rota_agent_t pick_agent (const rota_core_t *self, const class_t *class, b
 
 /* --------------------------------------------------------------------------------------- dispatch */
 
+/* Limits hold back what is to be begun, not what is to be brought to its end. */
+static bool is_begun (const rota_core_t *self, rota_node_t node)
+{
+    return rota_core_next_phase (&self->nodes[node]) != PHASE (WORK);
+}
+
 static bool epic_is_full (const rota_core_t *self, rota_node_t node)
 {
-    rota_node_t epic = self->policy.wip_epic ? rota_core_epic_of (self, node) : ROTA_NONE;
+    bool limited = self->policy.wip_epic && !is_begun (self, node);
+    rota_node_t epic = limited ? rota_core_epic_of (self, node) : ROTA_NONE;
     return epic != ROTA_NONE &&
-           AT (self, groups, group_t, self->nodes[epic].slot)->running >= self->policy.wip_epic;
+           AT (self, groups, group_t, self->nodes[epic].slot)->working >= self->policy.wip_epic;
 }
 
 static void change_place (rota_core_t *self, rota_node_t node, rota_place_t place)
@@ -414,13 +443,22 @@ void rota_core_release_parked (rota_core_t *self, rota_node_t epic)
         change_place (self, parked->items[0], ROTA_PLACE_READY);
 }
 
+/* One merge of a source at a time, so that each is tried on what the one before left. */
+static bool is_held_back (const rota_core_t *self, const class_t *class)
+{
+    rota_node_t head = class->ready.items[0];
+    if (rota_core_next_phase (&self->nodes[head]) == PHASE (MERGE))
+        return AT (self, sources, source_counts_t, class->source)->merging > 0;
+    return !is_begun (self, head) && rota_core_source_is_full (self, class->source);
+}
+
 /* The best head of all classes that an agent with room can serve. */
 static rota_node_t next_task (rota_core_t *self, rota_agent_t *ret_agent)
 {
     rota_node_t best = ROTA_NONE;
     for (size_t c = 0; c < self->classes.count; c++) {
         class_t *class = AT (self, classes, class_t, c);
-        if (rota_core_source_is_full (self, class->source))
+        if (class->ready.count && is_held_back (self, class))
             continue;
         while (class->ready.count && epic_is_full (self, class->ready.items[0]))
             change_place (self, class->ready.items[0], ROTA_PLACE_PARKED);
@@ -447,7 +485,7 @@ static bool release_one_more (rota_core_t *self)
     }
     for (size_t i = 0; i < self->groups.count && room; i++) {
         const group_t *group = AT (self, groups, group_t, i);
-        if (!group->parked.count || group->running >= self->policy.wip_epic)
+        if (!group->parked.count || group->working >= self->policy.wip_epic)
             continue;
         rota_core_release_parked (self, group->node);
         return true;
@@ -467,7 +505,7 @@ void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
             continue;
         if (node == ROTA_NONE || self->broken)
             return;
-        rota_core_grant (self, node, agent, PHASE (WORK));
+        rota_core_grant (self, node, agent, rota_core_next_phase (&self->nodes[node]));
     }
 }
 
@@ -526,7 +564,7 @@ size_t rota_core_position (const rota_core_t *self, rota_node_t node)
     size_t before = 0;
     if (it->place != ROTA_PLACE_READY)
         return 0;
-    const heap_t *heap = &AT (self, classes, class_t, it->class_index)->ready;
+    const heap_t *heap = &AT (self, classes, class_t, it->queue)->ready;
     for (uint32_t i = 0; i < heap->count; i++)
         before += comes_first (self, heap->items[i], node);
     return before;

@@ -72,6 +72,13 @@ static int verify_flags (const rota_core_t *self, rota_node_t i, const expected_
     return 0;
 }
 
+static rota_place_t expected_queue (const node_t *it)
+{
+    bool queued =
+        it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED || it->place == ROTA_PLACE_DELAYED;
+    return queued ? it->place : ROTA_PLACE_READY;
+}
+
 static rota_place_t expected_place (const node_t *it)
 {
     switch (it->status) {
@@ -82,23 +89,24 @@ static rota_place_t expected_place (const node_t *it)
     case STATUS (BLOCKED):
         return ROTA_PLACE_BLOCKED;
     case STATUS (NEEDS_REVIEW):
-        return ROTA_PLACE_HUMAN;
-    case STATUS (IN_PROGRESS):
+        return it->wants & ROTA_WANTS_REVIEW ? expected_queue (it) : ROTA_PLACE_HUMAN;
     case STATUS (IN_REVIEW):
-        return it->phase == PHASE (APPROVAL) ? ROTA_PLACE_HUMAN : ROTA_PLACE_RUNNING;
+        return ROTA_PLACE_RUNNING;
+    case STATUS (IN_PROGRESS):
+        if (it->phase == PHASE (APPROVAL))
+            return ROTA_PLACE_HUMAN;
+        return it->phase == PHASE (WORK) || (it->flags & F_LEASED) ? ROTA_PLACE_RUNNING : expected_queue (it);
     default:
         if (it->unmet)
             return it->dead ? ROTA_PLACE_UNREACHABLE : ROTA_PLACE_WAITING;
-        bool queued = it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED ||
-                      it->place == ROTA_PLACE_DELAYED;
-        return queued ? it->place : ROTA_PLACE_READY;
+        return expected_queue (it);
     }
 }
 
 static const heap_t *verify_heap_of (const rota_core_t *self, const node_t *it, rota_node_t node)
 {
     if (it->place == ROTA_PLACE_READY)
-        return &AT (self, classes, class_t, it->class_index)->ready;
+        return &AT (self, classes, class_t, it->queue)->ready;
     if (it->place == ROTA_PLACE_PARKED)
         return &AT (self, groups, group_t, self->nodes[rota_core_epic_of (self, node)].slot)->parked;
     return it->place == ROTA_PLACE_DELAYED ? &self->delayed : NULL;
@@ -119,6 +127,8 @@ static int verify_place (const rota_core_t *self, rota_node_t i, rota_error_t *e
         if (!lease || lease->node != i || lease->attempt != it->attempt)
             FAULT (i, "is in progress without a lease");
     }
+    if ((it->place == ROTA_PLACE_RUNNING) != ((it->flags & F_LEASED) != 0))
+        FAULT (i, "is leased by its flag, and does not run, or the other way round");
     return 0;
 }
 
@@ -146,6 +156,8 @@ static int verify_counts (const rota_core_t *self, rota_error_t *error)
         at->orphaned += (it->flags & F_ORPHANED) != 0;
         at->status[it->status]++;
         at->place[it->place]++;
+        at->merging += it->phase == PHASE (MERGE) && (it->flags & F_LEASED);
+        at->working += it->phase == PHASE (WORK) && (it->flags & F_LEASED);
     }
     int r = 0;
     for (size_t s = 0; s < self->sources.count; s++)

@@ -195,9 +195,37 @@ int rota_define_class (rota_core_t *core, uint32_t source, const Rota__TaskSpec 
     return r;
 }
 
-uint32_t rota_define_attempts (const Rota__TaskSpec *spec, uint32_t default_attempts)
+static bool says (ProtobufCBinaryData bytes, const char *text)
 {
-    return spec->has_attempts ? spec->attempts : default_attempts;
+    return bytes.len == strlen (text) && memcmp (bytes.data, text, bytes.len) == 0;
+}
+
+/* Exit criteria that a machine can look at; a plain sentence is for people. */
+static bool has_checks (const Rota__TaskSpec *spec)
+{
+    static const char *const KINDS[] = {"critic", "test", "run", "doc", "artifact", "diff"};
+    for (size_t i = 0; i < spec->n_exit_criteria; i++)
+        for (size_t k = 0; k < sizeof KINDS / sizeof KINDS[0]; k++)
+            if (spec->exit_criteria[i]->has_kind && says (spec->exit_criteria[i]->kind, KINDS[k]))
+                return true;
+    return spec->n_gates > 0;
+}
+
+/* A command that only looks runs in a clone too; what it writes there is dropped unless it says `commit`. */
+static uint8_t wants_of (const rota_define_source_t *source, const Rota__TaskSpec *spec)
+{
+    if (!source->repository || wants_text (spec) || (spec->has_workdir && says (spec->workdir, "here")))
+        return 0;
+    if (spec->has_run && !spec->commit)
+        return ROTA_WANTS_CLONE;
+    uint8_t wants = ROTA_WANTS_CLONE | ROTA_WANTS_MERGE;
+    if (has_checks (spec))
+        wants |= ROTA_WANTS_GATE;
+    if (spec->has_review && says (spec->review, "other-kind"))
+        wants |= ROTA_WANTS_REVIEW | ROTA_WANTS_OTHER_KIND;
+    else if (spec->has_review && says (spec->review, "true"))
+        wants |= ROTA_WANTS_REVIEW;
+    return wants;
 }
 
 /* What runs in a file has no agent here yet; what is in review there has no reviewer. */
@@ -209,25 +237,38 @@ static Rota__TaskStatus first_status (const Rota__TaskSpec *spec)
     return status == STATUS (IN_REVIEW) ? STATUS (NEEDS_REVIEW) : status;
 }
 
-int rota_define_add (rota_core_t *core, uint32_t source, const Rota__TaskSpec *spec, rota_node_t parent,
-                     uint32_t class_index, uint32_t default_attempts, int64_t now_ms, rota_node_t *ret_node)
+void rota_define_node (const rota_define_source_t *source, const Rota__TaskSpec *spec, uint32_t class_index,
+                       rota_core_node_t *ret_node)
 {
     bool task = is_task (spec);
-    rota_core_node_t node = {
+    *ret_node = (rota_core_node_t){
         .id = (const char *)spec->id.data,
         .id_length = spec->id.len,
         .kind = spec->has_kind ? spec->kind : NODE (TASK),
-        .parent = parent,
-        .source = source,
+        .parent = ROTA_NONE,
+        .source = source->source,
         .class_index = class_index,
         .status = task ? first_status (spec) : 0,
         .priority = spec->priority,
         .complexity = spec->complexity,
-        .attempts_allowed = task ? rota_define_attempts (spec, default_attempts) : 0,
+        .attempts_allowed = !task                ? 0
+                            : spec->has_attempts ? spec->attempts
+                                                 : source->default_attempts,
+        .wants = task ? wants_of (source, spec) : 0,
         .approval = spec->approval,
-        .ready_since_ms = now_ms,
+        .agent = ROTA_NONE,
+        .author = ROTA_NONE,
         .not_before_ms = spec->has_not_before_ms ? spec->not_before_ms : 0,
     };
+}
+
+int rota_define_add (rota_core_t *core, const rota_define_source_t *source, const Rota__TaskSpec *spec,
+                     rota_node_t parent, uint32_t class_index, int64_t now_ms, rota_node_t *ret_node)
+{
+    rota_core_node_t node;
+    rota_define_node (source, spec, class_index, &node);
+    node.parent = parent;
+    node.ready_since_ms = now_ms;
     if (node.status == STATUS (BLOCKED)) {
         node.blocked = CAUSE (IMPORT);
         node.reason = "blocked in the roadmap";

@@ -29,9 +29,19 @@ bool rota_define_parent (const rota_core_t *core, const Rota__TaskSpec *spec, ro
 int rota_define_class (rota_core_t *core, uint32_t source, const Rota__TaskSpec *spec, uint32_t *ret_class,
                        bool *ret_new);
 
+/* What holds for all definitions of a source. */
+typedef struct {
+    uint32_t source;
+    bool repository; /* its roadmap names one */
+    uint32_t default_attempts;
+} rota_define_source_t;
+
+/* What of the definition the core holds, but for its place in the graph. */
+void rota_define_node (const rota_define_source_t *source, const Rota__TaskSpec *spec, uint32_t class_index,
+                       rota_core_node_t *ret_node);
 /* Adds the node, staged, without edges. 0; -EEXIST; -ENOMEM, -ENOSPC. */
-int rota_define_add (rota_core_t *core, uint32_t source, const Rota__TaskSpec *spec, rota_node_t parent,
-                     uint32_t class_index, uint32_t default_attempts, int64_t now_ms, rota_node_t *ret_node);
+int rota_define_add (rota_core_t *core, const rota_define_source_t *source, const Rota__TaskSpec *spec,
+                     rota_node_t parent, uint32_t class_index, int64_t now_ms, rota_node_t *ret_node);
 
 /* The node that a dependency names. ROTA_NONE: unknown; *ret_ambiguous when several milestones have the name.
  */
@@ -46,8 +56,5 @@ bool rota_define_is_stored (rota_store_t *store, rota_node_t node, const Rota__T
 /* A stored definition as a packed TaskSpec again, with id and title: malloc'ed. -ENOMEM. */
 int rota_define_unpack (const rota_core_t *core, rota_node_t node, const rota_definition_t *definition,
                         uint8_t **ret_bytes, size_t *ret_size);
-
-/* Of a definition, what the core holds beside its class. */
-uint32_t rota_define_attempts (const Rota__TaskSpec *spec, uint32_t default_attempts);
 
 #endif

@@ -527,9 +527,10 @@ static void redefine (service_t *self, changed_t *changed)
         rota_service_fail (self, -ENOMEM, "no memory");
         return;
     }
-    rota_core_redefine (self->core, changed->node, class_index, spec->priority, spec->complexity,
-                        rota_define_attempts (spec, self->policy.default_attempts), spec->approval, false,
-                        rota_service_now_ms (self));
+    rota_define_source_t source = rota_service_define_source (self, self->import->source);
+    rota_core_node_t as;
+    rota_define_node (&source, spec, class_index, &as);
+    rota_core_redefine (self->core, changed->node, &as, rota_service_now_ms (self));
 }
 
 /* Tasks of this source that the file no longer names. */

@@ -27,11 +27,12 @@ static source_t *source_at (service_t *self, uint32_t index)
 /* What the header says beside the definitions. */
 static void apply_header (service_t *self, uint32_t index)
 {
-    const source_t *source = &self->sources.items[index];
+    source_t *source = &self->sources.items[index];
     Rota__RoadmapHeader *header = rota__roadmap_header__unpack (NULL, source->header_size, source->header);
     if (!header)
         return;
     rota_core_limit_source (self->core, index, header->wip_limit);
+    source->repository = header->has_repository && header->repository.len > 0;
     rota__roadmap_header__free_unpacked (header, NULL);
 }
 
@@ -60,6 +61,13 @@ uint32_t rota_service_source (service_t *self, const char *name, size_t length,
             apply_header (self, index);
     }
     return source->name && (!header || source->header) ? index : 0;
+}
+
+rota_define_source_t rota_service_define_source (const service_t *self, uint32_t source)
+{
+    return (rota_define_source_t){.source = source,
+                                  .repository = self->sources.items[source].repository,
+                                  .default_attempts = self->policy.default_attempts};
 }
 
 const char *rota_service_agent_name (const service_t *self, rota_agent_t agent)

@@ -20,9 +20,10 @@ int rota_service_stage (service_t *self, uint32_t source, const Rota__TaskSpec *
         return r;
     }
     r = rota_define_pack (spec, &added.definition, &added.buffer);
+    rota_define_source_t holds = rota_service_define_source (self, source);
     if (r == 0)
-        r = rota_define_add (self->core, source, spec, parent, class_index, self->policy.default_attempts,
-                             rota_service_now_ms (self), ret_node);
+        r = rota_define_add (self->core, &holds, spec, parent, class_index, rota_service_now_ms (self),
+                             ret_node);
     if (r == 0) {
         /* The title is borrowed from the message, which lives as long as the batch. */
         added_t *item = VPUSH (self, added);

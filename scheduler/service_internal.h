@@ -57,6 +57,7 @@ typedef struct {
     size_t name_length;
     uint8_t *header;
     size_t header_size;
+    bool repository; /* the header names one */
     bool dirty;
 } source_t;
 
@@ -158,6 +159,7 @@ void rota_service_fail (service_t *self, int code, const char *text);
 uint32_t rota_service_source (service_t *self, const char *name, size_t length,
                               const Rota__RoadmapHeader *header);
 uint32_t rota_service_find_source (const service_t *self, const char *name, size_t length); /* 0 = unknown */
+rota_define_source_t rota_service_define_source (const service_t *self, uint32_t source);
 /* Adds the definition as a node, staged, to the batch. */
 int rota_service_stage (service_t *self, uint32_t source, const Rota__TaskSpec *spec, rota_node_t parent,
                         uint64_t staged, rota_node_t *ret_node, rota_define_faults_t *faults);

@@ -297,6 +297,7 @@ void rota_store_add_task (rota_store_t *self, const rota_core_t *core, rota_node
                         it.ready_since_ms,
                         it.not_before_ms,
                         it.assigned_ms};
+    int64_t progress[] = {it.wants, reference (it.author), it.rounds, it.stumbles};
     sqlite3_bind_int64 (s, 1, (int64_t)node + 1);
     sqlite3_bind_text (s, 2, it.id, (int)it.id_length, SQLITE_STATIC);
     for (int i = 0; i < (int)(sizeof values / sizeof values[0]); i++)
@@ -309,6 +310,8 @@ void rota_store_add_task (rota_store_t *self, const rota_core_t *core, rota_node
     bind_number_or_null (s, 24, is_ended (it.status) ? wall_ms : 0);
     sqlite3_bind_text (s, 25, reason, -1, SQLITE_STATIC);
     bind_number_or_null (s, 26, (int64_t)staged);
+    for (int i = 0; i < (int)(sizeof progress / sizeof progress[0]); i++)
+        bind_number_or_null (s, 27 + i, progress[i]);
     rota_store_run (self, s);
 
     s = rota_store_sql (self, SQL_ADD_DEFINITION);
@@ -331,6 +334,7 @@ void rota_store_set_task (rota_store_t *self, const rota_core_t *core, rota_node
                         it.came_from,        row_flags (&it),  it.priority,   it.complexity,
                         it.attempts_allowed, it.attempts_used, it.attempt,    reference (it.agent),
                         it.ready_since_ms,   it.not_before_ms, it.assigned_ms};
+    int64_t progress[] = {it.wants, reference (it.author), it.rounds, it.stumbles};
     sqlite3_bind_int64 (s, 1, (int64_t)node + 1);
     for (int i = 0; i < (int)(sizeof values / sizeof values[0]); i++)
         bind_number_or_null (s, 2 + i, values[i]);
@@ -339,6 +343,8 @@ void rota_store_set_task (rota_store_t *self, const rota_core_t *core, rota_node
     bind_number_or_null (s, 17, it.status == STATUS (IN_PROGRESS) || it.attempt ? wall_ms : 0);
     bind_number_or_null (s, 18, is_ended (it.status) ? wall_ms : 0);
     sqlite3_bind_text (s, 19, rota_core_reason (core, node), -1, SQLITE_STATIC);
+    for (int i = 0; i < (int)(sizeof progress / sizeof progress[0]); i++)
+        bind_number_or_null (s, 20 + i, progress[i]);
     rota_store_run (self, s);
 }
 

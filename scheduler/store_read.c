@@ -178,12 +178,19 @@ static int load_task (void *owner, sqlite3_stmt *s)
         .not_before_ms = sqlite3_column_int64 (s, 18),
         .reason = (const char *)sqlite3_column_text (s, 20),
         .reason_length = (size_t)sqlite3_column_bytes (s, 20),
+        .wants = (uint8_t)sqlite3_column_int (s, 22),
+        .author = index_of (sqlite3_column_int64 (s, 23)),
+        .rounds = (uint8_t)sqlite3_column_int (s, 24),
+        .stumbles = (uint8_t)sqlite3_column_int (s, 25),
     };
     bool known = node.kind >= NODE (TASK) && node.kind <= NODE (MILESTONE) && node.status < ROTA_STATUSES;
     bool parent_ok = node.parent == ROTA_NONE || node.parent < at;
     if (at == ROTA_NONE || !known || !parent_ok || node.id_length == 0 || node.id_length > 200)
         return -EBADMSG;
     rota_agent_t agent = index_of (sqlite3_column_int64 (s, 16));
+    if (node.author != ROTA_NONE && node.author >= rota_core_agent_count (self->core))
+        return -EBADMSG;
+    node.leased = agent != ROTA_NONE;
     if (agent != ROTA_NONE) {
         int r = agent < rota_core_agent_count (self->core)
                     ? keep_lease (self, at, agent, sqlite3_column_int64 (s, 19))

@@ -39,6 +39,7 @@ typedef struct {
     int64_t ends_ms, lease_ms;
     Rota__ResultClass class;
     int64_t until_ms; /* of a limit, 0 = it names none */
+    uint8_t verdict;  /* 0 = none, 1 = changes, 2 = approved */
 } held_t;
 
 typedef enum { REGISTERED, ASSIGN, STOP, HEARD, ACKNOWLEDGED, REGISTER, ACCEPTED, HEARTBEAT, REPORT } kind_t;
@@ -51,6 +52,7 @@ typedef struct {
     rota_node_t node;
     uint32_t attempt;
     Rota__ResultClass class;
+    uint8_t verdict;
     rota_held_t held[HELD];
     size_t held_count;
 } message_t;
@@ -108,8 +110,8 @@ typedef struct {
     unsigned next_id;
     char history[HISTORY][120];
     size_t acts, batches;
-    uint64_t verified;                      /* the core's version when it was */
-    size_t refused_cycles, imports, limits; /* that they come about at all */
+    uint64_t verified;                              /* the core's version when it was */
+    size_t refused_cycles, imports, limits, merges; /* that they come about at all */
 } world_t;
 
 uint64_t sim_draw (world_t *self);

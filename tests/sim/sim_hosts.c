@@ -103,6 +103,7 @@ static void report (world_t *self, host_t *host, const held_t *held)
                          .node = held->node,
                          .attempt = held->attempt,
                          .class = held->class,
+                         .verdict = held->verdict,
                          .until_ms = held->until_ms};
     sim_post (self, &self->in, &message, sim_is_cut (self, host));
 }
@@ -112,6 +113,8 @@ static void end_attempt (world_t *self, host_t *host, held_t *held, Rota__Result
 {
     held->running = false;
     held->class = class;
+    if (class == RESULT (OK))
+        held->verdict = sim_chance (self, 75) ? 2 : (uint8_t)sim_below (self, 2);
     if (class == RESULT (LIMITED) && sim_chance (self, 50))
         held->until_ms = self->now_ms - 200 + (int64_t)sim_below (self, 3000);
     report (self, host, held);

@@ -21,6 +21,15 @@ static rota_node_t pick (world_t *self, rota_node_t first, bool groups)
     return ROTA_NONE;
 }
 
+static uint8_t random_wants (world_t *self)
+{
+    static const uint8_t WANTS[] = {ROTA_WANTS_GATE, ROTA_WANTS_REVIEW, ROTA_WANTS_MERGE};
+    uint8_t wants = 0;
+    for (size_t i = 0; i < sizeof WANTS && sim_chance (self, 60); i++)
+        wants |= sim_chance (self, 50) ? WANTS[i] : 0;
+    return wants;
+}
+
 static rota_node_t stage (world_t *self, Rota__NodeKind kind, rota_node_t parent)
 {
     rota_node_t node = (rota_node_t)rota_core_count (self->core);
@@ -37,6 +46,8 @@ static rota_node_t stage (world_t *self, Rota__NodeKind kind, rota_node_t parent
                               .priority = (int32_t)sim_below (self, 50),
                               .attempts_allowed = 1 + (uint32_t)sim_below (self, 3),
                               .approval = sim_chance (self, 5),
+                              .wants = random_wants (self),
+                              .author = ROTA_NONE,
                               .agent = ROTA_NONE,
                               .ready_since_ms = self->now_ms};
     rota_node_t index = ROTA_NONE;
@@ -181,8 +192,7 @@ static void redefine (world_t *self, rota_node_t node)
 {
     rota_core_node_t it;
     rota_core_get (self->core, node, &it);
-    rota_core_redefine (self->core, node, it.class_index, it.priority, it.complexity, it.attempts_allowed,
-                        it.approval, it.keep_on_lost, self->now_ms);
+    rota_core_redefine (self->core, node, &it, self->now_ms);
 }
 
 static void commit_import (world_t *self, import_t *plan)

@@ -85,14 +85,16 @@ static rota_node_t epic_of (const world_t *self, rota_node_t node)
 
 static void expect_limits_kept (world_t *self)
 {
-    size_t count = rota_core_lease_count (self->core);
+    size_t count = rota_core_lease_count (self->core), at_work = 0;
     uint32_t in_epic[MODEL_NODES] = {0};
     EXPECT (self, !self->policy.wip_limit || count <= self->policy.wip_limit, "too many tasks at once");
-    EXPECT (self, !self->source_limit || count <= self->source_limit, "too many tasks of the source");
-    for (size_t i = 0; i < count && self->policy.wip_epic; i++) {
+    for (size_t i = 0; i < count; i++) {
         rota_core_lease_t lease;
         rota_core_lease (self->core, i, &lease);
-        rota_node_t epic = epic_of (self, lease.node);
+        rota_node_t epic = self->policy.wip_epic ? epic_of (self, lease.node) : ROTA_NONE;
+        if (lease.phase != PHASE (WORK))
+            continue;
+        EXPECT (self, ++at_work <= self->source_limit || !self->source_limit, "too many tasks of the source");
         EXPECT (self, epic == ROTA_NONE || ++in_epic[epic] <= self->policy.wip_epic,
                 "too many tasks of epic n%u", epic);
     }
@@ -135,7 +137,8 @@ static void commit_ended (world_t *self, const rota_core_ended_t *it)
 {
     const rota_core_node_t *before = &self->rows[it->node].node;
     bool asked = before->cancelling || before->holding;
-    EXPECT (self, it->used == (uses_an_attempt (it->result_class) && !asked), "n%u.%u used %s attempt",
+    bool may_use = !asked && it->phase != PHASE (REVIEW); /* the author's attempts, not the reviewer's */
+    EXPECT (self, it->used == (uses_an_attempt (it->result_class) && may_use), "n%u.%u used %s attempt",
             it->node, it->attempt, it->used ? "an" : "no");
     if (it->agent == ROTA_NONE)
         return; /* of a lost attempt, after all */
@@ -150,6 +153,19 @@ static void commit_ended (world_t *self, const rota_core_ended_t *it)
     } else if (it->result_class != RESULT (LOST) && it->result_class != RESULT (KILLED)) {
         account->closed_until_ms = 0; /* it may have been the probe that found it open */
     }
+}
+
+/* On what the one before left (design: the merge queue). */
+static void expect_one_merge (world_t *self)
+{
+    size_t count = rota_core_lease_count (self->core), merging = 0;
+    rota_core_lease_t lease;
+    for (size_t i = 0; i < count; i++) {
+        rota_core_lease (self->core, i, &lease);
+        merging += lease.phase == PHASE (MERGE);
+    }
+    EXPECT (self, merging <= 1, "%zu merges at once", merging);
+    self->merges++;
 }
 
 static void commit_event (world_t *self, const rota_core_event_t *event)
@@ -169,6 +185,8 @@ static void commit_event (world_t *self, const rota_core_event_t *event)
             event->node, one);
     it->status = event->to;
     row_t *row = &self->rows[event->node];
+    if (event->phase == PHASE (MERGE) && event->attempt)
+        expect_one_merge (self);
     if (event->to == STATUS (DONE))
         EXPECT (self, ++row->done == 1, "n%u is done twice", event->node);
     if (event->from == STATUS (DONE))
@@ -318,14 +336,14 @@ static size_t number_of_host (const world_t *self, const host_t *host)
 static void hear_register (world_t *self, host_t *host, const message_t *message)
 {
     char name[32];
-    const char *run = "run";
+    static const char *const CAN[] = {"run", "gate", "review", "merge"};
     snprintf (name, sizeof name, "host-%zu", number_of_host (self, host));
     rota_core_agent_t agent = {.name = name,
                                .kind = "exec",
                                .host = "here",
                                .slots = 4,
-                               .capabilities = &run,
-                               .capability_count = 1,
+                               .capabilities = CAN,
+                               .capability_count = sizeof CAN / sizeof *CAN,
                                .account = number_of_host (self, host) < 2 ? "shared" : NULL};
     sim_instance_bytes (host->instance, agent.instance);
     rota_agent_t index;
@@ -357,6 +375,10 @@ static void scheduler_hears (world_t *self, const message_t *message)
     result.result_class = message->class;
     result.has_until_ms = message->until_ms != 0;
     result.until_ms = message->until_ms;
+    Rota__Verdict verdict = ROTA__VERDICT__INIT;
+    verdict.has_approved = true;
+    verdict.approved = message->verdict == 2;
+    result.verdict = message->verdict ? &verdict : NULL;
     message_t answer = {.instance = message->instance, .node = message->node, .attempt = message->attempt};
     switch (message->kind) {
     case ACCEPTED:
@@ -495,7 +517,7 @@ static void expect_all_ended (world_t *self)
 
 /* What came about in all runs; a simulator in which nothing happens proves nothing. */
 static struct {
-    size_t nodes, imports, refused_cycles, limits;
+    size_t nodes, imports, refused_cycles, limits, merges;
 } total;
 
 static void run (unsigned seed)
@@ -518,6 +540,7 @@ static void run (unsigned seed)
     total.imports += self->imports;
     total.refused_cycles += self->refused_cycles;
     total.limits += self->limits;
+    total.merges += self->merges;
     rota_core_destroy (&self->core);
     free (self);
 }
@@ -531,9 +554,10 @@ static void every_seed_holds_all_invariants (void **state)
     print_message ("seeds %u to %u\n", first, first + count - 1);
     for (unsigned i = 0; i < count; i++)
         run (first + i);
-    print_message ("%zu nodes, %zu imports, %zu refused for a cycle, %zu limits\n", total.nodes,
-                   total.imports, total.refused_cycles, total.limits);
-    assert_true (total.imports > count && total.refused_cycles > count / 10 && total.limits > count);
+    print_message ("%zu nodes, %zu imports, %zu refused for a cycle, %zu limits, %zu merges\n", total.nodes,
+                   total.imports, total.refused_cycles, total.limits, total.merges);
+    assert_true (total.imports > count && total.refused_cycles > count / 10 && total.limits > count &&
+                 total.merges > count);
 }
 
 int main (void)

@@ -221,6 +221,7 @@ rota_node_t drive_stage (drive_t *self, const drive_node_t *given)
                            .complexity = given->complexity,
                            .attempts_allowed = given->attempts ? given->attempts : 3,
                            .approval = given->approval,
+                           .wants = given->wants,
                            .agent = ROTA_NONE,
                            .ready_since_ms = self->now_ms,
                            .not_before_ms = given->not_before_ms};
@@ -255,8 +256,7 @@ rota_node_t drive_add (drive_t *self, const drive_node_t *given)
 static void define_again (drive_t *self, const char *name)
 {
     rota_core_node_t it = drive_get (self, name);
-    rota_core_redefine (self->core, drive_find (self, name), it.class_index, it.priority, it.complexity,
-                        it.attempts_allowed, it.approval, it.keep_on_lost, self->now_ms);
+    rota_core_redefine (self->core, drive_find (self, name), &it, self->now_ms);
     drive_let_out (self);
 }
 
@@ -297,6 +297,20 @@ static rota_agent_t join (drive_t *self, const char *name, uint32_t slots, const
 rota_agent_t drive_join (drive_t *self, const char *name, uint32_t slots, const char *also)
 {
     return join (self, name, slots, also, 1, NULL, 0);
+}
+
+rota_agent_t drive_join_as (drive_t *self, const char *name, const char *kind, uint32_t slots,
+                            const char *const *can)
+{
+    rota_core_agent_t agent = {
+        .name = name, .kind = kind, .host = "here", .slots = slots, .capabilities = can, .instance = {1}};
+    rota_agent_t index = ROTA_NONE;
+    while (can[agent.capability_count])
+        agent.capability_count++;
+    memcpy (agent.instance + 1, name, strnlen (name, 15));
+    assert_int_equal (rota_core_agent_register (self->core, &agent, NULL, 0, self->now_ms, &index), 0);
+    drive_let_out (self);
+    return index;
 }
 
 rota_agent_t drive_join_again (drive_t *self, const char *name, uint32_t slots, uint8_t incarnation,
@@ -356,6 +370,20 @@ int drive_report_of (drive_t *self, const char *name, uint32_t attempt, Rota__Re
     result.has_result_class = true;
     result.result_class = class;
     int r = rota_core_report (self->core, drive_find (self, name), attempt, &result, self->now_ms);
+    drive_let_out (self);
+    return r;
+}
+
+int drive_judge (drive_t *self, const char *name, bool approved)
+{
+    Rota__Result result = ROTA__RESULT__INIT;
+    Rota__Verdict verdict = ROTA__VERDICT__INIT;
+    result.has_result_class = verdict.has_approved = true;
+    result.result_class = RESULT (OK);
+    result.verdict = &verdict;
+    verdict.approved = approved;
+    int r = rota_core_report (self->core, drive_find (self, name), drive_get (self, name).attempt, &result,
+                              self->now_ms);
     drive_let_out (self);
     return r;
 }

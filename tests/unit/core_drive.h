@@ -58,6 +58,7 @@ typedef struct {
     uint32_t attempts; /* 0 = 3 */
     int32_t priority;
     bool approval;
+    uint8_t wants; /* ROTA_WANTS_* */
     int64_t not_before_ms;
 } drive_node_t;
 #define ADD(self, ...) drive_add ((self), &(drive_node_t){__VA_ARGS__})
@@ -77,6 +78,9 @@ void drive_unlink (drive_t *self, const char *prerequisite, const char *name);
 
 /* A host of kind "exec" that can run commands; `also` is one more capability or NULL. */
 rota_agent_t drive_join (drive_t *self, const char *name, uint32_t slots, const char *also);
+/* A host of another kind; `can` are its capabilities, NULL-terminated. */
+rota_agent_t drive_join_as (drive_t *self, const char *name, const char *kind, uint32_t slots,
+                            const char *const *can);
 /* The same incarnation (1), or a later one, registers with what it holds. */
 rota_agent_t drive_join_again (drive_t *self, const char *name, uint32_t slots, uint8_t incarnation,
                                const rota_held_t *held, size_t held_count);
@@ -92,6 +96,8 @@ size_t drive_dispatch_unheard (drive_t *self);
 void drive_expect_handed_out (drive_t *self, const char *ids);
 /* A result of the newest attempt, or of the one that is named. */
 int drive_report (drive_t *self, const char *name, Rota__ResultClass class);
+/* A verdict of the review that is under way. */
+int drive_judge (drive_t *self, const char *name, bool approved);
 int drive_report_of (drive_t *self, const char *name, uint32_t attempt, Rota__ResultClass class);
 /* `name` alone is handed out, and ends so. */
 void drive_work (drive_t *self, const char *name, Rota__ResultClass class);

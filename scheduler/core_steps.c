@@ -1,0 +1,202 @@
+/* What comes after the work: gate, review, approval, merge. Each is handed out like work, to agents that can
+ * do it, from a queue of its own; the attempt's number rises with each. */
+#include "scheduler/core_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+Rota__Phase rota_core_next_phase (const node_t *it)
+{
+    if (it->status == STATUS (NEEDS_REVIEW))
+        return PHASE (REVIEW);
+    return it->status == STATUS (IN_PROGRESS) ? it->phase : PHASE (WORK);
+}
+
+/* ---------------------------------------------------------------------------------------- queues */
+
+/* Who did the work doesn't judge it: the class says whose. */
+static uint32_t review_class (rota_core_t *self, const node_t *it)
+{
+    static const char *const REVIEW[] = {"review"};
+    char pattern[128] = "";
+    uint32_t class_index;
+    bool is_new;
+    const agent_t *author = it->author ? AT (self, agents, agent_t, it->author - 1u) : NULL;
+    if (author && author->kind)
+        snprintf (pattern, sizeof pattern, "%s%.100s", it->wants & ROTA_WANTS_OTHER_KIND ? "!!" : "!",
+                  author->kind);
+    int r = rota_core_class (self, it->source, pattern, strlen (pattern), REVIEW, 1, &class_index, &is_new);
+    return r < 0 ? ROTA_NONE : class_index;
+}
+
+static uint32_t step_class (rota_core_t *self, const node_t *it, const char *capability)
+{
+    uint32_t class_index;
+    bool is_new;
+    int r = rota_core_class (self, it->source, "", 0, &capability, 1, &class_index, &is_new);
+    return r < 0 ? ROTA_NONE : class_index;
+}
+
+uint32_t rota_core_queue_of (rota_core_t *self, rota_node_t node)
+{
+    const node_t *it = &self->nodes[node];
+    switch (rota_core_next_phase (it)) {
+    case PHASE (GATE):
+        return step_class (self, it, "gate");
+    case PHASE (MERGE):
+        return step_class (self, it, "merge");
+    case PHASE (REVIEW):
+        return review_class (self, it);
+    default:
+        return it->class_index;
+    }
+}
+
+/* One that will be there before long: it is worth waiting for. */
+static bool will_serve (const rota_core_t *self, const agent_t *agent)
+{
+    const account_t *account = AT (self, accounts, account_t, agent->account);
+    return agent->connected && !agent->draining && !agent->faulty &&
+           (!account->result_class || account->until_ms <= self->now_ms + self->policy.review_patience_ms);
+}
+
+bool rota_core_is_passed_over (const rota_core_t *self, const class_t *class, const agent_t *agent)
+{
+    if (class->agent[0] != '!' || class->agent[1] == '!' || strcmp (agent->kind, class->agent + 1) != 0)
+        return false;
+    for (size_t i = 0; i < self->agents.count; i++) {
+        const agent_t *other = AT (self, agents, agent_t, i);
+        if (other->kind && strcmp (other->kind, class->agent + 1) != 0 &&
+            rota_core_agent_fits (other, class) && will_serve (self, other))
+            return true;
+    }
+    return false;
+}
+
+/* ---------------------------------------------------------------------------------------- moves */
+
+static Rota__Phase phase_after (const node_t *it, Rota__Phase phase)
+{
+    static const Rota__Phase ORDER[] = {PHASE (WORK), PHASE (GATE), PHASE (REVIEW), PHASE (APPROVAL),
+                                        PHASE (MERGE)};
+    const bool wanted[] = {false, it->wants & ROTA_WANTS_GATE, it->wants & ROTA_WANTS_REVIEW,
+                           it->flags & F_APPROVAL, it->wants & ROTA_WANTS_MERGE};
+    size_t i = 0, count = sizeof ORDER / sizeof ORDER[0];
+    while (i < count && ORDER[i] != phase)
+        i++;
+    for (i++; i < count; i++)
+        if (wanted[i])
+            return ORDER[i];
+    return 0;
+}
+
+rota_core_event_t *rota_core_advance (rota_core_t *self, rota_node_t node, Rota__Phase phase,
+                                      const char *reason)
+{
+    node_t *it = &self->nodes[node];
+    Rota__Phase next = phase_after (it, phase);
+    it->stumbles = 0;
+    it->order_ms = 0;
+    it->ready_since_ms = self->now_ms;
+    if (!next)
+        return rota_core_move (self, node, STATUS (DONE), 0, reason);
+    if (next == PHASE (REVIEW))
+        return rota_core_move (self, node, STATUS (NEEDS_REVIEW), next, reason);
+    return rota_core_move (self, node, STATUS (IN_PROGRESS), next,
+                           next == PHASE (APPROVAL) ? "awaits approval" : reason);
+}
+
+static rota_core_event_t *improve (rota_core_t *self, rota_node_t node, const char *reason)
+{
+    node_t *it = &self->nodes[node];
+    rota_core_set_reason (self, node, reason, reason ? strlen (reason) : 0);
+    it->ready_since_ms = self->now_ms;
+    it->order_ms = 0;
+    it->stumbles = 0;
+    return rota_core_move (self, node, STATUS (NEEDS_IMPROVEMENT), 0, reason);
+}
+
+/* The work was found wanting: what it is to become costs one of its attempts. */
+static rota_core_event_t *improve_or_fail (rota_core_t *self, rota_node_t node, const char *reason)
+{
+    node_t *it = &self->nodes[node];
+    if (it->attempts_used < UINT8_MAX)
+        it->attempts_used++;
+    if (it->attempts_used < it->attempts_allowed)
+        return improve (self, node, reason);
+    rota_core_set_reason (self, node, reason, reason ? strlen (reason) : 0);
+    return rota_core_move (self, node, STATUS (FAILED), 0, reason);
+}
+
+/* Back into the queue of its phase. */
+static rota_core_event_t *again (rota_core_t *self, rota_node_t node, int64_t delay_ms, const char *reason)
+{
+    node_t *it = &self->nodes[node];
+    it->order_ms = delay_ms > 0 ? self->now_ms + delay_ms : 0;
+    if (it->status == STATUS (IN_REVIEW))
+        return rota_core_move (self, node, STATUS (NEEDS_REVIEW), PHASE (REVIEW), reason);
+    return rota_core_move (self, node, STATUS (IN_PROGRESS), it->phase, reason);
+}
+
+static rota_core_event_t *stumble (rota_core_t *self, rota_node_t node, const char *reason)
+{
+    node_t *it = &self->nodes[node];
+    if (it->stumbles < UINT8_MAX)
+        it->stumbles++;
+    if (it->status == STATUS (IN_REVIEW) && it->stumbles >= self->policy.step_tries)
+        return rota_core_block (
+            self, node, CAUSE (NEEDS_HUMAN),
+            rota_core_text (self, "no verdict after %u reviews: %s", it->stumbles, reason));
+    return again (self, node, it->stumbles > 1 ? rota_core_backoff_ms (self, node, it->stumbles - 1u) : 0,
+                  reason);
+}
+
+static rota_core_event_t *take_verdict (rota_core_t *self, rota_node_t node, const Rota__Result *result)
+{
+    node_t *it = &self->nodes[node];
+    const Rota__Verdict *verdict = result ? result->verdict : NULL;
+    if (!verdict || !verdict->has_approved)
+        return stumble (self, node, "the review brought no verdict");
+    const char *summary = verdict->summary.len ? rota_core_text (self, "%.*s", (int)verdict->summary.len,
+                                                                 (const char *)verdict->summary.data)
+                                               : NULL;
+    if (verdict->approved)
+        return rota_core_advance (self, node, PHASE (REVIEW),
+                                  verdict->same_vendor ? "approved (same vendor)" : "approved");
+    if (it->rounds < UINT8_MAX)
+        it->rounds++;
+    if (it->rounds >= self->policy.review_rounds)
+        return rota_core_block (self, node, CAUSE (NEEDS_HUMAN),
+                                rota_core_text (self, "changes wanted in %u reviews%s%s", it->rounds,
+                                                summary ? ", at last: " : "", summary ? summary : ""));
+    return improve (self, node, summary ? summary : "changes wanted");
+}
+
+rota_core_event_t *rota_core_finish_step (rota_core_t *self, rota_node_t node, Rota__ResultClass class,
+                                          const Rota__Result *result, const char *reason)
+{
+    node_t *it = &self->nodes[node];
+    bool review = it->status == STATUS (IN_REVIEW);
+    switch (class) {
+    case RESULT (OK):
+        return review ? take_verdict (self, node, result) : rota_core_advance (self, node, it->phase, NULL);
+    case RESULT (FAILED):
+    case RESULT (INVALID):
+    case RESULT (TIMEOUT):
+    case RESULT (CONTEXT_LIMIT):
+    case RESULT (UNSPECIFIED):
+        return review ? stumble (self, node, reason) : improve_or_fail (self, node, reason);
+    case RESULT (NEEDS_INPUT):
+        return review ? stumble (self, node, reason)
+                      : rota_core_block (self, node, CAUSE (NEEDS_INPUT), reason);
+    case RESULT (ENVIRONMENT):
+        return rota_core_block (self, node, CAUSE (ENVIRONMENT), reason);
+    case RESULT (LIMITED):
+    case RESULT (AUTH):
+        return again (self, node, 0, reason); /* its account waits, not the task */
+    default:
+        return review && class != RESULT (KILLED) && class != RESULT (LOST)
+                   ? stumble (self, node, reason)
+                   : again (self, node, it->flags & F_STOPPED ? 0 : self->policy.backoff_base_ms, reason);
+    }
+}
