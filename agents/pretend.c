@@ -194,7 +194,11 @@ static int step (pretence_t *self, char *words)
         say (self, rest);
     else if (strcmp (words, "write") == 0)
         write_file (rest);
-    else if (strcmp (words, "flood") == 0)
+    else if (strcmp (words, "run") == 0) {
+        fflush (stdout);
+        if (system (rest) != 0)
+            say (self, "that didn't work");
+    } else if (strcmp (words, "flood") == 0)
         flood (rota_size_parse (rest, &size_bytes) == 0 ? size_bytes : 1 << 20);
     else if (strcmp (words, "fail") == 0)
         return end_with_error (self, "unknown", *rest ? rest : "it pretends to fail", 0);

@@ -118,6 +118,8 @@ static void add_attempt (rota_table_t *table, const Rota__Attempt *attempt, int6
     if (from_ms > 0)
         rota_clock_duration ((attempt->running ? now_ms : attempt->finished_ms) - from_ms, text);
     rota_table_addf (table, ROTA_STYLE_PLAIN, "  %u", attempt->number);
+    rota_table_addf (table, ROTA_STYLE_PLAIN, "%s",
+                     attempt->has_phase ? rota_phase_name (attempt->phase) : "");
     rota_table_addf (table,
                      good               ? ROTA_STYLE_GREEN
                      : attempt->running ? ROTA_STYLE_CYAN
@@ -146,6 +148,7 @@ static void add_attempt (rota_table_t *table, const Rota__Attempt *attempt, int6
 static void put_attempts (const rota_cli_t *cli, const Rota__TaskReply *reply)
 {
     static const rota_column_t COLUMNS[] = {{.title = "  ATTEMPT"},
+                                            {.title = "PHASE"},
                                             {.title = "RESULT"},
                                             {.title = "CODE"},
                                             {.title = "TIME", .right = true},
@@ -221,6 +224,8 @@ int rota_verb_task (rota_cli_t *cli)
         code = rota_cli_fail (ROTA_EXIT_UNREACHABLE, "the scheduler's answer holds no task");
     else if (code == ROTA_EXIT_DONE && cli->json)
         print_json (reply);
+    else if (code == ROTA_EXIT_DONE && strcmp (cli->verb->name, "attempts") == 0)
+        put_attempts (cli, reply);
     else if (code == ROTA_EXIT_DONE) {
         put_state (cli, reply->task);
         if (reply->task->spec)

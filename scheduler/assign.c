@@ -121,7 +121,9 @@ static void find_work (void *owner, const rota_stored_attempt_t *attempt)
         service_t *service;
         ProtobufCBinaryData work;
     } *search = owner;
-    if (search->work.data || attempt->phase != PHASE (WORK) || attempt->result_class != RESULT (OK))
+    bool kept = attempt->result_class == RESULT (OK) || attempt->result_class == RESULT (LIMITED) ||
+                attempt->result_class == RESULT (NETWORK) || attempt->result_class == RESULT (KILLED);
+    if (search->work.data || attempt->phase != PHASE (WORK) || !kept)
         return;
     Rota__Result *result = rota__result__unpack (rota_arena_allocator (search->service->arena),
                                                  attempt->result_size, attempt->result);
@@ -137,7 +139,8 @@ static void fill_work (service_t *self, const rota_core_assign_t *it, const rota
         service_t *service;
         ProtobufCBinaryData work;
     } search = {.service = self};
-    if (it->phase == PHASE (WORK) && node->came_from != STATUS (NEEDS_IMPROVEMENT))
+    /* A first attempt begins at the head of the branch, one that goes on with a session where that was. */
+    if (it->phase == PHASE (WORK) && node->came_from != STATUS (NEEDS_IMPROVEMENT) && !item->has_session)
         return;
     rota_store_attempts (self->store, it->node, ATTEMPTS_LOOKED_AT, find_work, &search);
     item->work = search.work;

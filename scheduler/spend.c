@@ -119,8 +119,8 @@ void rota_spend_ended (service_t *self, const rota_core_ended_t *ended, int64_t 
     }
     for (size_t i = 0; i < self->settled.count; i++) {
         rota_settled_t *it = &self->settled.items[i];
-        if (it->node != ended->node)
-            continue;
+        if (it->node != ended->node || ended->phase != PHASE (WORK))
+            continue; /* a reviewer's session is nobody's to go on with */
         it->session.agent = ended->agent;
         if (it->session.id[0] && goes_on (ended->result_class) && ended->agent != ROTA_NONE)
             rota_store_set_session (self->store, it->node, &it->session);

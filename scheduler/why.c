@@ -224,20 +224,29 @@ static void explain_class (why_t *self, const rota_core_node_t *it)
     rota_core_class_view_t class;
     char wants[256] = "";
     size_t used = 0;
-    rota_core_class_view (self->service->core, it->class_index, &class);
+    rota_core_class_view (self->service->core, it->queue, &class);
     for (unsigned bit = 0; bit < 64 && used < sizeof wants - 100; bit++)
         if (class.capabilities >> bit & 1)
             used += (size_t)snprintf (wants + used, sizeof wants - used, "%s%.80s", used ? ", " : "",
                                       rota_core_capability_name (self->service->core, bit));
-    const char *agent = class.agent[0] ? class.agent : "any agent";
+    /* "!claude", "!!claude": another kind of agent than that one, at best or in any case. */
+    char agent[256];
+    size_t marks = strspn (class.agent, "!");
+    snprintf (agent, sizeof agent, "%s%s%s",
+              !class.agent[0] ? "any agent"
+              : marks         ? "an agent other than "
+                              : "",
+              class.agent + marks, marks == 1 ? " if there is one" : "");
     if (class.servable && !class.open)
         explain_accounts (self, &class);
     explain_problems (self, &class);
     if (!class.known)
         say (self, "unassignable", 0,
-             "no agent that is known can take it: it needs %s with %s (a task with `run:` needs \"run\", "
-             "one without needs \"prompt\"); see `rota agents`",
-             agent, wants);
+             "no agent that is known can take it: it needs %s with %s%s; see `rota agents`", agent, wants,
+             it->status == STATUS (IN_PROGRESS) ? " (`rota agents add git` starts one)"
+             : it->status == STATUS (NEEDS_REVIEW)
+                 ? " (`rota approve` and `rota reject` do without)"
+                 : " (a task with `run:` needs \"run\", one without \"prompt\")");
     else if (!class.servable)
         say (self, "agent", 0, "the agents that could take it (%s with %s) are not connected or draining",
              agent, wants);
@@ -248,14 +257,29 @@ static void explain_class (why_t *self, const rota_core_node_t *it)
                         : "all slots of the agents that can take it are busy");
 }
 
+/* What was done already, and what comes. */
+static void explain_phase (why_t *self, const rota_core_node_t *it)
+{
+    const char *author = rota_service_agent_name (self->service, it->author);
+    if (it->status == STATUS (NEEDS_REVIEW))
+        say (self, "review", 0, "the work of %s waits to be judged by another agent",
+             author ? author : "an agent");
+    else if (it->status == STATUS (IN_PROGRESS) && it->phase == PHASE (GATE))
+        say (self, "gate", 0, "the work of %s waits to be checked", author ? author : "an agent");
+    else if (it->status == STATUS (IN_PROGRESS))
+        say (self, "merge", 0, "it waits to be merged, which is done one by one");
+}
+
 static void explain_ready (why_t *self, rota_node_t node, const rota_core_node_t *it)
 {
     service_t *service = self->service;
+    explain_phase (self, it);
     if (service->config.hold)
         say (self, "paused", 0, "the scheduler was started to hand nothing out");
     if (rota_core_is_paused (service->core))
         say (self, "paused", 0, "everything is paused: `rota resume` goes on");
-    if (rota_core_source_is_full (service->core, it->source))
+    if (it->status != STATUS (IN_PROGRESS) && it->status != STATUS (NEEDS_REVIEW) &&
+        rota_core_source_is_full (service->core, it->source))
         say (self, "wip", 0, "its roadmap has as many tasks under way as it may (`wip:`)");
     explain_class (self, it);
     size_t before = rota_core_position (service->core, node);
@@ -285,7 +309,12 @@ static void explain_running (why_t *self, const rota_core_node_t *it)
     char since[ROTA_CLOCK_DURATION_BYTES];
     const char *agent = rota_service_agent_name (self->service, it->agent);
     rota_clock_duration (rota_service_now_ms (self->service) - it->assigned_ms, since);
-    say (self, "running", 0, "it runs: attempt %u on %s for %s", it->attempt, agent ? agent : "?", since);
+    say (self, "running", 0, "%s: attempt %u on %s for %s",
+         it->status == STATUS (IN_REVIEW) ? "it is being judged"
+         : it->phase == PHASE (GATE)      ? "it is being checked"
+         : it->phase == PHASE (MERGE)     ? "it is being merged"
+                                          : "it runs",
+         it->attempt, agent ? agent : "?", since);
     if (it->cancelling || it->holding)
         say (self, "stopping", 0, "it was told to stop; its processes are being ended");
 }
@@ -309,8 +338,9 @@ static void explain_blocked (why_t *self, rota_node_t node, const rota_core_node
     const char *reason = rota_core_reason (self->service->core, node);
     say (self, "blocked", 0, "it is blocked (%s): %s. %s", rota_block_cause_name (it->blocked),
          reason ? reason : "",
-         it->blocked == CAUSE (NEEDS_INPUT) ? "`rota answer` goes on with it"
-                                            : "`rota release` lets it go on");
+         it->blocked == CAUSE (NEEDS_INPUT)   ? "`rota answer` goes on with it"
+         : it->blocked == CAUSE (NEEDS_HUMAN) ? "`rota approve` or `rota reject` decides"
+                                              : "`rota release` lets it go on");
 }
 
 static void explain (why_t *self, rota_node_t node, const rota_core_node_t *it)

@@ -1,0 +1,129 @@
+#!/usr/bin/python3
+"""Work that can be trusted: a roadmap on a repository, worked by agents some of which lie, break, leak and meddle. In the end
+the integration branch has exactly the good work, and each of its commits passes the tests."""
+from cli_support import ROTA, Place, check, finish, json, os, subprocess
+
+place = Place()
+
+
+def git(*arguments, directory=None, text=None):
+    result = subprocess.run(["git", "-c", "user.name=Owner", "-c", "user.email=owner@example.org", "-c",
+                             "init.defaultBranch=main", *arguments], cwd=directory or place.path, input=text,
+                            capture_output=True, text=True, check=False)
+    return result.stdout.strip() if result.returncode == 0 else f"git failed: {result.stderr}"
+
+
+def make_repository():
+    """A small C project whose test is that everything compiles and the program says that it is well."""
+    place.write(".gitignore", ".rota\n*.o\napp\n")
+    place.write("Makefile", "check: app\n\t./app\napp: $(wildcard *.c)\n\t$(CC) -Wall -Werror -o $@ $^\n")
+    place.write("main.c", "int main (void)\n{\n    return 0;\n}\n")
+    place.write("shared.txt", "line one\nline two\n")
+    place.write("notes.txt", "a note\n")
+    git("init", "-q", ".")
+    git("add", "-A")
+    git("commit", "-q", "-m", "The beginning")
+
+
+OUTSIDE = os.path.join(place.path, "outside.txt")
+make_repository()
+before = git("rev-parse", "main")
+place.write("rota.yaml", "scheduler: {backoff_base: 200ms}\n")
+place.write("plan.yaml", f"""
+name: plan
+repository: .
+defaults: {{attempts: 2, timeout: 2m, gates: [test], agent: sim}}
+gates: {{test: make -s check}}
+tasks:
+  - {{id: parser, prompt: "sim: write parser.c int parser (void) {{ return 1; }}; ok"}}
+  - {{id: lexer, after: parser, prompt: "sim: write lexer.c int parser (void); ok"}}
+  - {{id: liar, attempts: 1, prompt: "sim: say all is well; ok"}}
+  - {{id: breaks, attempts: 1, review: true, prompt: "sim: write broken.c this is no C; ok"}}
+  - {{id: left, prompt: "sim: run printf 'left one\\nline two\\n' > shared.txt; work 500ms; ok; run printf 'left and right\\nline two\\n' > shared.txt; ok"}}
+  - {{id: right, prompt: "sim: run printf 'right one\\nline two\\n' > shared.txt; ok; run printf 'left and right\\nline two\\n' > shared.txt; ok"}}
+  - id: meddler
+    prompt: >-
+      sim: run echo meddled > {OUTSIDE}; run echo x > {place.state}/meddled; run {ROTA} --state {place.state} approve guarded;
+      run git push -q origin HEAD:refs/heads/main; run git update-ref refs/heads/main HEAD;
+      run mkdir -p .git/hooks && printf '#!/bin/sh\\necho hooked >> {OUTSIDE}\\n' > .git/hooks/post-commit && chmod +x .git/hooks/post-commit && cp .git/hooks/post-commit .git/hooks/pre-commit;
+      run git config core.fsmonitor 'echo watched >> {OUTSIDE}' && git config filter.bad.clean 'tee -a {OUTSIDE}' && echo '*.c filter=bad' > .gitattributes && rm .gitattributes;
+      write meddler.c int meddler (void) {{ return 2; }}; ok
+  - {{id: leak, attempts: 1, exit_criteria: ["diff: max 200 lines"], prompt: "sim: run printf 'key = \\"AKIA%s\\"\\n' IOSFODNN7EXAMPLQ > config.ini; ok"}}
+  - {{id: judged, review: true, prompt: "sim: write judged.c int judged (void) {{ return 3; }}; ok; write judged.c int judged (void) {{ return 4; }}; ok  review: changes"}}
+  - {{id: guarded, approval: required, prompt: "sim: write guarded.c int guarded (void) {{ return 5; }}; ok"}}
+  - {{id: looks, run: "test -f main.c && echo scratch > scratch.txt", agent: exec}}
+  - {{id: command, run: "echo 'int command (void) {{ return 6; }}' > command.c", commit: true, agent: exec}}
+""")
+place.write("notes.txt", "a note that the owner is still writing\n")
+
+result = place.run("run", "plan.yaml", "--agent", "sim=3", "--agent", "exec=2", "--agent", "git=2")
+check("only the owner is awaited, or what failed is told", result.returncode in (1, 5), result)
+
+
+def task(name):
+    return json.loads(place.run("task", name, "--json").stdout)
+
+
+def status(name):
+    return task(name)["status"]
+
+
+place.run("up", "--agent", "sim=3", "--agent", "exec=2", "--agent", "git=2")
+check("guarded waits for its owner", task("guarded").get("phase") == "approval", task("guarded"))
+check("approve", place.run("approve", "guarded").returncode == 0)
+place.run("wait", "guarded", "--timeout", "60")
+for name in ("parser", "lexer", "left", "right", "meddler", "judged", "guarded", "looks", "command"):
+    check(f"{name} is done", status(name) == "done", json.dumps(task(name), indent=1), place.run("log", name))
+for name, why in (("liar", "nothing was changed"), ("breaks", "test"), ("leak", "secret")):
+    found = task(name)
+    check(f"{name} failed, and it says why", found["status"] == "failed" and why in (found.get("reason") or "").lower(),
+          json.dumps(found, indent=1))
+
+tree = git("ls-tree", "-r", "--name-only", "rota/main").splitlines()
+good = {".gitignore", "Makefile", "main.c", "shared.txt", "notes.txt", "parser.c", "lexer.c", "meddler.c", "judged.c", "guarded.c",
+        "command.c"}
+check("the integration branch has exactly the good work", set(tree) == good, sorted(set(tree) ^ good))
+check("with both changes of the same line", git("show", "rota/main:shared.txt") == "left and right\nline two",
+      git("show", "rota/main:shared.txt"))
+check("and what the review wanted", "return 4" in git("show", "rota/main:judged.c"))
+check("the owner's branch has not moved", git("rev-parse", "main") == before)
+check("nor was the owner's checkout touched", place.read("notes.txt").startswith("a note that") and
+      not os.path.exists(os.path.join(place.path, "parser.c")))
+isolated = any(attempt.get("work", {}).get("isolated") for attempt in task("meddler")["attempts"])
+if isolated:
+    check("nothing was written outside of the clone", not os.path.exists(OUTSIDE) and
+          not os.path.exists(os.path.join(place.state, "meddled")))
+else:
+    print("SKIP what a sandbox keeps out: there is none here (bubblewrap)", flush=True)
+    if os.path.exists(OUTSIDE):
+        with open(OUTSIDE, encoding="utf-8") as file:
+            text = file.read()
+        check("what was planted in the clone was run by nobody else", "hooked" not in text and "watched" not in text, text)
+
+history = git("rev-list", "--first-parent", "--reverse", f"{before}..rota/main").splitlines()
+check("one commit for each merge", len(history) == 8, history)
+work = os.path.join(place.path, ".rota", "try")
+for commit in history:
+    git("worktree", "add", "-q", "--detach", work, commit)
+    made = subprocess.run(["make", "-s", "check"], cwd=work, capture_output=True, text=True, check=False)
+    check(f"{git('log', '-1', '--format=%s', commit)}: it passes the tests", made.returncode == 0, made)
+    git("worktree", "remove", "--force", work)
+messages = git("log", "--format=%B", f"{before}..rota/main")
+check("the history says who did what", "Rota-Task: judged" in messages and "Rota-Agent: sim@" in messages, messages)
+
+result = place.run("review", "judged")
+check("rota review", result.returncode == 0 and "changes wanted" in result.stdout and "approved" in result.stdout and
+      "passed" in result.stdout, result)
+result = place.run("diff", "judged", "--stat")
+check("rota diff", result.returncode == 0 and "judged.c" in result.stdout, result)
+result = place.run("merge")
+check("rota merge refuses a dirty tree", result.returncode == 4 and "not committed" in result.stderr, result)
+git("checkout", "-q", "notes.txt")
+result = place.run("merge")
+check("rota merge takes the work", result.returncode == 0 and git("rev-parse", "main") == git("rev-parse", "rota/main") and
+      os.path.exists(os.path.join(place.path, "parser.c")), result)
+check("rota check", place.run("check").returncode == 0)
+place.run("down")
+check("no clone is left", not os.listdir(os.path.join(place.state, "clones")) if
+      os.path.isdir(os.path.join(place.state, "clones")) else True)
+finish()
