@@ -3,6 +3,7 @@
 #include "agents/converse.h"
 #include "agents/host.h"
 #include "agents/pretend.h"
+#include "agents/workspace.h"
 #include "bus/log.h"
 #include "bus/start.h"
 
@@ -288,6 +289,8 @@ int main (int argc, char **argv)
         return rota_ask ();
     if (argc > 2 && strcmp (argv[1], ROTA_CONVERSE_OPTION) == 0)
         return rota_converse (argc - 2, argv + 2);
+    if (argc > 2 && strcmp (argv[1], ROTA_WORKSPACE_OPTION) == 0)
+        return rota_workspace (argc - 2, argv + 2);
     int status = read_options (argc, argv, &options);
     if (status >= 0)
         return status;

@@ -1,0 +1,45 @@
+/* clone_internal.h - what the files of clone.h share. */
+#ifndef ROTA_CLONE_INTERNAL_H
+#define ROTA_CLONE_INTERNAL_H
+
+#include "agents/clone.h"
+
+#define ROTA_CLONE_LIST_MAX_BYTES ((size_t)256 << 20) /* names of files */
+
+/* A submodule, checked out from the repository's own copy. */
+struct rota_clone_part {
+    const char *path;    /* of its files, in CLONE */
+    const char *full;    /* the same, absolute */
+    const char *objects; /* where the repository has its objects */
+    const char *ours;    /* the git directory of ours for it */
+    const char *commit;
+    rota_clone_part_t *next;
+};
+
+/* A git directory with further objects in `alternates` (or NULL): `bare` one of ours, else one to work with.
+ */
+int rota_clone_make_git_dir (const rota_clone_t *self, const char *path, const char *format, bool bare,
+                             const char *alternates, rota_error_t *error);
+/* Its configuration, in the place of whatever is there. */
+int rota_clone_write_settings (const rota_clone_t *self, const char *git_dir, const char *format, bool bare,
+                               rota_error_t *error);
+/* Its objects/info/alternates; `second` may be NULL. */
+int rota_clone_set_alternates (const char *git_dir, const char *first, const char *second,
+                               rota_error_t *error);
+/* Fills `files` with those of a commit; the index goes to its .git, too. */
+int rota_clone_check_out (rota_clone_t *self, const char *ours, const char *files, const char *commit,
+                          rota_error_t *error);
+
+/* Fills the submodules of the commit that `ours` has checked out in `files`. */
+int rota_clone_fill_parts (rota_clone_t *self, rota_error_t *error);
+/* Whether commits that `tree` names for submodules can be had, and nothing uncommitted is in them. */
+int rota_clone_check_parts (rota_clone_t *self, const char *tree, rota_error_t *error);
+
+/* Names of what differs from the index of `ours`, each ended by NUL. */
+int rota_clone_list_changes (const rota_clone_t *self, const char *ours, const char *files,
+                             rota_bytes_t *output, rota_error_t *error);
+
+/* Makes CLONE.rota with its lock, and removes those of drivers that are dead. */
+int rota_clone_claim (const char *path, const char *ours, int *ret_lock_fd, rota_error_t *error);
+
+#endif

@@ -1,0 +1,216 @@
+#include "agents/sandbox.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TRY_MS 20000
+
+/* Replaced by empty ones: nothing there is needed, and much there leads out. */
+static const char *const EMPTY[] = {"/tmp", "/var/tmp", "/run"};
+/* But names are to be found, where /etc/resolv.conf is a link. */
+static const char *const RESOLVERS[] = {"/run/systemd/resolve", "/run/resolvconf",
+                                        "/run/NetworkManager/resolv.conf"};
+
+/* Of root's powers those stay that reach no further than the files it sees. */
+static const char *const POWERS[] = {"CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID",
+                                     "CAP_SETUID", "CAP_SETGID",       "CAP_KILL"};
+
+/* What a shim sends reaches all of its tree. bwrap would die of it and take all with it, so it ignores that,
+ * and this sets it back for what runs inside. The shell is for programs with = in their names. */
+static const char *const INSIDE[] = {"env", "--default-signal=TERM,INT,HUP,URG", "sh", "-c",
+                                     "exec \"$0\" \"$@\""};
+#define INSIDE_COUNT (sizeof INSIDE / sizeof *INSIDE)
+
+static void add (rota_sandbox_t *self, const char *argument)
+{
+    if (self->count == self->capacity) {
+        size_t capacity = self->capacity ? self->capacity * 2 : 64;
+        char **list = rota_pool_alloc (self->pool, capacity * sizeof *list);
+        if (!list) {
+            self->failed = true;
+            return;
+        }
+        if (self->count)
+            memcpy (list, self->arguments, self->count * sizeof *list);
+        self->arguments = list;
+        self->capacity = capacity;
+    }
+    char *copy = rota_pool_text (self->pool, argument, strlen (argument));
+    self->arguments[self->count++] = copy;
+    self->failed |= !copy;
+}
+
+static void add_two (rota_sandbox_t *self, const char *option, const char *value)
+{
+    add (self, option);
+    add (self, value);
+}
+
+/* At its own place; a path that isn't there is passed over. */
+static void add_bind (rota_sandbox_t *self, const char *option, const char *path)
+{
+    char real[PATH_MAX];
+    if (!realpath (path, real))
+        return;
+    add_two (self, option, real);
+    add (self, real);
+}
+
+static bool is_below (const char *path, const char *directory)
+{
+    size_t length = strlen (directory);
+    return strncmp (path, directory, length) == 0 && (path[length] == '/' || !path[length]);
+}
+
+/* What is shown anyway is left as it is. */
+static void add_shown (rota_sandbox_t *self, const char *path)
+{
+    char real[PATH_MAX];
+    if (!realpath (path, real))
+        return;
+    for (size_t i = 0; i < sizeof EMPTY / sizeof *EMPTY; i++)
+        if (is_below (real, EMPTY[i]) && strcmp (real, EMPTY[i]) != 0)
+            add_bind (self, "--ro-bind", real);
+}
+
+static void hide (rota_sandbox_t *self, const char *path)
+{
+    char real[PATH_MAX];
+    struct stat info;
+    if (!realpath (path, real) || stat (real, &info) < 0)
+        return;
+    if (S_ISDIR (info.st_mode)) {
+        add_two (self, "--tmpfs", real);
+    } else {
+        add_two (self, "--ro-bind", "/dev/null");
+        add (self, real);
+    }
+}
+
+/* Nothing can be left in what is hidden, so that nobody believes it was kept. */
+static void seal (rota_sandbox_t *self, const char *path)
+{
+    char real[PATH_MAX];
+    struct stat info;
+    if (realpath (path, real) && stat (real, &info) == 0 && S_ISDIR (info.st_mode))
+        add_two (self, "--remount-ro", real);
+}
+
+static void add_own_program (rota_sandbox_t *self)
+{
+    char path[PATH_MAX];
+    ssize_t length = readlink ("/proc/self/exe", path, sizeof path - 1);
+    if (length <= 0)
+        return;
+    path[length] = '\0';
+    add_shown (self, path);
+}
+
+static void build (rota_sandbox_t *self, const rota_sandbox_spec_t *spec)
+{
+    static const char *const NONE[] = {NULL};
+    const char *const *shown = spec->show ? spec->show : NONE, *const *hidden =
+                                                                   spec->hide ? spec->hide : NONE;
+    const char *const *read = spec->read ? spec->read : NONE, *const *written =
+                                                                  spec->write ? spec->write : NONE;
+    add (self, "bwrap");
+    add_two (self, "--unshare-pid", "--unshare-ipc");
+    add_two (self, "--die-with-parent", "--new-session");
+    if (geteuid () == 0) {
+        add_two (self, "--cap-drop", "ALL");
+        for (size_t i = 0; i < sizeof POWERS / sizeof *POWERS; i++)
+            add_two (self, "--cap-add", POWERS[i]);
+    }
+    add_two (self, "--ro-bind", "/");
+    add (self, "/");
+    add_two (self, "--dev", "/dev");
+    add_two (self, "--proc", "/proc");
+    add_two (self, "--bind", spec->tmp);
+    add (self, EMPTY[0]);
+    for (size_t i = 1; i < sizeof EMPTY / sizeof *EMPTY; i++)
+        if (access (EMPTY[i], F_OK) == 0)
+            add_two (self, "--tmpfs", EMPTY[i]);
+    for (size_t i = 0; i < sizeof RESOLVERS / sizeof *RESOLVERS; i++)
+        add_bind (self, "--ro-bind", RESOLVERS[i]);
+    add_own_program (self);
+    for (size_t i = 0; shown[i]; i++)
+        add_shown (self, shown[i]);
+    for (size_t i = 0; hidden[i]; i++)
+        hide (self, hidden[i]);
+    for (size_t i = 0; read[i]; i++)
+        add_bind (self, "--ro-bind", read[i]);
+    for (size_t i = 0; written[i]; i++)
+        add_bind (self, "--bind", written[i]);
+    add_bind (self, "--bind", spec->clone);
+    for (size_t i = 0; hidden[i]; i++)
+        seal (self, hidden[i]);
+    add_two (self, "--chdir", spec->clone);
+}
+
+char **rota_sandbox_command (const rota_sandbox_t *self, char *const *argv)
+{
+    size_t count = 0, used = 0;
+    while (argv[count])
+        count++;
+    if (!self->isolated)
+        return (char **)argv;
+    char **list = rota_pool_alloc (self->pool, (self->count + 1 + INSIDE_COUNT + count + 1) * sizeof *list);
+    if (!list)
+        return NULL;
+    for (; used < self->count; used++)
+        list[used] = self->arguments[used];
+    list[used++] = (char *)"--";
+    for (size_t i = 0; i < INSIDE_COUNT; i++)
+        list[used++] = (char *)INSIDE[i];
+    for (size_t i = 0; i < count; i++)
+        list[used++] = argv[i];
+    list[used] = NULL;
+    return list;
+}
+
+static void try (rota_sandbox_t *self)
+{
+    static char *const TRUE[] = {(char *)"true", NULL};
+    rota_child_end_t end;
+    rota_error_t error = {""};
+    rota_bytes_t nothing = {.max_bytes = 0};
+    self->isolated = true;
+    const rota_child_t child = {
+        .argv = rota_sandbox_command (self, TRUE),
+        .environment = environ,
+        .signals = ROTA_CHILD_SHELTERED,
+        .input_fd = -1,
+        .held_fd = -1,
+        .take = rota_bytes_take,
+        .context = &nothing,
+        .timeout_ms = TRY_MS,
+    };
+    int status = child.argv ? rota_child_run (&child, &end, &error) : -ENOMEM;
+    self->failed |= !child.argv;
+    if (status == 0 && end.wait_status)
+        rota_error_set (&error, -EPERM, "%.*s", (int)strcspn (end.words, "\n"), end.words);
+    self->isolated = status == 0 && end.wait_status == 0;
+    if (!self->isolated)
+        self->why_not = rota_pool_text (self->pool, error.text, strlen (error.text));
+    rota_bytes_clear (&nothing);
+}
+
+int rota_sandbox_prepare (rota_pool_t *pool, const rota_sandbox_spec_t *spec, rota_sandbox_t *ret_self,
+                          rota_error_t *error)
+{
+    rota_sandbox_t self = {.pool = pool, .why_not = "it is switched off"};
+    if (!spec->off) {
+        build (&self, spec);
+        if (!self.failed)
+            try (&self);
+    }
+    if (self.failed)
+        return rota_error_set (error, -ENOMEM, "no memory");
+    *ret_self = self;
+    return 0;
+}

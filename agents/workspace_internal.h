@@ -1,0 +1,113 @@
+/* workspace_internal.h - what the files of workspace.h share: what is asked, what is told, and the place
+ * between.
+ */
+#ifndef ROTA_WORKSPACE_INTERNAL_H
+#define ROTA_WORKSPACE_INTERNAL_H
+
+#include "agents/clone.h"
+#include "agents/sandbox.h"
+#include "agents/workspace.h"
+
+#include <jansson.h>
+
+#define ROTA_WORKSPACE_OUTPUT_BYTES 2048 /* of a gate, its end */
+
+typedef enum {
+    ROTA_WORKSPACE_WORK,
+    ROTA_WORKSPACE_GATE,
+    ROTA_WORKSPACE_REVIEW,
+    ROTA_WORKSPACE_MERGE,
+} rota_workspace_step_t;
+
+typedef struct {
+    const char *name, *command; /* command NULL = there is none */
+    int64_t timeout_ms;
+} rota_workspace_gate_t;
+
+typedef struct {
+    const char *kind, *value;
+} rota_workspace_check_t;
+
+/* Texts are NULL when absent, lists are ended by NULL. */
+typedef struct {
+    rota_workspace_step_t step;
+    const char *repository, *target, *start, *base, *branch, *clone, *record, *setup, *task, *title, *agent,
+        *left;
+    int64_t attempt, gate_retries;
+    bool expects_change, isolate_off;
+    rota_workspace_gate_t *gates;
+    size_t gate_count;
+    rota_workspace_check_t *checks;
+    size_t check_count;
+    const char **hide, **keep, **show, **reviewers;
+} rota_workspace_spec_t;
+
+typedef struct {
+    rota_pool_t *pool;
+    rota_stop_t stop;
+    rota_workspace_spec_t spec;
+    rota_repository_t repository;
+    rota_clone_t clone;
+    rota_sandbox_t sandbox;
+    const char *name;     /* of the agent, as the author of commits */
+    char *const *program; /* what is to be run, NULL-terminated, or NULL */
+    int status;           /* to exit with */
+    json_t *record;       /* state and so on; without a state the step has not come to an end */
+} rota_workspace_t;
+
+/* ---- workspace_spec.c */
+
+/* Reads SPEC into memory of `pool`. 0, or -EINVAL with what is wrong. */
+int rota_workspace_read_spec (const char *path, rota_pool_t *pool, rota_workspace_spec_t *ret_spec,
+                              rota_error_t *error);
+/* Puts the step's end into the record, and what it says onto standard error. The first end counts. Returns 1.
+ */
+__attribute__ ((format (printf, 3, 4))) int
+rota_workspace_conclude (rota_workspace_t *self, const char *state, const char *format, ...);
+/* The same for a function that failed: "environment". */
+int rota_workspace_fail (rota_workspace_t *self, const rota_error_t *error);
+bool rota_workspace_is_concluded (const rota_workspace_t *self);
+void rota_workspace_tell (rota_workspace_t *self, const char *key, const char *text);
+/* Writes the record. */
+int rota_workspace_write_record (const rota_workspace_t *self, rota_error_t *error);
+/* As a text that JSON can have: other bytes than UTF-8 are replaced, and control characters by blanks. */
+json_t *rota_workspace_text (const char *bytes, size_t size_bytes);
+
+/* ---- checks.c: both return 0, 1 when the step is concluded, or a negative errno. */
+
+/* Runs the gates in the clone and adds what came of them to the record; *ret_failed names the first that
+ * failed, or NULL. */
+int rota_workspace_run_gates (rota_workspace_t *self, const char **ret_failed, rota_error_t *error);
+/* Judges the exit criteria of `base`..`commit` and looks for secrets. */
+int rota_workspace_run_checks (rota_workspace_t *self, const char *base, const char *commit,
+                               const char **ret_failed, rota_error_t *error);
+/* A shell command in the clone, without anything of ours in its environment. `output` may be NULL. */
+int rota_workspace_run_command (rota_workspace_t *self, const char *command, int64_t timeout_ms,
+                                rota_child_take_t take, void *context, rota_child_end_t *ret_end,
+                                rota_error_t *error);
+
+/* ---- workspace_program.c */
+
+/* Runs the agent's program in the clone; `more` is given to it behind its prompt. The exit status is in
+ * `status`.
+ */
+int rota_workspace_run_program (rota_workspace_t *self, const char *more, size_t more_bytes,
+                                bool *ret_stopped, rota_error_t *error);
+/* The difference as data for a prompt, at most 200 KiB of it. */
+int rota_workspace_fence_difference (rota_workspace_t *self, const char *base, const char *commit,
+                                     rota_bytes_t *ret_text, rota_error_t *error);
+
+/* ---- workspace.c and workspace_merge.c: 0, or 1 when the step is concluded. */
+
+/* The clone at a commit, prepared by the set-up command. */
+int rota_workspace_enter (rota_workspace_t *self, const char *commit, const char *branch);
+/* Makes a commit and returns its name in `ret_oid`. */
+int rota_workspace_commit (rota_workspace_t *self, const char *tree, const char *const *parents,
+                           const char *author, const char *subject, bool with_reviewers,
+                           char ret_oid[ROTA_GIT_OID_BYTES], rota_error_t *error);
+/* Files, insertions and deletions of a difference, into the record. *ret_files may be NULL. */
+int rota_workspace_measure (rota_workspace_t *self, const char *from, const char *to, size_t *ret_files,
+                            size_t *ret_lines, rota_error_t *error);
+int rota_workspace_merge (rota_workspace_t *self);
+
+#endif
