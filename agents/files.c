@@ -26,8 +26,7 @@ static int open_directory (int parent_fd, const char *name)
     if (fd >= 0 || errno != EACCES || fstatat (parent_fd, name, &info, AT_SYMLINK_NOFOLLOW) < 0 ||
         !S_ISDIR (info.st_mode))
         return fd;
-    fchmodat (parent_fd, name, 0700, 0);
-    return openat (parent_fd, name, flags);
+    return fchmodat (parent_fd, name, 0700, 0) < 0 ? -1 : openat (parent_fd, name, flags);
 }
 
 static bool unlink_at (int fd, const char *name, int flags)
