@@ -134,7 +134,7 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
     const Rota__Work *work = assignment->work;
     bool works = assignment->phase == PHASE (WORK);
     json_t *spec =
-        json_pack ("{s:s, s:o, s:o, s:o, s:o+, s:o, s:o, s:b, s:b, s:[s], s:o, s:s, s:o, s:o, s:I, s:s}",
+        json_pack ("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:[s], s:o, s:s, s:o, s:o, s:I, s:s}",
                    "step", word_of (assignment->phase), "repository", text_of (repository->location),
                    "branch", text_of (repository->branch), "clone", clone_of (context, assignment), "record",
                    json_sprintf ("%s.record", log_path), "gates", gates_of (repository), "checks",

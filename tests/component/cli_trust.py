@@ -35,24 +35,24 @@ repository: .
 defaults: {{attempts: 2, timeout: 2m, gates: [test], agent: sim}}
 gates: {{test: make -s check}}
 tasks:
-  - {{id: parser, prompt: "sim: write parser.c int parser (void) {{ return 1; }}; ok"}}
-  - {{id: lexer, after: parser, prompt: "sim: write lexer.c int parser (void); ok"}}
+  - {{id: parser, prompt: "sim: write parser.c #define PARSER 1; ok"}}
+  - {{id: lexer, after: parser, prompt: "sim: write lexer.c #define LEXER 1; ok"}}
   - {{id: liar, attempts: 1, prompt: "sim: say all is well; ok"}}
   - {{id: breaks, attempts: 1, review: true, prompt: "sim: write broken.c this is no C; ok"}}
-  - {{id: left, prompt: "sim: run printf 'left one\\nline two\\n' > shared.txt; work 500ms; ok; run printf 'left and right\\nline two\\n' > shared.txt; ok"}}
-  - {{id: right, prompt: "sim: run printf 'right one\\nline two\\n' > shared.txt; ok; run printf 'left and right\\nline two\\n' > shared.txt; ok"}}
+  - {{id: left, prompt: "sim: run printf 'left one\\\\nline two\\\\n' > shared.txt; work 500ms; ok; run printf 'left and right\\\\nline two\\\\n' > shared.txt; ok"}}
+  - {{id: right, prompt: "sim: run printf 'right one\\\\nline two\\\\n' > shared.txt; ok; run printf 'left and right\\\\nline two\\\\n' > shared.txt; ok"}}
   - id: meddler
     prompt: >-
       sim: run echo meddled > {OUTSIDE}; run echo x > {place.state}/meddled; run {ROTA} --state {place.state} approve guarded;
       run git push -q origin HEAD:refs/heads/main; run git update-ref refs/heads/main HEAD;
       run mkdir -p .git/hooks && printf '#!/bin/sh\\necho hooked >> {OUTSIDE}\\n' > .git/hooks/post-commit && chmod +x .git/hooks/post-commit && cp .git/hooks/post-commit .git/hooks/pre-commit;
       run git config core.fsmonitor 'echo watched >> {OUTSIDE}' && git config filter.bad.clean 'tee -a {OUTSIDE}' && echo '*.c filter=bad' > .gitattributes && rm .gitattributes;
-      write meddler.c int meddler (void) {{ return 2; }}; ok
-  - {{id: leak, attempts: 1, exit_criteria: ["diff: max 200 lines"], prompt: "sim: run printf 'key = \\"AKIA%s\\"\\n' IOSFODNN7EXAMPLQ > config.ini; ok"}}
-  - {{id: judged, review: true, prompt: "sim: write judged.c int judged (void) {{ return 3; }}; ok; write judged.c int judged (void) {{ return 4; }}; ok  review: changes"}}
-  - {{id: guarded, approval: required, prompt: "sim: write guarded.c int guarded (void) {{ return 5; }}; ok"}}
+      write meddler.c #define MEDDLER 2; ok
+  - {{id: leak, attempts: 1, exit_criteria: ["diff: max 200 lines"], prompt: "sim: run printf 'key = AKIA%s' IOSFODNN7EXAMPLQ > config.ini; ok"}}
+  - {{id: judged, review: true, prompt: "sim: write judged.c #define JUDGED 3; ok; write judged.c #define JUDGED 4; ok  review: changes"}}
+  - {{id: guarded, approval: required, prompt: "sim: write guarded.c #define GUARDED 5; ok"}}
   - {{id: looks, run: "test -f main.c && echo scratch > scratch.txt", agent: exec}}
-  - {{id: command, run: "echo 'int command (void) {{ return 6; }}' > command.c", commit: true, agent: exec}}
+  - {{id: command, run: "echo '#define COMMAND 6' > command.c", commit: true, agent: exec}}
 """)
 place.write("notes.txt", "a note that the owner is still writing\n")
 
@@ -85,7 +85,7 @@ good = {".gitignore", "Makefile", "main.c", "shared.txt", "notes.txt", "parser.c
 check("the integration branch has exactly the good work", set(tree) == good, sorted(set(tree) ^ good))
 check("with both changes of the same line", git("show", "rota/main:shared.txt") == "left and right\nline two",
       git("show", "rota/main:shared.txt"))
-check("and what the review wanted", "return 4" in git("show", "rota/main:judged.c"))
+check("and what the review wanted", "JUDGED 4" in git("show", "rota/main:judged.c"))
 check("the owner's branch has not moved", git("rev-parse", "main") == before)
 check("nor was the owner's checkout touched", place.read("notes.txt").startswith("a note that") and
       not os.path.exists(os.path.join(place.path, "parser.c")))
