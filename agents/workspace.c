@@ -232,12 +232,12 @@ static int conclude_unchanged (rota_workspace_t *self, bool stopped)
     return rota_workspace_conclude (self, "unchanged", "%s", "");
 }
 
-static int take_work (rota_workspace_t *self, const char *start, bool stopped)
+static int take_work (rota_workspace_t *self, const char *base, const char *start, bool stopped)
 {
     rota_error_t error = {""};
     rota_clone_work_t work;
     char commit[ROTA_GIT_OID_BYTES], before[ROTA_GIT_OID_BYTES];
-    const char *base = self->spec.base ? self->spec.base : start;
+    const char *marked = NULL;
     int status = rota_clone_collect (&self->clone, &work, &error);
     if (status == -EBADMSG)
         return rota_workspace_conclude (self, "failed", "%s", error.text);
@@ -252,6 +252,12 @@ static int take_work (rota_workspace_t *self, const char *start, bool stopped)
     rota_workspace_tell (self, "tree", work.tree);
     if (strcmp (before, work.tree) == 0)
         return conclude_unchanged (self, stopped);
+    status = rota_workspace_find_marks (self, work.tree, &marked, &error);
+    if (status < 0)
+        return rota_workspace_fail (self, &error);
+    if (marked && self->status == 0 && !stopped)
+        return rota_workspace_conclude (
+            self, "failed", "it says it is done, but %s still has the marks of a conflict", marked);
     memcpy (commit, work.tip, sizeof commit);
     if (!work.committed) {
         const char *const parents[] = {work.grown ? work.tip : start, NULL};
@@ -288,15 +294,22 @@ static int find_integration (rota_workspace_t *self, char ret_head[ROTA_GIT_OID_
 static int work (rota_workspace_t *self)
 {
     rota_error_t error = {""};
-    char head[ROTA_GIT_OID_BYTES];
+    char head[ROTA_GIT_OID_BYTES], start[ROTA_GIT_OID_BYTES];
     bool stopped = false;
-    int ended = find_integration (self, head);
-    const char *start = self->spec.start ? self->spec.start : head;
-    if (ended || find_commit (self, start) || (self->spec.base && find_commit (self, self->spec.base)) ||
-        rota_workspace_enter (self, start, self->spec.branch))
+    int status = 0, ended = find_integration (self, head);
+    if (ended || (self->spec.start && find_commit (self, self->spec.start)))
         return 1;
-    int status = rota_workspace_run_program (self, NULL, 0, &stopped, &error);
-    return status < 0 ? rota_workspace_fail (self, &error) : take_work (self, start, stopped);
+    if (self->spec.start)
+        status = rota_workspace_bring_up (self, head, self->spec.start, start, &error);
+    else
+        memcpy (start, head, sizeof start);
+    if (status < 0)
+        return rota_workspace_fail (self, &error);
+    if (rota_workspace_enter (self, start, self->spec.branch))
+        return 1;
+    status = rota_workspace_run_program (self, NULL, 0, &stopped, &error);
+    /* What it is to be judged by is how it differs from the branch, which it has in it by now. */
+    return status < 0 ? rota_workspace_fail (self, &error) : take_work (self, head, start, stopped);
 }
 
 /* Where the work began: as told, or where it left the integration branch. */

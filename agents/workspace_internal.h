@@ -49,10 +49,11 @@ typedef struct {
     rota_repository_t repository;
     rota_clone_t clone;
     rota_sandbox_t sandbox;
-    const char *name;     /* of the agent, as the author of commits */
-    char *const *program; /* what is to be run, NULL-terminated, or NULL */
-    int status;           /* to exit with */
-    json_t *record;       /* state and so on; without a state the step has not come to an end */
+    const char *name;       /* of the agent, as the author of commits */
+    char *const *program;   /* what is to be run, NULL-terminated, or NULL */
+    const char **conflicts; /* paths that began with marks of a conflict in them, ended by NULL; or NULL */
+    int status;             /* to exit with */
+    json_t *record;         /* state and so on; without a state the step has not come to an end */
 } rota_workspace_t;
 
 /* ---- workspace_spec.c */
@@ -109,5 +110,13 @@ int rota_workspace_commit (rota_workspace_t *self, const char *tree, const char 
 int rota_workspace_measure (rota_workspace_t *self, const char *from, const char *to, size_t *ret_files,
                             size_t *ret_lines, rota_error_t *error);
 int rota_workspace_merge (rota_workspace_t *self);
+/* Work that is to be gone on with, brought up to `head`: the commit to begin at, which is `start` itself when
+ * that comes after `head`. Where the two conflict the files hold git's marks, and `conflicts` names them. 0
+ * or a negative errno. */
+int rota_workspace_bring_up (rota_workspace_t *self, const char *head, const char *start,
+                             char ret_commit[ROTA_GIT_OID_BYTES], rota_error_t *error);
+/* The first of `conflicts` that still has marks in `tree`, or NULL. */
+int rota_workspace_find_marks (rota_workspace_t *self, const char *tree, const char **ret_path,
+                               rota_error_t *error);
 
 #endif
