@@ -46,11 +46,11 @@ typedef struct {
 } rota_last_words_t;
 
 typedef struct {
-    rota_limits_t *limits;   /* for sentences; may be NULL */
-    rota_last_words_t *answer;   /* or NULL: they aren't wanted */
-    const void *description; /* for readers that need one (described.h) */
-    const char *zone;        /* of clock times that name none, for limits.h; NULL = the process's */
-    int64_t now_ms;          /* Unix: what relative and clock times in sentences are counted from */
+    rota_limits_t *limits;     /* for sentences; may be NULL */
+    rota_last_words_t *answer; /* or NULL: they aren't wanted */
+    const void *description;   /* for readers that need one (described.h) */
+    const char *zone;          /* of clock times that name none, for limits.h; NULL = the process's */
+    int64_t now_ms;            /* Unix: what relative and clock times in sentences are counted from */
 
     bool began;     /* the program started a session */
     bool completed; /* it said that its work ended well; without this, exit code 0 is no success */

@@ -2,7 +2,7 @@
 _rota()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}
-    local first=2 options verbs='init run validate import export submit status tasks task show why diff review open log events wait agents leader doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check config completion man help'
+    local first=2 options verbs='init run validate import export submit status tasks task show attempts why diff review open log events wait agents leader doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check config completion man help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$verbs --help --version" -- "$word"); return
@@ -82,6 +82,9 @@ _rota()
             options+=' --status --in --epic --source'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;
         task|show)
+            options+=''
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;
+        attempts)
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;
         why)
