@@ -214,3 +214,17 @@ int rota_sandbox_prepare (rota_pool_t *pool, const rota_sandbox_spec_t *spec, ro
     *ret_self = self;
     return 0;
 }
+
+bool rota_sandbox_works (char *ret_why_not)
+{
+    const char *const nothing[] = {NULL};
+    const rota_sandbox_spec_t spec = {
+        .clone = "/tmp", .tmp = "/tmp", .write = nothing, .hide = nothing, .show = nothing, .read = nothing};
+    rota_sandbox_t sandbox = {0};
+    rota_error_t error = {""};
+    rota_pool_t *pool = rota_pool_new ();
+    bool works = pool && rota_sandbox_prepare (pool, &spec, &sandbox, &error) == 0 && sandbox.isolated;
+    snprintf (ret_why_not, 256, "%s", works ? "" : sandbox.why_not ? sandbox.why_not : error.text);
+    rota_pool_destroy (&pool);
+    return works;
+}

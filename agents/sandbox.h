@@ -36,6 +36,9 @@ typedef struct {
 int rota_sandbox_prepare (rota_pool_t *pool, const rota_sandbox_spec_t *spec, rota_sandbox_t *ret_self,
                           rota_error_t *error);
 
+/* Whether it can be had here; `ret_why_not` has room for 256 bytes. */
+bool rota_sandbox_works (char *ret_why_not);
+
 /* The command that runs `argv` in there, from the pool. Signals reach it as if nothing
  * were around it: run it ROTA_CHILD_DEAF if `isolated`. NULL on no memory. */
 char **rota_sandbox_command (const rota_sandbox_t *self, char *const *argv);

@@ -1,6 +1,7 @@
 /* The verb doctor: what is there to work with, what is missing, and what to do about it. Changes nothing. */
 #include "agents/adapter.h"
 #include "agents/cgroup.h"
+#include "agents/sandbox.h"
 #include "bus/settings.h"
 #include "cli/cli.h"
 #include "cli/json.h"
@@ -68,26 +69,9 @@ static void look_at_agents (doctor_t *self, const rota_settings_t *settings)
     }
 }
 
-/* The first line that a program prints, or false. */
-static bool ask_program (const char *command, char *ret_line, size_t capacity)
-{
-    FILE *pipe = popen (command, "re");
-    if (!pipe)
-        return false;
-    bool any = fgets (ret_line, (int)capacity, pipe) != NULL;
-    int status = pclose (pipe);
-    ret_line[any ? strcspn (ret_line, "\n") : 0] = '\0';
-    return any && WIFEXITED (status) && WEXITSTATUS (status) == 0;
-}
-
 static void look_at_host (doctor_t *self, const rota_settings_t *settings)
 {
-    char line[256], group[ROTA_CGROUP_PATH_BYTES] = "";
-    if (ask_program ("git --version 2>/dev/null", line, sizeof line))
-        say (self, "git", GOOD, "%s", line);
-    else
-        say (self, "git", LACKING,
-             "not installed: agents that work on a repository need it (apt install git)");
+    char group[ROTA_CGROUP_PATH_BYTES] = "";
     if (rota_setting_choice (settings, ROTA_SETTING_AGENTS_CGROUP) == 0)
         rota_cgroup_find_parent (group);
     if (group[0])
@@ -95,7 +79,14 @@ static void look_at_host (doctor_t *self, const rota_settings_t *settings)
     else
         say (self, "cgroups", LACKING,
              "no cgroup can be made here: memory is not capped (process trees are ended all the same)");
-    say (self, "isolation", LACKING, "commands and agents run as you, not isolated");
+    char why_not[256];
+    if (rota_setting_choice (settings, ROTA_SETTING_AGENTS_ISOLATION) != 0)
+        say (self, "isolation", LACKING,
+             "agents.isolation is off: agents run as you, and can reach all that you can");
+    else if (rota_sandbox_works (why_not))
+        say (self, "isolation", GOOD, "work on a repository runs in a sandbox; other tasks run as you");
+    else
+        say (self, "isolation", LACKING, "agents run as you, not isolated: %s", why_not);
 }
 
 static void look_at_state (doctor_t *self)

@@ -1,4 +1,5 @@
 /* The verb run: reads, starts, imports, watches, sums up, stops. */
+#include "agents/sandbox.h"
 #include "bus/clock.h"
 #include "cli/git.h"
 #include "cli/json.h"
@@ -21,6 +22,7 @@ typedef struct {
     rota_roadmap_t *roadmap;
     rota_agents_option_t agents;
     bool given; /* agents were, by options */
+    bool isolated;
     rota_link_t link;
     rota_watch_t watch;
     rota_progress_t *progress;
@@ -86,7 +88,7 @@ static void put_header (const run_t *self)
         rota_json_set_string (object, "agents", self->link.started ? agents : NULL);
         rota_json_set_string (object, "state", self->link.state);
         json_object_set_new (object, "attached", json_boolean (!self->link.started));
-        json_object_set_new (object, "isolated", json_false ());
+        json_object_set_new (object, "isolated", json_boolean (self->isolated));
         rota_json_line (screen->stream, object);
         return;
     }
@@ -94,7 +96,9 @@ static void put_header (const run_t *self)
              rota_style_end (screen), roadmap->path, rota_plural (roadmap->task_count, "task", tasks),
              rota_plural (roadmap->edge_count, "dependency", edges));
     if (self->link.started)
-        fprintf (screen->stream, "  agents  %s; commands run as you, not isolated\n", agents);
+        fprintf (screen->stream, "  agents  %s; %s\n", agents,
+                 self->isolated ? "work on the repository runs in a sandbox"
+                                : "commands run as you, not isolated");
     else
         fputs ("  agents  those of the services that run already (`rota agents`)\n", screen->stream);
     fprintf (screen->stream, "  state   %s\n", shown);
@@ -249,7 +253,9 @@ static int with_roadmap (run_t *self)
         return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
     if (rota_options_flag (self->cli->options, "dry-run"))
         return rota_waves_print (self->cli, self->roadmap);
+    char why_not[256];
     self->target = target_of (&self->roadmap->header);
+    self->isolated = self->roadmap->header.repository.len && rota_sandbox_works (why_not);
     self->given = self->agents.count > 0 || self->agents.exec;
     if (rota_agents_discover (&self->agents, self->roadmap) < 0)
         return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");

@@ -8,6 +8,7 @@
 #define MAX_SLOTS 10000
 #define MAX_HELD 100000
 #define AGENT_NAME_MAX_BYTES 200
+#define MAX_COMMENTS 100
 
 /* --------------------------------------------------------------------------------------- presence */
 
@@ -276,9 +277,25 @@ static void tame (Rota__Result *result)
         result->message.len = 1024;
     if (result->last_output.len > 2048)
         result->last_output.len = 2048;
+    if (result->verdict && result->verdict->n_comments > MAX_COMMENTS)
+        result->verdict->n_comments = MAX_COMMENTS;
     while (result->message.len &&
            !rota_text_is_valid ((const char *)result->message.data, result->message.len, true))
         result->message.len--;
+}
+
+/* Who judged whom is known here alone. */
+static void mark_vendor (const service_t *self, rota_node_t node, Rota__Result *result)
+{
+    rota_core_node_t it;
+    rota_core_agent_view_t author, judge;
+    if (!result->verdict || !rota_core_get (self->core, node, &it) || it.author == ROTA_NONE ||
+        it.agent == ROTA_NONE)
+        return;
+    rota_core_agent_view (self->core, it.author, &author);
+    rota_core_agent_view (self->core, it.agent, &judge);
+    result->verdict->has_same_vendor = true;
+    result->verdict->same_vendor = strcmp (author.kind, judge.kind) == 0;
 }
 
 static bool is_of_this_store (const service_t *self, const Rota__AttemptReport *report)
@@ -299,6 +316,7 @@ static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *
     rota_settled_t settled;
     Rota__Result *result = report->result;
     tame (result);
+    mark_vendor (self, (rota_node_t)(report->key - 1), result);
     /* From the wall clock to the core's, which never jumps. */
     if (result->has_until_ms && result->until_ms > 0)
         result->until_ms += rota_service_now_ms (self) - rota_clock_wall_ms ();
