@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define REFS_MAX_BYTES ((size_t)1 << 20)
 #define HEADS "refs/heads/"
 #define FETCHED "refs/rota/fetched/" /* in `ours`, the branches of a remote one */
 #define LINES 4
@@ -327,4 +328,22 @@ int rota_repository_publish (const rota_repository_t *self, const char *name, co
     const rota_move_t move = {ref, oid, NULL};
     int status = rota_repository_bring (self, oid, error);
     return status < 0 ? status : rota_repository_move (self, &move, 1, error);
+}
+
+int rota_repository_forget (const rota_repository_t *self, const char *prefix, rota_error_t *error)
+{
+    rota_git_t git = git_of (self);
+    rota_bytes_t names = {.max_bytes = REFS_MAX_BYTES};
+    const rota_git_call_t list = {.output = &names};
+    char *pattern = rota_pool_format (self->pool, HEADS "%s*", prefix);
+    if (self->remote)
+        return 0;
+    int status =
+        pattern ? rota_git (&git, &list, error, "for-each-ref", "--format=delete %(refname)", pattern, NULL)
+                : rota_error_set (error, -ENOMEM, "no memory");
+    const rota_git_call_t remove = {.input = names.bytes, .input_bytes = names.size_bytes};
+    if (status == 0 && names.size_bytes)
+        status = rota_git (&git, &remove, error, "update-ref", "--no-deref", "--stdin", NULL);
+    rota_bytes_clear (&names);
+    return status;
 }

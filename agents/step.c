@@ -248,6 +248,10 @@ void rota_step_classify (const char *log_path, const rota_outcome_t *outcome, ro
     json_t *verdict =
         answer && record && strcmp (step, "review") == 0 ? rota_verdict_find (answer, strlen (answer)) : NULL;
     if (verdict) {
+        const char *summary = json_string_value (json_object_get (verdict, "summary"));
+        snprintf (result->message, sizeof result->message, "%s%s%s",
+                  json_is_true (json_object_get (verdict, "approved")) ? "approved" : "changes wanted",
+                  summary && *summary ? ": " : "", summary ? summary : "");
         json_object_set_new (record, "verdict", verdict);
         if (store (log_path, "record", record) < 0)
             say (result, RESULT (ENVIRONMENT), "the verdict could not be kept: is the disk full?");

@@ -110,6 +110,18 @@ static int test (rota_workspace_t *self, const char *head, const char *merge, co
     return status;
 }
 
+/* What the task's attempts left is in the branch now: "rota-work/TASK.7" goes, and all before it. */
+static void forget_attempts (rota_workspace_t *self)
+{
+    rota_error_t error = {""};
+    const char *dot = strrchr (self->spec.branch, '.');
+    char *prefix =
+        dot ? rota_pool_format (self->pool, "%.*s", (int)(dot + 1 - self->spec.branch), self->spec.branch)
+            : NULL;
+    if (prefix && rota_repository_forget (&self->repository, prefix, &error) < 0)
+        fprintf (stderr, "rota-agent: branches of earlier attempts stay: %s\n", error.text);
+}
+
 /* One try. 0 when the head was moved meanwhile, 1 when the step is concluded. */
 static int try_once (rota_workspace_t *self, rota_error_t *error)
 {
@@ -147,6 +159,7 @@ static int try_once (rota_workspace_t *self, rota_error_t *error)
     rota_workspace_tell (self, "merged", merge);
     rota_workspace_tell (self, "onto", head);
     rota_workspace_tell (self, "tree", tree);
+    forget_attempts (self);
     return rota_workspace_conclude (self, "done", "%s", "");
 }
 

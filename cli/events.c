@@ -28,9 +28,11 @@ static void put_line (const rota_cli_t *cli, const Rota__Event *event)
             rota_when (event->time_ms, rota_clock_wall_ms (), when), rota_style_end (screen),
             rota_event_type_name (event->type), task ? task : "");
     if (event->has_to_status && event->to_status)
-        printf ("  %s %s %s%s%s", rota_status_name (event->from_status), screen->unicode ? "\u2192" : "->",
-                rota_style (screen, rota_status_style (event->to_status)),
-                rota_status_name (event->to_status), rota_style_end (screen));
+        printf ("  %s %s %s%s%s%s%s", rota_status_name (event->from_status),
+                screen->unicode ? "\u2192" : "->", rota_style (screen, rota_status_style (event->to_status)),
+                rota_status_name (event->to_status), event->phase > ROTA__PHASE__PHASE_WORK ? " " : "",
+                event->phase > ROTA__PHASE__PHASE_WORK ? rota_phase_name (event->phase) : "",
+                rota_style_end (screen));
     if (event->attempt > 0)
         printf ("  attempt %u", event->attempt);
     if (agent && *agent)

@@ -178,8 +178,9 @@ static void put_history (const rota_cli_t *cli, const Rota__TaskReply *reply)
         printf ("%s  %s%s%s  ", i ? "" : "\n", rota_style (&cli->out, ROTA_STYLE_DIM),
                 rota_when (event->time_ms, now_ms, when), rota_style_end (&cli->out));
         if (moved)
-            printf ("%s %s %s", rota_status_name (event->from_status), cli->out.unicode ? "\u2192" : "->",
-                    rota_status_name (event->to_status));
+            printf ("%s %s %s%s%s", rota_status_name (event->from_status), cli->out.unicode ? "\u2192" : "->",
+                    rota_status_name (event->to_status), event->phase > ROTA__PHASE__PHASE_WORK ? " " : "",
+                    event->phase > ROTA__PHASE__PHASE_WORK ? rota_phase_name (event->phase) : "");
         else
             fputs (rota_event_type_name (event->type), stdout);
         printf ("%s%s\n", reason && *reason ? ": " : "", reason ? reason : "");

@@ -111,6 +111,10 @@ for commit in history:
 messages = git("log", "--format=%B", f"{before}..rota/main")
 check("the history says who did what", "Rota-Task: judged" in messages and "Rota-Agent: sim@" in messages, messages)
 
+branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads/rota-work/").splitlines()
+check("branches of merged work are gone, of failed work they stay", branches and
+      not any(branch.startswith("rota-work/judged.") for branch in branches), branches)
+
 result = place.run("review", "judged")
 check("rota review", result.returncode == 0 and "changes wanted" in result.stdout and "approved" in result.stdout and
       "passed" in result.stdout, result)
