@@ -44,7 +44,8 @@ static int set_max_message (void *socket, int64_t size_bytes)
     return zmq_setsockopt (socket, ZMQ_MAXMSGSIZE, &size_bytes, sizeof size_bytes) < 0 ? -errno : 0;
 }
 
-static int set_lock (void *socket, const rota_wire_lock_t *lock)
+/* IPv6 for "[...]", and with it IPv4 for "*"; an IPv4 address is bound as such. */
+static int set_lock (void *socket, const char *endpoint, const rota_wire_lock_t *lock)
 {
     int server = 1;
     if (zmq_setsockopt (socket, ZMQ_CURVE_SERVER, &server, sizeof server) < 0 ||
@@ -52,7 +53,8 @@ static int set_lock (void *socket, const rota_wire_lock_t *lock)
         zmq_setsockopt (socket, ZMQ_ZAP_DOMAIN, lock->domain, strlen (lock->domain)) < 0 ||
         zmq_setsockopt (socket, ZMQ_AFFINITY, &lock->threads, sizeof lock->threads) < 0)
         return -errno;
-    return set_option (socket, ZMQ_IPV6, 1);
+    return set_option (socket, ZMQ_IPV6,
+                       strncmp (endpoint, "tcp://[", 7) == 0 || strncmp (endpoint, "tcp://*", 7) == 0);
 }
 
 static int set_common_options (void *socket)
@@ -125,7 +127,7 @@ int rota_wire_open (rota_wire_t *self, void *context, const char *endpoint, Rota
     void *socket = zmq_socket (context, ZMQ_ROUTER);
     int result = socket ? set_router_options (socket, role) : -errno;
     if (result == 0 && lock)
-        result = set_lock (socket, lock);
+        result = set_lock (socket, endpoint, lock);
     if (result == 0)
         result = rota_wire_bind (socket, endpoint, lock ? lock->patience_ms : 0);
     size_t size = sizeof self->endpoint;
@@ -149,7 +151,7 @@ int rota_wire_open_events (void *context, int type, const char *endpoint, const 
     void *socket = zmq_socket (context, type);
     int result = socket ? set_event_options (socket, type) : -errno;
     if (result == 0 && lock)
-        result = set_lock (socket, lock);
+        result = set_lock (socket, endpoint, lock);
     if (result == 0)
         result = rota_wire_bind (socket, endpoint, lock ? lock->patience_ms : 0);
     if (result < 0)

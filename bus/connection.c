@@ -68,18 +68,19 @@ static bool next_event (rota_connection_t *self, uint16_t *ret_event, uint32_t *
     return got;
 }
 
-/* A broker that can't open what we sent hangs up without a word, as one does that is about to end; so only a
- * few of these in a row are taken for what they most likely mean. */
+/* A broker that can't open what we sent hangs up without a word, as one does that is about to end; so only
+ * several of these in a row are taken for what they most likely mean. */
 static void on_hung_up (rota_connection_t *self)
 {
+    static const char WHY[] =
+        "the broker there breaks the handshake off: broker.public_key is not its public "
+        "key, or its endpoint takes no keys";
     if (!self->has_keys)
         self->handlers.on_down (self->handlers.owner, "the connection was lost before it stood");
+    else if (++self->hung_up < HUNG_UP_CERTAIN)
+        self->handlers.on_down (self->handlers.owner, WHY);
     else
-        self->handlers.on_turned_away (
-            self->handlers.owner,
-            "the broker there breaks the handshake off: broker.public_key is not its public key, or its "
-            "endpoint takes no keys",
-            ++self->hung_up >= HUNG_UP_CERTAIN);
+        self->handlers.on_turned_away (self->handlers.owner, WHY, true);
 }
 
 static void on_failed (rota_connection_t *self, uint16_t event, uint32_t value)
@@ -93,10 +94,8 @@ static void on_failed (rota_connection_t *self, uint16_t event, uint32_t value)
              value == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
         why = self->has_keys ? "the broker's endpoint takes no keys, and this side has one"
                              : "the broker wants a key (--key FILE, security.key_file)";
-    if (why)
-        self->handlers.on_turned_away (self->handlers.owner, why, true);
-    else
-        self->handlers.on_down (self->handlers.owner, "the other side speaks another protocol or refuses");
+    self->handlers.on_turned_away (
+        self->handlers.owner, why ? why : "the other side speaks another protocol or refuses", why != NULL);
 }
 
 void rota_connection_look (rota_connection_t *self)

@@ -22,8 +22,8 @@ typedef struct {
     void (*on_readable) (void *owner); /* may be called without anything to receive */
     void (*on_up) (void *owner);       /* it stands (again) */
     void (*on_down) (void *owner, const char *why);
-    /* No connection came to be: one of the two doesn't take the other's key, or speaks something else.
-     * `certain`: trying again won't help before somebody changes that. */
+    /* No connection came to be, and ZeroMQ won't try again: this one is to be destroyed. `certain`: one side
+     * doesn't take the other's key, and a new one won't help before somebody changes that. */
     void (*on_turned_away) (void *owner, const char *why, bool certain);
 } rota_connection_handlers_t;
 

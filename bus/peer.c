@@ -194,18 +194,15 @@ static void on_up (void *owner)
     set_alarm (self);
 }
 
-/* A broker that doesn't take our key is asked again, since somebody may grant it, but not at ZeroMQ's pace.
- */
+/* It is asked again, since somebody may grant our key, but not at ZeroMQ's pace. */
 static void on_turned_away (void *owner, const char *why, bool certain)
 {
     rota_peer_t *self = owner;
     if (self->state == PEER_PAUSED)
         return;
     set_why (self, "%s: %s", self->endpoint, why);
-    self->has_why = true;
     self->turned_away = certain;
-    if (certain)
-        give_up (self, TURNED_AWAY_PAUSE_MS + rota_peer_jitter (self, TURNED_AWAY_PAUSE_MS));
+    give_up (self, TURNED_AWAY_PAUSE_MS + rota_peer_jitter (self, TURNED_AWAY_PAUSE_MS));
 }
 
 static void on_down (void *owner, const char *why)

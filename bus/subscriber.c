@@ -419,7 +419,8 @@ void rota_subscriber_welcome (rota_subscriber_t *self, const Rota__Welcome *welc
     if (welcome->has_events_endpoint)
         rota_endpoint_resolve ((const char *)welcome->events_endpoint.data, welcome->events_endpoint.len,
                                rota_peer_endpoint (self->peer), endpoint);
-    if (strcmp (endpoint, self->endpoint) != 0) {
+    /* A socket whose key was refused once doesn't try again by itself. */
+    if (strcmp (endpoint, self->endpoint) != 0 || rota_endpoint_is_tcp (endpoint)) {
         close_socket (self);
         if (endpoint[0])
             open_socket (self, endpoint);
