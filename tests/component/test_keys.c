@@ -29,7 +29,7 @@
 
 typedef struct {
     broker_thread_t broker;
-    char keys_dir[PATH_MAX];
+    char parent[64], keys_dir[PATH_MAX];
     rota_broker_endpoint_t endpoint;
     rota_broker_config_t config;
     char tcp[256];
@@ -557,9 +557,10 @@ static int open_scene (void **state)
 {
     scene_t *scene = calloc (1, sizeof *scene);
     rota_key_pair_t broker;
-    char path[PATH_MAX + 16], parent[64] = "/tmp/rota-test-keys-XXXXXX";
-    if (!mkdtemp (parent) ||
-        rota_keys_directory (parent, "", true, scene->keys_dir, sizeof scene->keys_dir, NULL) < 0)
+    char path[PATH_MAX + 16];
+    snprintf (scene->parent, sizeof scene->parent, "/tmp/rota-test-keys-XXXXXX");
+    if (!mkdtemp (scene->parent) ||
+        rota_keys_directory ("", scene->parent, true, scene->keys_dir, sizeof scene->keys_dir, NULL) < 0)
         return -1;
     scene->endpoint = (rota_broker_endpoint_t){.endpoint = "tcp://127.0.0.1:*"};
     scene->config = (rota_broker_config_t){.dead_after_ms = 60000, /* raw peers have no heartbeats */
@@ -594,7 +595,7 @@ static int close_scene (void **state)
         zmq_close (scene->sockets[i]);
     zmq_ctx_term (scene->context);
     broker_thread_close (&scene->broker);
-    snprintf (command, sizeof command, "rm -rf %s", scene->keys_dir);
+    snprintf (command, sizeof command, "rm -rf %s", scene->parent);
     int status = system (command);
     free (scene);
     return status;
