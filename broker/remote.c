@@ -2,20 +2,24 @@
 
 #include "broker/broker_internal.h"
 #include "broker/keys.h"
+#include "broker/strangers.h"
 #include "broker/zap.h"
 #include "bus/endpoint.h"
 #include "bus/log.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define CODE(name) ROTA__ERROR_CODE__ERROR_CODE_##name
 #define ROLE(name) ROTA__ROLE__ROLE_##name
 #define LOG_EVERY_MS 1000
-#define AGAIN_EVERY_MS 60000 /* the same peer with the same key */
 #define ADMISSIONS_A_TURN 64
+#define ACCEPTED_A_TURN 1024
+#define STRANGERS_WINDOW_MS (ROTA_BROKER_HANDSHAKE_MS + 1000)
 #define OUR_THREAD 2 /* the second; the state directory's sockets have the first */
 #define BIND_PATIENCE_MS 10000
 #define HOST_MAX_BYTES 200
@@ -32,12 +36,94 @@ struct rota_remote {
     rota_key_pair_t key;
     rota_keys_t *keys;
     rota_culprits_t *turned_away; /* by address and key */
+    rota_strangers_t *strangers;
+    void *monitors[3 * ROTA_BROKER_MAX_ENDPOINTS]; /* of the sockets: whom they accept */
+    size_t monitor_count;
+    uint64_t monitors_ever;
     void *zap;
     void *xsub, *xpub;
     doors_t doors[ROTA_BROKER_MAX_ENDPOINTS];
     size_t first_wire, count;
     int patience_ms; /* for addresses that our own sockets may still hold */
 };
+
+static void close_socket (void **socket)
+{
+    if (*socket)
+        zmq_close (*socket);
+    *socket = NULL;
+}
+
+/* ---- who knocks */
+
+static void close_monitors (rota_remote_t *self)
+{
+    for (size_t i = 0; i < self->monitor_count; i++)
+        close_socket (&self->monitors[i]);
+    self->monitor_count = 0;
+}
+
+/* Has ZeroMQ tell of each connection that `socket` accepts. The queue has no bound: a full one would stop the
+ * thread that does the sockets' work, and it is emptied at each turn. */
+static int open_monitor (rota_remote_t *self, void *socket, rota_error_t *error)
+{
+    char name[64];
+    int unlimited = 0;
+    snprintf (name, sizeof name, "inproc://rota-accepted-%llu", (unsigned long long)self->monitors_ever++);
+    void *monitor = zmq_socket (self->context, ZMQ_PAIR);
+    if (!monitor || zmq_setsockopt (monitor, ZMQ_RCVHWM, &unlimited, sizeof unlimited) < 0 ||
+        zmq_socket_monitor (socket, name, ZMQ_EVENT_ACCEPTED) < 0 || zmq_connect (monitor, name) < 0) {
+        int result = rota_error_set (error, -errno, "the sockets: %s", zmq_strerror (errno));
+        close_socket (&monitor);
+        return result;
+    }
+    self->monitors[self->monitor_count++] = monitor;
+    return 0;
+}
+
+/* Of whoever has the descriptor now; the connection may have ended already. */
+static bool address_of (int fd, char ret_address[ROTA_STRANGERS_ADDRESS_BYTES])
+{
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address;
+    if (getpeername (fd, (struct sockaddr *)&address, &size) < 0)
+        return false;
+    const struct in6_addr *six = &((const struct sockaddr_in6 *)&address)->sin6_addr;
+    const void *four = &((const struct sockaddr_in *)&address)->sin_addr;
+    bool mapped = address.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED (six);
+    if (mapped)
+        four = six->s6_addr + 12;
+    if (address.ss_family == AF_INET || mapped)
+        return inet_ntop (AF_INET, four, ret_address, ROTA_STRANGERS_ADDRESS_BYTES);
+    return address.ss_family == AF_INET6 &&
+           inet_ntop (AF_INET6, six, ret_address, ROTA_STRANGERS_ADDRESS_BYTES);
+}
+
+/* An event is two frames: its number and value, here the descriptor; and the endpoint. */
+static void note_accepted (rota_remote_t *self, void *monitor, int64_t now_ms)
+{
+    uint8_t event[6], endpoint[256];
+    char address[ROTA_STRANGERS_ADDRESS_BYTES];
+    int32_t fd;
+    for (int i = 0; i < ACCEPTED_A_TURN; i++) {
+        if (zmq_recv (monitor, event, sizeof event, ZMQ_DONTWAIT) != sizeof event)
+            return;
+        zmq_recv (monitor, endpoint, sizeof endpoint, ZMQ_DONTWAIT);
+        memcpy (&fd, event + 2, sizeof fd);
+        if (address_of (fd, address))
+            rota_strangers_accepted (self->strangers, address, now_ms);
+    }
+}
+
+static void say_strangers (rota_remote_t *self, int64_t now_ms)
+{
+    const char *address;
+    uint64_t connections;
+    while ((address = rota_strangers_next (self->strangers, now_ms, &connections)))
+        rota_log_limited (ROTA_LOG_WARNING, "peer.stranger", "peer.stranger", LOG_EVERY_MS,
+                          "address=%s connections=%llu reason=\"connected and never showed a key\"", address,
+                          (unsigned long long)connections);
+}
 
 /* ---- life */
 
@@ -69,7 +155,8 @@ int remote_new (const char *keys_dir, void *context, rota_remote_t **ret_remote,
     if (status == 0) {
         self->keys = rota_keys_new (keys_dir, error);
         self->turned_away = rota_culprits_new (ROTA_BROKER_MAX_CULPRITS);
-        status = self->keys && self->turned_away ? 0 : -EIO;
+        self->strangers = rota_strangers_new (ROTA_BROKER_MAX_CULPRITS, STRANGERS_WINDOW_MS);
+        status = self->keys && self->turned_away && self->strangers ? 0 : -EIO;
     }
     if (status == 0 && zmq_ctx_set (context, ZMQ_IO_THREADS, 2) < 0)
         status = rota_error_set (error, -errno, "the sockets: %s", zmq_strerror (errno));
@@ -82,13 +169,6 @@ int remote_new (const char *keys_dir, void *context, rota_remote_t **ret_remote,
     return status;
 }
 
-static void close_socket (void **socket)
-{
-    if (*socket)
-        zmq_close (*socket);
-    *socket = NULL;
-}
-
 void remote_destroy (rota_remote_t **self_p)
 {
     rota_remote_t *self = *self_p;
@@ -96,9 +176,11 @@ void remote_destroy (rota_remote_t **self_p)
         return;
     close_socket (&self->xsub);
     close_socket (&self->xpub);
+    close_monitors (self);
     close_socket (&self->zap);
     rota_keys_destroy (&self->keys);
     rota_culprits_destroy (&self->turned_away);
+    rota_strangers_destroy (&self->strangers);
     rota_key_pair_wipe (&self->key);
     free (self);
     *self_p = NULL;
@@ -135,9 +217,11 @@ static int open_events (rota_remote_t *self, int type, const char *domain, const
     const rota_wire_lock_t lock = {domain, self->key.secret_key, OUR_THREAD, self->patience_ms};
     size_t size = 256;
     int result = 0;
-    if (!*socket)
+    if (!*socket) {
         result = rota_wire_open_events (self->context, type, endpoint, &lock, socket, error);
-    else if ((result = rota_wire_bind (*socket, endpoint, self->patience_ms)) < 0)
+        if (result == 0)
+            result = open_monitor (self, *socket, error);
+    } else if ((result = rota_wire_bind (*socket, endpoint, self->patience_ms)) < 0)
         rota_error_set (error, result, "%s: %s", endpoint, zmq_strerror (-result));
     if (result == 0 && zmq_getsockopt (*socket, ZMQ_LAST_ENDPOINT, ret_bound, &size) < 0)
         result = rota_error_set (error, -errno, "%s: %s", endpoint, zmq_strerror (errno));
@@ -154,8 +238,10 @@ static int open_doors (rota_remote_t *self, const char *requests, const char *ev
     int result = rota_wire_open (wire, self->context, requests, ROLE (UNSPECIFIED), index, &lock, error);
     if (result < 0)
         return result;
-    result =
-        open_events (self, ZMQ_XPUB, EVENTS, events, &self->xpub, doors->events, doors->events_said, error);
+    result = open_monitor (self, wire->socket, error);
+    if (result == 0)
+        result = open_events (self, ZMQ_XPUB, EVENTS, events, &self->xpub, doors->events, doors->events_said,
+                              error);
     if (result == 0)
         result = open_events (self, ZMQ_XSUB, PUBLISH, publish, &self->xsub, doors->publish,
                               doors->publish_said, error);
@@ -222,6 +308,7 @@ static void admit (rota_broker_t *broker)
             return;
         if (status < 0)
             continue;
+        rota_strangers_asked (self->strangers, request.address);
         const rota_grant_t *grant = request.has_key ? rota_keys_find (self->keys, request.key) : NULL;
         const char *revoked = request.has_key ? rota_keys_revoked (self->keys, request.key) : NULL;
         bool comes_in = grant && is_for (grant, request.domain);
@@ -330,6 +417,7 @@ static int close_and_open (rota_broker_t *broker)
         rota_wire_close (&broker->wires[self->first_wire + i]);
     close_socket (&self->xsub);
     close_socket (&self->xpub);
+    close_monitors (self);
     rota_keys_all_out (self->keys);
     for (size_t i = 0; result == 0 && i < self->count; i++)
         result = open_again (broker, i, &doors[i], &error);
@@ -361,9 +449,13 @@ int remote_turn (rota_broker_t *broker, bool thoroughly)
     int result = 0;
     if (rota_keys_look (self->keys, thoroughly) == ROTA_KEYS_TAKEN_BACK)
         result = take_back (broker);
+    for (size_t i = 0; i < self->monitor_count; i++)
+        note_accepted (self, self->monitors[i], broker->now_ms);
     admit (broker);
-    if (thoroughly)
+    if (thoroughly) {
         rota_culprits_forget (self->turned_away, broker->now_ms);
+        say_strangers (self, broker->now_ms);
+    }
     return result;
 }
 
