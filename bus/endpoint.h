@@ -26,9 +26,9 @@ bool rota_endpoint_is_tcp (const char *endpoint);
 /* tcp to this host alone: 127.x.y.z, [::1] or localhost. */
 bool rota_endpoint_is_loopback (const char *endpoint);
 
-/* Brokers name their tcp endpoints of events with "*" for the host: the one that one came to them by, whatever
- * it is called from here. Writes what they said, with the host of `via` in the place of a "*". 0, or -EINVAL
- * when that is no endpoint. */
+/* Brokers name their tcp endpoints of events with "*" for the host: the one that one came to them by,
+ * whatever it is called from here. Writes what they said, with the host of `via` in the place of a "*". 0, or
+ * -EINVAL when that is no endpoint. */
 int rota_endpoint_resolve (const char *said, size_t length, const char *via,
                            char ret_endpoint[ROTA_ENDPOINT_MAX_BYTES]);
 
