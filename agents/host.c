@@ -359,6 +359,7 @@ static int set_up (const rota_agent_config_t *config, rota_agent_t *self, rota_e
         return status;
     self->slots = config->slots;
     self->settings = config->settings;
+    self->curve = config->curve;
     self->spawner = config->spawner;
     self->grace_ms = (uint32_t)rota_setting_duration_ms (self->settings, ROTA_SETTING_SCHEDULER_GRACE);
     const char *rules = rota_setting_text (self->settings, ROTA_SETTING_AGENTS_LIMITS);

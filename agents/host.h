@@ -15,6 +15,7 @@
 #define ROTA_HOST_H
 
 #include "agents/spawner.h"
+#include "bus/curve.h"
 #include "bus/error.h"
 #include "bus/settings.h"
 
@@ -30,6 +31,7 @@ typedef struct {
     const char *kind;
     const char *name;      /* NULL = KIND@HOST; unique in the system */
     const char *endpoints; /* of brokers, comma-separated; NULL = the state directory's */
+    rota_curve_t curve;    /* for brokers on tcp */
     unsigned slots;
     const char *exec_command;       /* for tasks without a command, or NULL */
     const char *account;            /* NULL = "default" */

@@ -28,6 +28,7 @@ struct rota_agent {
     char spool[PATH_MAX];
     char cgroup_parent[ROTA_CGROUP_PATH_BYTES]; /* "" = none */
     unsigned slots;
+    rota_curve_t curve;
     const rota_settings_t *settings;
     rota_spawner_t *spawner;
     const rota_adapter_t *adapter;

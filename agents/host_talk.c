@@ -556,6 +556,7 @@ void rota_agent_connect (rota_agent_t *self)
         .endpoints = self->endpoints,
         .role = ROTA__ROLE__ROLE_AGENT,
         .name = self->name,
+        .curve = self->curve,
         .owner = self,
         .on_message = on_message,
         .on_drained = on_drained,

@@ -25,7 +25,8 @@ enum { EXIT_LEFT = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 typedef struct {
     rota_agent_config_t agent;
-    const char *settings_path, *log_format, *log_level;
+    const char *settings_path, *log_format, *log_level, *key;
+    bool insecure;
     const char *credentials[CREDENTIALS_MAX + 1]; /* ended by NULL */
     size_t credential_count;
 } options_t;
@@ -52,6 +53,8 @@ static const char HELP[] =
     "  --trust-agents        the program may do what it likes, without asking and without a sandbox\n"
     "  --name NAME           unique in the system (default KIND@HOST)\n"
     "  --broker ENDPOINTS    where brokers listen for agents (default: the state directory's socket)\n"
+    "  --key FILE            our key for brokers on tcp (default: the setting security.key_file)\n"
+    "  --insecure            talk to brokers on tcp://127.0.0.1 without keys\n"
     "  --config FILE         settings (default: $ROTA_CONFIG, ./rota.yaml, /etc/rota/rota.yaml)\n"
     "  --log-format FORMAT   logfmt (default) or json\n"
     "  --log-level LEVEL     error, warning, info (default) or debug\n"
@@ -102,6 +105,8 @@ static int read_options (int argc, char **argv, options_t *ret_options)
         {"slots", required_argument, NULL, 'n'},
         {"name", required_argument, NULL, 'N'},
         {"broker", required_argument, NULL, 'b'},
+        {"key", required_argument, NULL, 'K'},
+        {"insecure", no_argument, NULL, 'i'},
         {"exec", required_argument, NULL, 'e'},
         {"command", required_argument, NULL, 'e'},
         {"account", required_argument, NULL, 'a'},
@@ -134,6 +139,12 @@ static int read_options (int argc, char **argv, options_t *ret_options)
             break;
         case 'b':
             agent->endpoints = optarg;
+            break;
+        case 'K':
+            ret_options->key = optarg;
+            break;
+        case 'i':
+            ret_options->insecure = true;
             break;
         case 'e':
             agent->exec_command = optarg;
@@ -309,6 +320,10 @@ int main (int argc, char **argv)
         status = complain (EXIT_USAGE, "%s", error.text);
     if (status < 0)
         status = set_up_log (&options, settings);
+    if (status < 0 && options.agent.endpoints &&
+        rota_curve_load (options.agent.endpoints, options.key, options.insecure, settings,
+                         &options.agent.curve, &error) < 0)
+        status = complain (EXIT_USAGE, "%s", error.text);
     if (status < 0) {
         options.agent.settings = settings;
         take_account (&options, settings);

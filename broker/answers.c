@@ -4,6 +4,7 @@
 #include "bus/log.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +82,8 @@ static Rota__Peer *new_peer (const rota_identity_t *identity)
     peer->pid = identity->pid;
     peer->has_program_version = identity->program_version[0] != 0;
     peer->program_version = rota_bytes (identity->program_version);
+    peer->has_key = identity->key_name[0] != 0;
+    peer->key = rota_bytes (identity->key_name);
     return peer;
 }
 
@@ -229,7 +232,7 @@ static const char *read_hello (const Rota__Hello *hello, const rota_wire_t *wire
         return "HELLO's program_version is over 64 bytes or no text";
     if (wire->role == ROTA_ENDPOINT_OF_SERVICES && !hello->has_wants)
         return "HELLO needs the role, where services connect";
-    identity->role = hello->has_wants ? hello->wants : wire->role;
+    identity->role = hello->has_wants ? hello->wants : wire->role; /* UNSPECIFIED: as the key has it */
     if (!identity->pid_is_proved && hello->has_pid)
         identity->pid = hello->pid;
     return NULL;
@@ -248,9 +251,12 @@ static void welcome (rota_broker_t *self, const rota_member_t *member, const rot
     body.has_dead_after_ms = true;
     body.dead_after_ms = (uint32_t)self->dead_after_ms;
     body.has_events_endpoint = true;
-    body.events_endpoint = rota_bytes (self->endpoints.events);
+    const rota_wire_t *wire = &self->wires[member->identity.endpoint];
+    body.events_endpoint =
+        rota_bytes (wire->keyed ? remote_events_endpoint (self, wire) : self->endpoints.events);
     body.has_publish_endpoint = member->identity.role == ROLE (SCHEDULER);
-    body.publish_endpoint = rota_bytes (self->endpoints.publish);
+    body.publish_endpoint =
+        rota_bytes (wire->keyed ? remote_publish_endpoint (self, wire) : self->endpoints.publish);
     body.has_scheduler = scheduler != NULL;
     if (scheduler)
         body.scheduler = rota_bytes_n (scheduler->identity.instance, ROTA_INSTANCE_BYTES);
@@ -286,11 +292,23 @@ static void join (rota_broker_t *self, rota_wire_t *wire, const rota_identity_t 
     }
     rota_presence_heard (self->presence, member, self->now_ms, envelope->scheduler_epoch);
     char quoted[2 * ROTA_BROKER_MAX_NAME_BYTES];
-    rota_log (ROTA_LOG_DEBUG, "peer.connected", "role=%s name=%s pid=%u new=%d",
+    rota_log (ROTA_LOG_DEBUG, "peer.connected", "role=%s name=%s pid=%u key=%s new=%d",
               rota_role_name (identity->role),
               rota_log_quote (identity->name, strlen (identity->name), quoted, sizeof quoted), identity->pid,
-              result);
+              identity->key_name[0] ? identity->key_name : "-", result);
     welcome (self, member, envelope);
+}
+
+static bool identify_by_key (const rota_broker_t *self, rota_wire_message_t *message,
+                             rota_identity_t *identity)
+{
+    const char *key = rota_wire_key (&message->envelope);
+    identity->role = remote_role (self, key, identity->role);
+    if (identity->role == ROLE (UNSPECIFIED))
+        return false;
+    snprintf (identity->key, sizeof identity->key, "%s", key);
+    snprintf (identity->key_name, sizeof identity->key_name, "%s", remote_key_name (self, key));
+    return true;
 }
 
 static void on_hello (rota_broker_t *self, rota_wire_t *wire, const rota_envelope_t *envelope,
@@ -308,7 +326,10 @@ static void on_hello (rota_broker_t *self, rota_wire_t *wire, const rota_envelop
         problem = read_hello ((const Rota__Hello *)body, wire, &identity);
     if (problem)
         relay_fault (self, wire, message->route, envelope, CODE (MALFORMED), problem);
-    else if (!rota_router_role_fits (wire->role, identity.role))
+    else if (wire->keyed && !identify_by_key (self, message, &identity))
+        relay_refuse (self, wire, message->route, envelope, CODE (NOT_ALLOWED),
+                      "this role is not granted to this key", 0);
+    else if (!wire->keyed && !rota_router_role_fits (wire->role, identity.role))
         relay_refuse (self, wire, message->route, envelope, CODE (NOT_ALLOWED),
                       "this role can't be had on this endpoint", 0);
     else
@@ -362,6 +383,13 @@ static void on_peers_query (rota_broker_t *self, rota_wire_t *wire, const rota_m
     reply.messages_refused = self->counts.refused;
     reply.has_program_version = true;
     reply.program_version = rota_bytes (self->program_version);
+    reply.has_turned_away = self->remote != NULL;
+    reply.turned_away = self->counts.turned_away;
+    ProtobufCBinaryData insecure[ROTA_BROKER_MAX_ENDPOINTS];
+    reply.insecure = insecure;
+    for (size_t i = WIRES_FIXED; i < self->wires_count; i++)
+        if (!self->wires[i].keyed)
+            insecure[reply.n_insecure++] = rota_bytes (self->wires[i].endpoint);
     answer_member (self, member, envelope, ROTA_MESSAGE_PEERS_REPLY, &reply.base);
     free_list (&list);
 }

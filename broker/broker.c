@@ -1,6 +1,7 @@
 /* broker.c - the broker put together: its sockets, its loop, its clock. */
 #include "broker/broker_internal.h"
 #include "bus/clock.h"
+#include "bus/endpoint.h"
 #include "bus/log.h"
 
 #include <errno.h>
@@ -16,15 +17,16 @@
 
 /* ---- making one */
 
-static bool is_loopback_tcp (const char *endpoint)
+static bool is_keyed (const rota_broker_endpoint_t *endpoint)
 {
-    static const char *const HOSTS[] = {"127.", "localhost:", "[::1]:"};
-    if (strncmp (endpoint, "tcp://", 6) != 0)
-        return false;
-    for (size_t i = 0; i < sizeof HOSTS / sizeof *HOSTS; i++)
-        if (strncmp (endpoint + 6, HOSTS[i], strlen (HOSTS[i])) == 0)
-            /* "127.example.org:1" is a name */
-            return i > 0 || strspn (endpoint + 6, "0123456789.") == strcspn (endpoint + 6, ":");
+    return endpoint->role == ROTA__ROLE__ROLE_UNSPECIFIED;
+}
+
+static bool any_keyed (const rota_broker_config_t *config)
+{
+    for (size_t i = 0; i < config->endpoints_count; i++)
+        if (is_keyed (&config->endpoints[i]))
+            return true;
     return false;
 }
 
@@ -36,11 +38,15 @@ static int check_config (const rota_broker_config_t *config, rota_error_t *error
         return rota_error_set (error, -EINVAL, "more than %d endpoints", ROTA_BROKER_MAX_ENDPOINTS);
     for (size_t i = 0; i < config->endpoints_count; i++) {
         const rota_broker_endpoint_t *endpoint = &config->endpoints[i];
-        if (!config->insecure || !is_loopback_tcp (endpoint->endpoint))
+        if (is_keyed (endpoint) && !config->keys_dir)
+            return rota_error_set (error, -EINVAL, "%s: no directory of keys given", endpoint->endpoint);
+        if (is_keyed (endpoint))
+            continue;
+        if (!config->insecure || !rota_endpoint_is_loopback (endpoint->endpoint))
             return rota_error_set (
                 error, -EINVAL, "%s: without keys only tcp on loopback is served, and only with --insecure",
                 endpoint->endpoint);
-        if (endpoint->role <= ROTA__ROLE__ROLE_UNSPECIFIED || endpoint->role > ROTA__ROLE__ROLE_ADMIN)
+        if (endpoint->role < ROTA__ROLE__ROLE_UNSPECIFIED || endpoint->role > ROTA__ROLE__ROLE_ADMIN)
             return rota_error_set (error, -EINVAL, "%s: unknown role", endpoint->endpoint);
     }
     return 0;
@@ -82,7 +88,23 @@ static int make_tables (rota_broker_t *self, const rota_broker_config_t *config,
 static int open_wire (rota_broker_t *self, const char *endpoint, Rota__Role role, rota_error_t *error)
 {
     size_t index = self->wires_count;
-    int result = rota_wire_open (&self->wires[index], self->context, endpoint, role, (uint8_t)index, error);
+    int result =
+        rota_wire_open (&self->wires[index], self->context, endpoint, role, (uint8_t)index, NULL, error);
+    if (result == 0)
+        self->wires_count++;
+    return result;
+}
+
+static int open_further (rota_broker_t *self, const rota_broker_endpoint_t *endpoint, rota_error_t *error)
+{
+    if (!is_keyed (endpoint)) {
+        rota_log (ROTA_LOG_WARNING, "endpoint.insecure",
+                  "endpoint=%s role=%s reason=\"no keys: every process of this host may connect\"",
+                  endpoint->endpoint, rota_role_name (endpoint->role));
+        return open_wire (self, endpoint->endpoint, endpoint->role, error);
+    }
+    size_t index = self->wires_count;
+    int result = remote_open (self, endpoint->endpoint, (uint8_t)index, &self->wires[index], error);
     if (result == 0)
         self->wires_count++;
     return result;
@@ -95,17 +117,23 @@ static int open_sockets (rota_broker_t *self, const rota_broker_config_t *config
     self->wake_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!self->context || self->wake_fd < 0)
         return rota_error_set (error, -errno, "the sockets: %s", strerror (errno));
-    int result = open_wire (self, self->endpoints.service, ROTA_ENDPOINT_OF_SERVICES, error);
+    int result = 0;
+    if (any_keyed (config)) /* before the first socket */
+        result = remote_new (config->keys_dir, self->context, &self->remote, error);
+    if (result == 0)
+        result = open_wire (self, self->endpoints.service, ROTA_ENDPOINT_OF_SERVICES, error);
     if (result == 0)
         result = open_wire (self, self->endpoints.agent, ROTA__ROLE__ROLE_AGENT, error);
     if (result == 0)
         result = open_wire (self, self->endpoints.client, ROTA__ROLE__ROLE_ADMIN, error);
     for (size_t i = 0; result == 0 && i < config->endpoints_count; i++)
-        result = open_wire (self, config->endpoints[i].endpoint, config->endpoints[i].role, error);
+        result = open_further (self, &config->endpoints[i], error);
     if (result == 0)
-        result = rota_wire_open_events (self->context, ZMQ_XSUB, self->endpoints.publish, &self->xsub, error);
+        result = rota_wire_open_events (self->context, ZMQ_XSUB, self->endpoints.publish, NULL, &self->xsub,
+                                        error);
     if (result == 0)
-        result = rota_wire_open_events (self->context, ZMQ_XPUB, self->endpoints.events, &self->xpub, error);
+        result =
+            rota_wire_open_events (self->context, ZMQ_XPUB, self->endpoints.events, NULL, &self->xpub, error);
     return result;
 }
 
@@ -176,6 +204,7 @@ void rota_broker_destroy (rota_broker_t **self_p)
         zmq_close (self->xsub);
     if (self->xpub)
         zmq_close (self->xpub);
+    remote_destroy (&self->remote);
     while (self->context && zmq_ctx_term (self->context) < 0 && errno == EINTR)
         continue;
     rota_presence_destroy (&self->presence);
@@ -271,14 +300,19 @@ static int tick (rota_broker_t *self)
             rota_quota_age (self->quota, &member->quota);
     rota_culprits_forget (self->culprits, self->now_ms);
     int result = follow_election (self);
+    if (result == 0)
+        result = remote_turn (self, true);
     return result == 0 ? watch_memory (self) : result;
 }
 
-/* Reports, heartbeats and cancels come before what clients ask for. Returns how much there was. */
+/* Reports, heartbeats and cancels come before what clients ask for. Returns how much there was, or a negative
+ * errno. */
 static int turn (rota_broker_t *self)
 {
-    int count = 0;
     self->now_ms = rota_clock_monotonic_ms ();
+    int count = remote_turn (self, false);
+    if (count < 0)
+        return count;
     for (size_t i = 0; i < self->wires_count; i++)
         count += relay_turn (self, &self->wires[i]);
     relay_follow_scheduler (self);
@@ -292,13 +326,14 @@ static int turn (rota_broker_t *self)
 
 static int wait_for_messages (rota_broker_t *self)
 {
-    zmq_pollitem_t items[WIRES_MAX + 3];
+    zmq_pollitem_t items[WIRES_MAX + 3 + REMOTE_POLL_ITEMS];
     size_t count = 0;
     items[count++] = (zmq_pollitem_t){.fd = self->wake_fd, .events = ZMQ_POLLIN};
     for (size_t i = 0; i < self->wires_count; i++)
         items[count++] = (zmq_pollitem_t){.socket = self->wires[i].socket, .events = ZMQ_POLLIN};
     items[count++] = (zmq_pollitem_t){.socket = self->xsub, .events = ZMQ_POLLIN};
     items[count++] = (zmq_pollitem_t){.socket = self->xpub, .events = ZMQ_POLLIN};
+    count += remote_poll_items (self, items + count);
     int64_t left_ms = self->tick_ms + ROTA_BROKER_TICK_MS - rota_clock_monotonic_ms ();
     if (zmq_poll (items, (int)count, left_ms > 0 ? (long)left_ms : 0) < 0 && errno != EINTR)
         return -errno;
@@ -313,7 +348,9 @@ int rota_broker_run (rota_broker_t *self)
               (unsigned long long)self->leadership.epoch, self->rundir, self->wires_count - WIRES_FIXED);
     while (result == 0 && !atomic_load (&self->stopping)) {
         int count = turn (self);
-        if (self->now_ms - self->tick_ms >= ROTA_BROKER_TICK_MS) {
+        if (count < 0)
+            result = count;
+        else if (self->now_ms - self->tick_ms >= ROTA_BROKER_TICK_MS) {
             result = tick (self);
             if (result == 0 && rota_presence_count (self->presence) > 0)
                 answers_report_presence (self);
@@ -322,11 +359,12 @@ int rota_broker_run (rota_broker_t *self)
             result = wait_for_messages (self);
     }
     rota_log (ROTA_LOG_INFO, "broker.stopped",
-              "routed=%llu answered=%llu refused=%llu malformed=%llu muted=%llu undelivered=%llu events=%llu",
+              "routed=%llu answered=%llu refused=%llu malformed=%llu muted=%llu undelivered=%llu events=%llu "
+              "turned_away=%llu",
               (unsigned long long)self->counts.routed, (unsigned long long)self->counts.answered,
               (unsigned long long)self->counts.refused, (unsigned long long)self->counts.malformed,
               (unsigned long long)self->counts.muted, (unsigned long long)self->counts.undelivered,
-              (unsigned long long)self->counts.events);
+              (unsigned long long)self->counts.events, (unsigned long long)self->counts.turned_away);
     return result;
 }
 

@@ -22,7 +22,8 @@
 
 typedef struct rota_broker rota_broker_t;
 
-/* A further endpoint. Who comes by it gets `role`, or, where that is a person's, a lesser one. */
+/* A further endpoint. With keys (`role` UNSPECIFIED) the key says the role (remote.h). Without keys, who
+ * comes by it gets `role`, or, where that is a person's, a lesser one. */
 typedef struct {
     const char *endpoint; /* "tcp://127.0.0.1:7700"; "tcp://127.0.0.1:*" picks a port */
     Rota__Role role;      /* ROLE_BROKER stands for any service */
@@ -33,7 +34,8 @@ typedef struct {
     const char *state_dir; /* lock and epoch; the sockets are where rota_rundir says */
     const rota_broker_endpoint_t *endpoints;
     size_t endpoints_count;
-    bool insecure; /* allows endpoints without keys, on loopback only */
+    const char *keys_dir; /* the broker's key and what is granted to others; for endpoints with keys */
+    bool insecure;        /* allows endpoints without keys, on loopback only */
     const char *program_version;
     int heartbeat_ms;
     int dead_after_ms;
@@ -53,6 +55,7 @@ typedef struct {
     uint64_t undelivered; /* the addressee was gone, or doesn't read */
     uint64_t events;      /* forwarded to subscribers */
     uint64_t events_refused;
+    uint64_t turned_away; /* connections whose key is not granted */
 } rota_broker_counts_t;
 
 /* Takes the lock, binds the sockets. NULL with the reason in *error, and in *ret_status: -EBUSY another

@@ -8,6 +8,7 @@
 
 #include "broker/broker.h"
 #include "broker/election.h"
+#include "broker/remote.h"
 #include "broker/router.h"
 #include "broker/wire.h"
 #include "bus/rundir.h"
@@ -38,6 +39,7 @@ struct rota_broker {
     rota_wire_t wires[WIRES_MAX];
     size_t wires_count;
     void *xsub, *xpub;
+    rota_remote_t *remote; /* NULL: no endpoint with keys */
     rota_outbox_t *events_outbox;
     size_t subscriptions; /* topics passed on to publishers */
 

@@ -39,12 +39,15 @@ static int receive_event (void *socket, event_t *event)
     return rota_wire_drain (socket, &event->body) == 0;
 }
 
-/* Only services reach the socket, and of them only a scheduler publishes. Which one is known if the kernel
- * says the process. */
-static void stamp (const rota_broker_t *self, uint32_t pid, rota_envelope_t *envelope)
+/* Only services reach the local socket, and of them only a scheduler publishes; which one is known if the
+ * kernel says the process. On the remote one the key tells. */
+static void stamp (const rota_broker_t *self, uint32_t pid, const char *key, rota_envelope_t *envelope)
 {
     const rota_member_t *scheduler = rota_presence_scheduler (self->presence);
-    envelope->has_sender = scheduler && pid != 0 && scheduler->identity.pid == pid;
+    if (key)
+        envelope->has_sender = scheduler && strcmp (scheduler->identity.key, key) == 0;
+    else
+        envelope->has_sender = scheduler && pid != 0 && scheduler->identity.pid == pid;
     if (envelope->has_sender)
         memcpy (envelope->sender, scheduler->identity.instance, sizeof envelope->sender);
     envelope->role = ROTA__ROLE__ROLE_SCHEDULER;
@@ -68,6 +71,16 @@ static const char *check_event (event_t *event, rota_envelope_t *ret_envelope)
     return NULL;
 }
 
+/* Takes the frames. XPUB always takes a message; slow subscribers lose it. */
+static int send_event (void *socket, const uint8_t *envelope, size_t envelope_bytes, event_t *event)
+{
+    if (zmq_msg_send (&event->topic, socket, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+        zmq_send (socket, envelope, envelope_bytes, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+        zmq_msg_send (&event->body, socket, ZMQ_DONTWAIT) < 0)
+        return -errno;
+    return 0;
+}
+
 static void publish (rota_broker_t *self, event_t *event, const rota_envelope_t *envelope)
 {
     uint8_t bytes[ROTA_ENVELOPE_MAX_BYTES];
@@ -76,25 +89,36 @@ static void publish (rota_broker_t *self, event_t *event, const rota_envelope_t 
         self->counts.undelivered++;
         return;
     }
-    /* XPUB always takes a message; slow subscribers lose it. */
-    if (zmq_msg_send (&event->topic, self->xpub, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
-        zmq_send (self->xpub, bytes, size, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
-        zmq_msg_send (&event->body, self->xpub, ZMQ_DONTWAIT) < 0)
+    void *remote = remote_xpub (self);
+    if (remote) {
+        event_t copy;
+        zmq_msg_init (&copy.topic);
+        zmq_msg_init (&copy.envelope);
+        zmq_msg_init (&copy.body);
+        if (zmq_msg_copy (&copy.topic, &event->topic) < 0 || zmq_msg_copy (&copy.body, &event->body) < 0 ||
+            send_event (remote, bytes, size, &copy) < 0)
+            self->counts.undelivered++;
+        close_event (&copy);
+    }
+    if (send_event (self->xpub, bytes, size, event) < 0)
         self->counts.undelivered++;
     else
         self->counts.events++;
 }
 
-int events_turn (rota_broker_t *self)
+static int events_from (rota_broker_t *self, void *socket, bool is_remote)
 {
     int count = 0;
     for (; count < ROTA_BROKER_TURN_EVENTS; count++) {
         event_t event;
         rota_envelope_t envelope = {0};
-        int result = receive_event (self->xsub, &event);
+        int result = receive_event (socket, &event);
         const char *problem = result == 1 ? check_event (&event, &envelope) : "not three frames";
+        const char *key = is_remote && result == 1 ? rota_wire_key (&event.envelope) : NULL;
+        if (result == 1 && !problem && is_remote && !remote_may_publish (self, key))
+            problem = "the key may not publish";
         if (result == 1 && !problem) {
-            stamp (self, rota_wire_pid (&event.envelope), &envelope);
+            stamp (self, rota_wire_pid (&event.envelope), key, &envelope);
             publish (self, &event, &envelope);
         } else if (result >= 0) {
             self->counts.events_refused++;
@@ -106,6 +130,12 @@ int events_turn (rota_broker_t *self)
             break;
     }
     return count;
+}
+
+int events_turn (rota_broker_t *self)
+{
+    int count = events_from (self, self->xsub, false);
+    return self->remote ? count + events_from (self, remote_xsub (self), true) : count;
 }
 
 /* XPUB hands each topic on once, at its first subscriber and after its last, so counting is enough to bound
@@ -126,20 +156,28 @@ static void pass_subscription (rota_broker_t *self, zmq_msg_t *frame)
     zmq_msg_send (frame, self->xsub, ZMQ_DONTWAIT);
 }
 
-int events_subscriptions_turn (rota_broker_t *self)
+/* Those of the remote socket aren't passed on: all topics are subscribed to there (remote.c), and here by the
+ * sink. */
+static int subscriptions_from (rota_broker_t *self, void *socket, bool is_remote)
 {
     int count = 0;
     for (; count < ROTA_BROKER_TURN_EVENTS; count++) {
         zmq_msg_t frame;
         zmq_msg_init (&frame);
-        bool there = zmq_msg_recv (&frame, self->xpub, ZMQ_DONTWAIT) >= 0;
-        if (there && !zmq_msg_more (&frame))
+        bool there = zmq_msg_recv (&frame, socket, ZMQ_DONTWAIT) >= 0;
+        if (there && !zmq_msg_more (&frame) && !is_remote)
             pass_subscription (self, &frame);
         else if (there)
-            rota_wire_drain (self->xpub, &frame);
+            rota_wire_drain (socket, &frame);
         zmq_msg_close (&frame);
         if (!there)
             break;
     }
     return count;
+}
+
+int events_subscriptions_turn (rota_broker_t *self)
+{
+    int count = subscriptions_from (self, self->xpub, false);
+    return self->remote ? count + subscriptions_from (self, remote_xpub (self), true) : count;
 }

@@ -1,11 +1,13 @@
 /* main.c - rota-broker: options, configuration, signals around a broker. */
 #include "broker/broker.h"
 #include "broker/router.h"
+#include "bus/keyfile.h"
 #include "bus/log.h"
 #include "bus/settings.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -35,6 +37,8 @@ static const char HELP[] =
     "\n"
     "  --state DIR           state directory (default .rota); the sockets are in DIR/run\n"
     "  --config FILE         settings (default: $ROTA_CONFIG, ./rota.yaml, /etc/rota/rota.yaml)\n"
+    "                        Endpoints with keys, for other hosts, are named by broker.endpoints in the\n"
+    "                        settings; see docs/security.md\n"
     "  --insecure ENDPOINT   also listen there without keys: tcp://127.0.0.1:PORT and the like.\n"
     "                        =ROLE says what may come by it: read, submit, operate, admin (default),\n"
     "                        agent, scheduler, sink, or broker for all services\n"
@@ -146,7 +150,7 @@ static int read_endpoint (char *text, rota_broker_endpoint_t *ret_endpoint)
     return -1;
 }
 
-static int make_config (const options_t *options, const rota_settings_t *settings,
+static int make_config (const options_t *options, const rota_settings_t *settings, const char *keys_dir,
                         rota_broker_endpoint_t *endpoints, rota_broker_config_t *ret_config)
 {
     for (size_t i = 0; i < options->insecure_count; i++) {
@@ -156,15 +160,13 @@ static int make_config (const options_t *options, const rota_settings_t *setting
     }
     size_t listed;
     const char *const *list = rota_setting_list (settings, ROTA_SETTING_BROKER_ENDPOINTS, &listed);
-    if (listed > 0)
-        return complain (EXIT_USAGE,
-                         "broker.endpoints: %s would be open to everybody; loopback addresses can be opened "
-                         "with --insecure",
-                         list[0]);
+    for (size_t i = 0; i < listed; i++)
+        endpoints[options->insecure_count + i] = (rota_broker_endpoint_t){.endpoint = list[i]};
     *ret_config = (rota_broker_config_t){
         .state_dir = options->state_dir,
         .endpoints = endpoints,
-        .endpoints_count = options->insecure_count,
+        .endpoints_count = options->insecure_count + listed,
+        .keys_dir = keys_dir,
         .insecure = options->insecure_count > 0,
         .program_version = ROTA_VERSION,
         .heartbeat_ms = (int)rota_setting_duration_ms (settings, ROTA_SETTING_BROKER_HEARTBEAT),
@@ -197,12 +199,25 @@ static void catch_signals (rota_broker_t *broker)
     signal (SIGPIPE, SIG_IGN);
 }
 
-static int serve (const rota_broker_config_t *config)
+/* Where there is an endpoint with keys. */
+static int find_keys (const rota_broker_config_t *config, const rota_settings_t *settings, char *ret_path,
+                      rota_error_t *error)
 {
-    rota_error_t error;
+    for (size_t i = 0; i < config->endpoints_count; i++)
+        if (config->endpoints[i].role == ROTA__ROLE__ROLE_UNSPECIFIED)
+            return rota_keys_directory (rota_setting_text (settings, ROTA_SETTING_SECURITY_KEYS_DIR),
+                                        config->state_dir, true, ret_path, PATH_MAX, error);
+    return 0;
+}
+
+static int serve (const rota_broker_config_t *config, const rota_settings_t *settings, char *keys_dir)
+{
+    rota_error_t error = {""};
     int status = 0;
     if (mkdir (config->state_dir, 0700) < 0 && errno != EEXIST)
         return complain (EXIT_FAILED, "%s: %s", config->state_dir, strerror (errno));
+    if (find_keys (config, settings, keys_dir, &error) < 0)
+        return complain (EXIT_USAGE, "%s", error.text);
     raise_descriptor_limit ();
     rota_broker_t *broker = rota_broker_new (config, &status, &error);
     if (!broker)
@@ -224,7 +239,8 @@ static int serve (const rota_broker_config_t *config)
 int main (int argc, char **argv)
 {
     options_t options = {.state_dir = ".rota"};
-    rota_broker_endpoint_t endpoints[INSECURE_MAX];
+    rota_broker_endpoint_t endpoints[2 * INSECURE_MAX]; /* and as many from the settings */
+    char keys_dir[PATH_MAX] = "";
     rota_broker_config_t config = {.state_dir = options.state_dir};
     rota_settings_t *settings = NULL;
     rota_error_t error;
@@ -236,9 +252,9 @@ int main (int argc, char **argv)
         return complain (EXIT_USAGE, "%s", error.text);
     status = set_up_log (&options, settings);
     if (status < 0)
-        status = make_config (&options, settings, endpoints, &config);
+        status = make_config (&options, settings, keys_dir, endpoints, &config);
     if (status < 0)
-        status = serve (&config);
+        status = serve (&config, settings, keys_dir);
     rota_settings_destroy (&settings);
     return status;
 }

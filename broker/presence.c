@@ -91,7 +91,7 @@ void rota_presence_destroy (rota_presence_t **self_p)
 /* Whether a HELLO under a known instance comes from the same process. */
 static bool is_same_peer (const rota_identity_t *known, const rota_identity_t *said)
 {
-    if (known->role != said->role || known->endpoint != said->endpoint)
+    if (known->role != said->role || known->endpoint != said->endpoint || strcmp (known->key, said->key) != 0)
         return false;
     return !known->pid_is_proved || !said->pid_is_proved || known->pid == said->pid;
 }

@@ -12,6 +12,7 @@
 
 #include "broker/limits.h"
 #include "broker/quota.h"
+#include "bus/keyfile.h"
 #include "bus/names.h"
 #include "proto/rota.pb-c.h"
 
@@ -33,7 +34,9 @@ typedef struct {
     char host[ROTA_BROKER_MAX_HOST_BYTES + 1];
     char program_version[ROTA_BROKER_MAX_VERSION_BYTES + 1];
     uint32_t pid;
-    bool pid_is_proved; /* by the kernel, not only said */
+    bool pid_is_proved;                         /* by the kernel, not only said */
+    char key[ROTA_KEY_HEX_BYTES];               /* the key it came with; "" on endpoints without keys */
+    char key_name[ROTA_KEY_NAME_MAX_BYTES + 1]; /* under which it is granted */
 } rota_identity_t;
 
 typedef struct rota_member {

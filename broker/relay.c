@@ -293,6 +293,8 @@ static void on_message (rota_broker_t *self, rota_wire_t *wire, rota_wire_messag
     int decoded = rota_envelope_decode (zmq_msg_data (&message->envelope), zmq_msg_size (&message->envelope),
                                         &envelope);
     rota_member_t *sender = rota_presence_by_route (self->presence, message->route);
+    if (wire->keyed && !remote_permits (self, wire, message, &envelope, sender))
+        return;
     if (sender && decoded == 0)
         rota_presence_heard (self->presence, sender, self->now_ms, envelope.scheduler_epoch);
     rota_route_t route =

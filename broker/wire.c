@@ -1,5 +1,6 @@
 #include "broker/wire.h"
 #include "broker/router.h"
+#include "bus/clock.h"
 #include "proto/envelope.h"
 
 #include <errno.h>
@@ -8,13 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define ROUTING_ID_BYTES 5
 #define SUBSCRIPTION_MAX_BYTES 1024 /* and ZeroMQ's own handshake */
 
 /* ---- opening */
 
-/* The largest body that may come by an endpoint of `role`. */
+/* The largest body that may come by an endpoint of `role`, UNSPECIFIED = of all. */
 static size_t largest_body (Rota__Role role)
 {
     size_t largest = 0;
@@ -23,7 +25,8 @@ static size_t largest_body (Rota__Role role)
         if (!entry)
             continue;
         for (unsigned sender = ROTA__ROLE__ROLE_READ; sender <= ROTA__ROLE__ROLE_ADMIN; sender++)
-            if (entry->senders & 1u << sender && rota_router_role_fits (role, (Rota__Role)sender) &&
+            if (entry->senders & 1u << sender &&
+                (role == ROTA__ROLE__ROLE_UNSPECIFIED || rota_router_role_fits (role, (Rota__Role)sender)) &&
                 entry->max_bytes > largest)
                 largest = entry->max_bytes;
     }
@@ -41,9 +44,25 @@ static int set_max_message (void *socket, int64_t size_bytes)
     return zmq_setsockopt (socket, ZMQ_MAXMSGSIZE, &size_bytes, sizeof size_bytes) < 0 ? -errno : 0;
 }
 
+/* IPv6 for "[...]", and with it IPv4 for "*"; an IPv4 address is bound as such. */
+static int set_lock (void *socket, const char *endpoint, const rota_wire_lock_t *lock)
+{
+    int server = 1;
+    if (zmq_setsockopt (socket, ZMQ_CURVE_SERVER, &server, sizeof server) < 0 ||
+        zmq_setsockopt (socket, ZMQ_CURVE_SECRETKEY, lock->secret_key, ROTA_KEY_BYTES) < 0 ||
+        zmq_setsockopt (socket, ZMQ_ZAP_DOMAIN, lock->domain, strlen (lock->domain)) < 0 ||
+        zmq_setsockopt (socket, ZMQ_AFFINITY, &lock->threads, sizeof lock->threads) < 0)
+        return -errno;
+    return set_option (socket, ZMQ_IPV6,
+                       strncmp (endpoint, "tcp://[", 7) == 0 || strncmp (endpoint, "tcp://*", 7) == 0);
+}
+
 static int set_common_options (void *socket)
 {
+    uint64_t first_thread = 1;
     int result = set_option (socket, ZMQ_LINGER, ROTA_BROKER_LINGER_MS);
+    if (result == 0 && zmq_setsockopt (socket, ZMQ_AFFINITY, &first_thread, sizeof first_thread) < 0)
+        result = -errno;
     if (result == 0)
         result = set_option (socket, ZMQ_HANDSHAKE_IVL, ROTA_BROKER_HANDSHAKE_MS);
     if (result == 0)
@@ -81,10 +100,15 @@ static int set_event_options (void *socket, int type)
     return result;
 }
 
-static int bind_socket (void *socket, const char *endpoint)
+int rota_wire_bind (void *socket, const char *endpoint, int patience_ms)
 {
-    if (zmq_bind (socket, endpoint) < 0)
-        return -errno;
+    int64_t end_ms = rota_clock_monotonic_ms () + patience_ms;
+    while (zmq_bind (socket, endpoint) < 0) {
+        int result = -errno;
+        if (result != -EADDRINUSE || rota_clock_monotonic_ms () >= end_ms)
+            return result;
+        usleep (1000);
+    }
     if (strncmp (endpoint, "ipc://", 6) == 0 && chmod (endpoint + 6, 0600) < 0)
         return -errno;
     return 0;
@@ -98,12 +122,14 @@ static int fail_open (void *socket, const char *endpoint, int result, rota_error
 }
 
 int rota_wire_open (rota_wire_t *self, void *context, const char *endpoint, Rota__Role role, uint8_t index,
-                    rota_error_t *error)
+                    const rota_wire_lock_t *lock, rota_error_t *error)
 {
     void *socket = zmq_socket (context, ZMQ_ROUTER);
     int result = socket ? set_router_options (socket, role) : -errno;
+    if (result == 0 && lock)
+        result = set_lock (socket, endpoint, lock);
     if (result == 0)
-        result = bind_socket (socket, endpoint);
+        result = rota_wire_bind (socket, endpoint, lock ? lock->patience_ms : 0);
     size_t size = sizeof self->endpoint;
     if (result == 0 && zmq_getsockopt (socket, ZMQ_LAST_ENDPOINT, self->endpoint, &size) < 0)
         result = -errno;
@@ -111,6 +137,7 @@ int rota_wire_open (rota_wire_t *self, void *context, const char *endpoint, Rota
         return fail_open (socket, endpoint, result, error);
     self->socket = socket;
     self->role = role;
+    self->keyed = lock != NULL;
     self->index = index;
     self->turn = role == ROTA_ENDPOINT_OF_SERVICES ? ROTA_BROKER_TURN_SERVICE
                  : rota_role_is_client (role)      ? ROTA_BROKER_TURN_CLIENT
@@ -118,13 +145,15 @@ int rota_wire_open (rota_wire_t *self, void *context, const char *endpoint, Rota
     return 0;
 }
 
-int rota_wire_open_events (void *context, int type, const char *endpoint, void **ret_socket,
-                           rota_error_t *error)
+int rota_wire_open_events (void *context, int type, const char *endpoint, const rota_wire_lock_t *lock,
+                           void **ret_socket, rota_error_t *error)
 {
     void *socket = zmq_socket (context, type);
     int result = socket ? set_event_options (socket, type) : -errno;
+    if (result == 0 && lock)
+        result = set_lock (socket, endpoint, lock);
     if (result == 0)
-        result = bind_socket (socket, endpoint);
+        result = rota_wire_bind (socket, endpoint, lock ? lock->patience_ms : 0);
     if (result < 0)
         return fail_open (socket, endpoint, result, error);
     *ret_socket = socket;
@@ -213,6 +242,12 @@ uint32_t rota_wire_pid (zmq_msg_t *frame)
         return 0;
     unsigned long pid = strtoul (strrchr (address, ':') + 1, NULL, 10);
     return pid <= INT32_MAX ? (uint32_t)pid : 0;
+}
+
+/* ZAP's answer gave it (zap.h); properties that a peer chooses for itself don't replace it. */
+const char *rota_wire_key (zmq_msg_t *frame)
+{
+    return zmq_msg_gets (frame, "User-Id");
 }
 
 /* ---- out */

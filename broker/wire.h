@@ -18,15 +18,27 @@ typedef struct {
     uint8_t index;
     Rota__Role role;    /* of those who come by it; see rota_router_role_fits */
     int turn;           /* messages read in one turn of the loop */
+    bool keyed;         /* a key is needed, and says the role */
     char endpoint[256]; /* as bound */
 } rota_wire_t;
 
-/* Opens and binds; an ipc socket is made accessible to its owner alone. */
+/* What makes an endpoint one with keys. */
+typedef struct {
+    const char *domain;        /* what who asks for admission asks for (zap.h) */
+    const uint8_t *secret_key; /* the broker's; ROTA_KEY_BYTES */
+    uint64_t threads;          /* which of ZeroMQ's do its work, a mask */
+    int patience_ms;           /* how long an address that is in use is waited for */
+} rota_wire_lock_t;
+
+/* Opens and binds; an ipc socket is made accessible to its owner alone. `lock` is NULL on endpoints without
+ * keys; with it, `role` is that of nobody. */
 int rota_wire_open (rota_wire_t *self, void *context, const char *endpoint, Rota__Role role, uint8_t index,
-                    rota_error_t *error);
+                    const rota_wire_lock_t *lock, rota_error_t *error);
 /* The same for the two sockets of events (`type` is ZMQ_XPUB or ZMQ_XSUB). */
-int rota_wire_open_events (void *context, int type, const char *endpoint, void **ret_socket,
-                           rota_error_t *error);
+int rota_wire_open_events (void *context, int type, const char *endpoint, const rota_wire_lock_t *lock,
+                           void **ret_socket, rota_error_t *error);
+/* One more address for a socket that is open. 0 or a negative errno. */
+int rota_wire_bind (void *socket, const char *endpoint, int patience_ms);
 void rota_wire_close (rota_wire_t *self);
 
 /* ---- in */
@@ -50,6 +62,9 @@ void rota_wire_message_close (rota_wire_message_t *message);
 
 /* The sender's process as the kernel knows it, 0 where it doesn't. */
 uint32_t rota_wire_pid (zmq_msg_t *frame);
+
+/* The key that the sender of a message came with, as digits; NULL where endpoints have none. */
+const char *rota_wire_key (zmq_msg_t *frame);
 
 /* Reads and drops what is left of a message whose last frame was `frame`. Returns the number of frames. */
 size_t rota_wire_drain (void *socket, zmq_msg_t *frame);

@@ -154,6 +154,12 @@ static bool add_descriptor (rota_client_t *self, zmq_pollitem_t *item, zloop_fn 
 
 rota_client_t *rota_client_new (const char *endpoints, const char *name, rota_error_t *error)
 {
+    return rota_client_new_with (endpoints, name, &(rota_curve_t){.insecure = false}, error);
+}
+
+rota_client_t *rota_client_new_with (const char *endpoints, const char *name, const rota_curve_t *curve,
+                                     rota_error_t *error)
+{
     rota_client_t *self = calloc (1, sizeof *self);
     if (!self) {
         rota_error_set (error, -ENOMEM, "no memory");
@@ -176,8 +182,9 @@ rota_client_t *rota_client_new (const char *endpoints, const char *name, rota_er
     zloop_set_nonstop (self->loop, true);
     rota_peer_config_t config = {
         .endpoints = endpoints,
-        .role = ROTA__ROLE__ROLE_ADMIN,
+        .role = curve->has_key ? ROTA__ROLE__ROLE_UNSPECIFIED : ROTA__ROLE__ROLE_ADMIN,
         .name = name,
+        .curve = *curve,
         .owner = self,
         .on_state = on_state,
     };

@@ -15,6 +15,9 @@
 typedef struct rota_client rota_client_t;
 
 rota_client_t *rota_client_new (const char *endpoints, const char *name, rota_error_t *error);
+/* The same with keys for tcp; it may then do what its key may. */
+rota_client_t *rota_client_new_with (const char *endpoints, const char *name, const rota_curve_t *curve,
+                                     rota_error_t *error);
 void rota_client_destroy (rota_client_t **self_p);
 
 /* Waits for a broker and a scheduler's presence. 0; -EHOSTUNREACH, the text says which of the two is missing

@@ -1,4 +1,5 @@
 #include "bus/connection.h"
+#include "bus/endpoint.h"
 #include "bus/start.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #define MAX_MESSAGE_BYTES (32 << 20)
 #define RECONNECT_MS 20
 #define RECONNECT_MAX_MS 200
+#define HUNG_UP_CERTAIN 3
 #define MONITORED                                                                                            \
     (ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |         \
      ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
@@ -21,6 +23,8 @@ struct rota_connection {
     zsock_t *socket;
     zsock_t *monitor;
     rota_connection_handlers_t handlers;
+    bool has_keys;
+    unsigned hung_up; /* handshakes broken off in a row */
 };
 
 static int on_socket (zloop_t *loop, zsock_t *socket, void *argument)
@@ -40,8 +44,9 @@ static int on_monitor (zloop_t *loop, zsock_t *socket, void *argument)
     return 0;
 }
 
-/* The socket's own events come as two frames, of which the first begins with the event's number. */
-static bool next_event (rota_connection_t *self, uint16_t *ret_event)
+/* The socket's own events come as two frames, of which the first begins with the event's number and has a
+ * value after it. */
+static bool next_event (rota_connection_t *self, uint16_t *ret_event, uint32_t *ret_value)
 {
     void *raw = zsock_resolve (self->monitor);
     zmq_msg_t frame;
@@ -51,8 +56,10 @@ static bool next_event (rota_connection_t *self, uint16_t *ret_event)
     for (bool more = true, first = true; more; first = false) {
         if (zmq_msg_recv (&frame, raw, ZMQ_DONTWAIT) < 0)
             break;
-        if (first && zmq_msg_size (&frame) >= sizeof *ret_event) {
-            memcpy (ret_event, zmq_msg_data (&frame), sizeof *ret_event);
+        if (first && zmq_msg_size (&frame) >= sizeof *ret_event + sizeof *ret_value) {
+            const uint8_t *bytes = zmq_msg_data (&frame);
+            memcpy (ret_event, bytes, sizeof *ret_event);
+            memcpy (ret_value, bytes + sizeof *ret_event, sizeof *ret_value);
             got = true;
         }
         more = zmq_msg_more (&frame);
@@ -61,17 +68,50 @@ static bool next_event (rota_connection_t *self, uint16_t *ret_event)
     return got;
 }
 
+/* A broker that can't open what we sent hangs up without a word, as one does that is about to end; so only
+ * several of these in a row are taken for what they most likely mean. */
+static void on_hung_up (rota_connection_t *self)
+{
+    static const char WHY[] =
+        "the broker there breaks the handshake off: broker.public_key is not its public "
+        "key, or its endpoint takes no keys";
+    if (!self->has_keys)
+        self->handlers.on_down (self->handlers.owner, "the connection was lost before it stood");
+    else if (++self->hung_up < HUNG_UP_CERTAIN)
+        self->handlers.on_down (self->handlers.owner, WHY);
+    else
+        self->handlers.on_turned_away (self->handlers.owner, WHY, true);
+}
+
+static void on_failed (rota_connection_t *self, uint16_t event, uint32_t value)
+{
+    const char *why = NULL;
+    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH && value == 400)
+        why =
+            "the broker doesn't take this key: it is not granted there, or was revoked (`rota key grant` on "
+            "the broker's host)";
+    else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL &&
+             value == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
+        why = self->has_keys ? "the broker's endpoint takes no keys, and this side has one"
+                             : "the broker wants a key (--key FILE, security.key_file)";
+    self->handlers.on_turned_away (
+        self->handlers.owner, why ? why : "the other side speaks another protocol or refuses", why != NULL);
+}
+
 void rota_connection_look (rota_connection_t *self)
 {
     uint16_t event;
-    while (next_event (self, &event)) {
-        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+    uint32_t value;
+    while (next_event (self, &event, &value)) {
+        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+            self->hung_up = 0;
             self->handlers.on_up (self->handlers.owner);
-        else if (event == ZMQ_EVENT_DISCONNECTED)
+        } else if (event == ZMQ_EVENT_DISCONNECTED)
             self->handlers.on_down (self->handlers.owner, "the connection was lost");
+        else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+            on_hung_up (self);
         else
-            self->handlers.on_down (self->handlers.owner,
-                                    "the other side speaks another protocol or refuses");
+            on_failed (self, event, value);
     }
 }
 
@@ -101,7 +141,7 @@ static int open_monitor (rota_connection_t *self)
     return zmq_connect (zsock_resolve (self->monitor), name) < 0 ? -errno : 0;
 }
 
-rota_connection_t *rota_connection_new (const char *endpoint, zloop_t *loop,
+rota_connection_t *rota_connection_new (const char *endpoint, const rota_curve_t *curve, zloop_t *loop,
                                         const rota_connection_handlers_t *handlers, rota_error_t *error)
 {
     /* Signals are the program's own affair. Before the first socket: czmq takes them over with it. */
@@ -119,7 +159,11 @@ rota_connection_t *rota_connection_new (const char *endpoint, zloop_t *loop,
         goto failed;
     }
     set_options (self->socket);
-    int status = open_monitor (self);
+    self->has_keys = rota_endpoint_is_tcp (endpoint) && curve->has_key;
+    int status = rota_curve_use (curve, zsock_resolve (self->socket), endpoint, error);
+    if (status < 0)
+        goto failed;
+    status = open_monitor (self);
     if (status < 0) {
         rota_error_set (error, status, "no monitor: %s", strerror (-status));
         goto failed;

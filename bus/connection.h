@@ -8,6 +8,7 @@
 #ifndef ROTA_CONNECTION_H
 #define ROTA_CONNECTION_H
 
+#include "bus/curve.h"
 #include "bus/error.h"
 
 #include <czmq.h>
@@ -21,10 +22,14 @@ typedef struct {
     void (*on_readable) (void *owner); /* may be called without anything to receive */
     void (*on_up) (void *owner);       /* it stands (again) */
     void (*on_down) (void *owner, const char *why);
+    /* No connection came to be, and ZeroMQ won't try again: this one is to be destroyed. `certain`: one side
+     * doesn't take the other's key, and a new one won't help before somebody changes that. */
+    void (*on_turned_away) (void *owner, const char *why, bool certain);
 } rota_connection_handlers_t;
 
-/* NULL with the reason. Does not wait; ZeroMQ tries again by itself for as long as it lives. */
-rota_connection_t *rota_connection_new (const char *endpoint, zloop_t *loop,
+/* NULL with the reason. Does not wait; ZeroMQ tries again by itself for as long as it lives. `curve` is
+ * copied by ZeroMQ. */
+rota_connection_t *rota_connection_new (const char *endpoint, const rota_curve_t *curve, zloop_t *loop,
                                         const rota_connection_handlers_t *handlers, rota_error_t *error);
 void rota_connection_destroy (rota_connection_t **self_p, int linger_ms);
 

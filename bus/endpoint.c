@@ -1,6 +1,7 @@
 #include "bus/endpoint.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char *after_prefix (const char *text, const char *prefix)
@@ -97,5 +98,40 @@ int rota_endpoints_parse (const char *text, rota_endpoints_t *ret_endpoints, rot
             break;
     }
     *ret_endpoints = endpoints;
+    return 0;
+}
+
+bool rota_endpoint_is_tcp (const char *endpoint)
+{
+    return after_prefix (endpoint, "tcp://") != NULL;
+}
+
+bool rota_endpoint_is_loopback (const char *endpoint)
+{
+    const char *address = after_prefix (endpoint, "tcp://");
+    if (!address)
+        return false;
+    if (after_prefix (address, "localhost:") || after_prefix (address, "[::1]:"))
+        return true;
+    /* "127.example.org:1" is a name */
+    return after_prefix (address, "127.") && strspn (address, "0123456789.") == strcspn (address, ":");
+}
+
+int rota_endpoint_resolve (const char *said, size_t length, const char *via,
+                           char ret_endpoint[ROTA_ENDPOINT_MAX_BYTES])
+{
+    static const char ANY[] = "tcp://*:";
+    const size_t any = sizeof ANY - 1;
+    char text[2 * ROTA_ENDPOINT_MAX_BYTES] = "";
+    if (length == 0 || length >= ROTA_ENDPOINT_MAX_BYTES || memchr (said, '\0', length))
+        return -EINVAL;
+    const char *port = strrchr (via, ':');
+    if (length > any && strncmp (said, ANY, any) == 0 && rota_endpoint_is_tcp (via))
+        snprintf (text, sizeof text, "%.*s:%.*s", (int)(port - via), via, (int)(length - any), said + any);
+    else
+        memcpy (text, said, length);
+    if (rota_endpoint_check (text, NULL) < 0)
+        return -EINVAL;
+    memcpy (ret_endpoint, text, strlen (text) + 1);
     return 0;
 }

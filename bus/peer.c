@@ -24,6 +24,7 @@
 #define PAUSE_MS 20          /* between endpoints, and as much again by chance */
 #define REFUSED_PAUSE_MS 200 /* after a broker that will not have us, and as much again by chance */
 #define REFUSED_PAUSE_MAX_MS 5000
+#define TURNED_AWAY_PAUSE_MS 500 /* after one that doesn't take our key, and as much again by chance */
 #define WELCOME_DUST_MS 100 /* so long after WELCOME, HELLO_REQUIRED may answer what was sent before it */
 #define HINTS_IN_A_ROW 3    /* two brokers that each take the other for the leader must not spin us */
 #define STUBBORN_TURNS 5    /* patience with a lone broker that has the connection but says nothing */
@@ -186,10 +187,22 @@ static void on_up (void *owner)
     rota_peer_t *self = owner;
     if (self->state == PEER_PAUSED)
         return;
+    self->turned_away = self->has_why = false;
     /* A socket learns of its new connection when it looks; without that the first message may not go. */
     rota_connection_is_writable (self->connection);
     say_hello (self, rota_clock_monotonic_ms ());
     set_alarm (self);
+}
+
+/* It is asked again, since somebody may grant our key, but not at ZeroMQ's pace. */
+static void on_turned_away (void *owner, const char *why, bool certain)
+{
+    rota_peer_t *self = owner;
+    if (self->state == PEER_PAUSED)
+        return;
+    set_why (self, "%s: %s", self->endpoint, why);
+    self->turned_away = certain;
+    give_up (self, TURNED_AWAY_PAUSE_MS + rota_peer_jitter (self, TURNED_AWAY_PAUSE_MS));
 }
 
 static void on_down (void *owner, const char *why)
@@ -200,6 +213,7 @@ static void on_down (void *owner, const char *why)
     bool stood = self->state != PEER_CONNECTING;
     int64_t now_ms = rota_clock_monotonic_ms ();
     set_why (self, "%s: %s", self->endpoint, why);
+    self->has_why = !stood;
     if (!stood)
         return;
     self->state = PEER_CONNECTING;
@@ -212,8 +226,10 @@ static void on_down (void *owner, const char *why)
 
 static void try_next (rota_peer_t *self, int64_t now_ms)
 {
-    static const rota_connection_handlers_t HANDLERS = {
-        .on_readable = rota_peer_receive, .on_up = on_up, .on_down = on_down};
+    static const rota_connection_handlers_t HANDLERS = {.on_readable = rota_peer_receive,
+                                                        .on_up = on_up,
+                                                        .on_down = on_down,
+                                                        .on_turned_away = on_turned_away};
     rota_connection_handlers_t handlers = HANDLERS;
     rota_error_t error = {""};
 
@@ -226,7 +242,8 @@ static void try_next (rota_peer_t *self, int64_t now_ms)
         memcpy (self->endpoint, self->endpoints.list[self->turn], sizeof self->endpoint);
         self->turn = (self->turn + 1) % self->endpoints.count;
     }
-    self->connection = rota_connection_new (self->endpoint, self->loop, &handlers, &error);
+    self->connection =
+        rota_connection_new (self->endpoint, &self->config.curve, self->loop, &handlers, &error);
     if (!self->connection) {
         set_why (self, "%s", error.text);
         give_up (self, REFUSED_PAUSE_MS + rota_peer_jitter (self, REFUSED_PAUSE_MS));
@@ -234,6 +251,7 @@ static void try_next (rota_peer_t *self, int64_t now_ms)
     }
     self->state = PEER_CONNECTING;
     self->stubborn = 0;
+    self->has_why = false;
     self->try_ms = now_ms + self->config.connect_patience_ms;
     self->hello_ms = now_ms + WRITABLE_LOOK_MS;
     if (!self->why[0]) {
@@ -249,7 +267,7 @@ static void lose_patience (rota_peer_t *self, int64_t now_ms)
     bool greeting = self->state == PEER_GREETING;
     if (greeting)
         set_why (self, "%s: the connection stands, but the broker does not answer", self->endpoint);
-    else
+    else if (!self->has_why)
         set_why (self, "%s: nothing answers there", self->endpoint);
     if (is_alone (self) && (!greeting || ++self->stubborn < STUBBORN_TURNS)) {
         self->try_ms = now_ms + self->config.connect_patience_ms;
@@ -352,6 +370,7 @@ void rota_peer_on_refused (rota_peer_t *self, const Rota__Error *refusal)
              rota_error_code_name (refusal->code), readable ? ": " : "",
              readable && refusal->text.len < sizeof self->why ? (int)refusal->text.len : 0,
              readable ? (const char *)refusal->text.data : "");
+    self->turned_away = refusal->code == ROTA__ERROR_CODE__ERROR_CODE_NOT_ALLOWED;
     give_up (self,
              clamp_ms (pause_ms, PAUSE_MS, REFUSED_PAUSE_MAX_MS) + rota_peer_jitter (self, REFUSED_PAUSE_MS));
 }
@@ -458,6 +477,9 @@ rota_peer_t *rota_peer_new (const rota_peer_config_t *config, zloop_t *loop, rot
         self->config.resend_ms = DEFAULT_RESEND_MS;
     if (rota_endpoints_parse (config->endpoints, &self->endpoints, error) < 0)
         goto failed;
+    for (size_t i = 0; i < self->endpoints.count; i++)
+        if (rota_curve_check (&config->curve, self->endpoints.list[i], error) < 0)
+            goto failed;
     memcpy (self->endpoint, self->endpoints.list[0], sizeof self->endpoint);
     snprintf (self->name, sizeof self->name, "%s", config->name ? config->name : "");
     self->config.endpoints = self->config.name = NULL; /* copied, not kept */
@@ -500,6 +522,7 @@ void rota_peer_destroy (rota_peer_t **self_p)
     rota_alarm_destroy (&self->alarm);
     rota_requests_destroy (&self->requests);
     rota_arena_destroy (&self->arena);
+    rota_curve_wipe (&self->config.curve);
     free (self);
     *self_p = NULL;
 }
@@ -522,6 +545,16 @@ const char *rota_peer_endpoint (const rota_peer_t *self)
 const char *rota_peer_why (const rota_peer_t *self)
 {
     return self->why;
+}
+
+bool rota_peer_is_turned_away (const rota_peer_t *self)
+{
+    return self->turned_away;
+}
+
+const rota_curve_t *rota_peer_curve (const rota_peer_t *self)
+{
+    return &self->config.curve;
 }
 
 const uint8_t *rota_peer_scheduler (const rota_peer_t *self)

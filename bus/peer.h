@@ -16,6 +16,7 @@
 #ifndef ROTA_PEER_H
 #define ROTA_PEER_H
 
+#include "bus/curve.h"
 #include "bus/error.h"
 #include "proto/envelope.h"
 
@@ -31,7 +32,8 @@ typedef enum {
 typedef struct {
     const char *endpoints; /* comma-separated zmq endpoints; copied */
     Rota__Role role;
-    const char *name; /* for people; copied */
+    const char *name;   /* for people; copied */
+    rota_curve_t curve; /* for tcp; copied */
     void *owner;
     /* Every message that is no answer to an own request: ASSIGN, STOP, PRESENCE, requests to a scheduler...
      * `body` is borrowed for the call. NULL = dropped. */
@@ -62,7 +64,8 @@ typedef struct {
 } rota_reply_t;
 typedef void (*rota_reply_fn) (void *owner, void *context, const rota_reply_t *reply);
 
-/* NULL with the reason in *error: a malformed endpoint, no memory. Does not wait for a broker. */
+/* NULL with the reason in *error: a malformed endpoint, tcp without keys, no memory. Does not wait for a
+ * broker. */
 rota_peer_t *rota_peer_new (const rota_peer_config_t *config, zloop_t *loop, rota_error_t *error);
 /* Sends GOODBYE, waits at most 200 ms for queues to empty. */
 void rota_peer_destroy (rota_peer_t **self_p);
@@ -71,6 +74,11 @@ const uint8_t *rota_peer_instance (const rota_peer_t *self); /* 16 bytes */
 bool rota_peer_is_ready (const rota_peer_t *self);
 const char *rota_peer_endpoint (const rota_peer_t *self); /* the one in use or tried now */
 const char *rota_peer_why (const rota_peer_t *self);      /* why it isn't ready; "" when it is */
+/* Whether it isn't ready because a broker doesn't take its key, or isn't the one whose key is known: waiting
+ * doesn't help. */
+bool rota_peer_is_turned_away (const rota_peer_t *self);
+/* For further sockets to the same broker. */
+const rota_curve_t *rota_peer_curve (const rota_peer_t *self);
 /* 16 bytes, or NULL while the broker knows of none. */
 const uint8_t *rota_peer_scheduler (const rota_peer_t *self);
 

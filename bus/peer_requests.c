@@ -217,7 +217,7 @@ static void on_answer (rota_peer_t *self, const rota_envelope_t *envelope, const
 
 /* An error about no request: about HELLO, a heartbeat or something one-way. True when it was the peer's own
  * business. */
-static bool on_own_error (rota_peer_t *self, const uint8_t *body, size_t size_bytes)
+static bool on_own_error (rota_peer_t *self, bool unasked, const uint8_t *body, size_t size_bytes)
 {
     const Rota__Error *refusal =
         (const Rota__Error *)rota_peer_decode (self, ROTA_MESSAGE_ERROR, body, size_bytes);
@@ -227,7 +227,8 @@ static bool on_own_error (rota_peer_t *self, const uint8_t *body, size_t size_by
         rota_peer_on_hello_required (self);
     else if (refusal->code == ROTA__ERROR_CODE__ERROR_CODE_NOT_LEADER)
         rota_peer_on_not_leader (self, refusal);
-    else if (self->state == PEER_GREETING)
+    else if (self->state == PEER_GREETING ||
+             (unasked && refusal->code == ROTA__ERROR_CODE__ERROR_CODE_NOT_ALLOWED)) /* the key was revoked */
         rota_peer_on_refused (self, refusal);
     else
         return false;
@@ -264,7 +265,8 @@ void rota_peer_dispatch (rota_peer_t *self, const uint8_t *envelope_data, size_t
     }
     /* The scheduler's errors are its owner's affair: it asks an agent that it doesn't know to register. */
     if (envelope.type == ROTA_MESSAGE_ERROR && (own || !envelope.has_conversation) &&
-        envelope.role != ROTA__ROLE__ROLE_SCHEDULER && on_own_error (self, body, size_bytes))
+        envelope.role != ROTA__ROLE__ROLE_SCHEDULER &&
+        on_own_error (self, !envelope.has_conversation, body, size_bytes))
         return;
     if (self->config.on_message) {
         self->delivered = true;

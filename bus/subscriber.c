@@ -14,6 +14,7 @@
 #define MAX_MESSAGE_BYTES (32 << 20)
 #define RECONNECT_MS 20
 #define RECONNECT_MAX_MS 200
+#define RECONNECT_TCP_MAX_MS 2000 /* each is work for a broker that doesn't take our key any more */
 #define MESSAGES_PER_WAKE 64
 #define PULL_EVENTS 1000
 #define PULL_TIMEOUT_MS 10000
@@ -357,10 +358,12 @@ static int open_socket (rota_subscriber_t *self, const char *endpoint)
     zsock_set_rcvhwm (self->socket, RECEIVE_QUEUE);
     zsock_set_maxmsgsize (self->socket, MAX_MESSAGE_BYTES);
     zsock_set_reconnect_ivl (self->socket, RECONNECT_MS);
-    zsock_set_reconnect_ivl_max (self->socket, RECONNECT_MAX_MS);
+    zsock_set_reconnect_ivl_max (self->socket,
+                                 rota_endpoint_is_tcp (endpoint) ? RECONNECT_TCP_MAX_MS : RECONNECT_MAX_MS);
     zsock_set_ipv6 (self->socket, 1);
     zsock_set_subscribe (self->socket, TOPIC);
-    if (zmq_connect (zsock_resolve (self->socket), endpoint) < 0 ||
+    if (rota_curve_use (rota_peer_curve (self->peer), zsock_resolve (self->socket), endpoint, NULL) < 0 ||
+        zmq_connect (zsock_resolve (self->socket), endpoint) < 0 ||
         zloop_reader (self->loop, self->socket, on_readable, self) != 0) {
         zsock_destroy (&self->socket);
         return -EINVAL;
@@ -413,12 +416,13 @@ void rota_subscriber_welcome (rota_subscriber_t *self, const Rota__Welcome *welc
 {
     char endpoint[ROTA_ENDPOINT_MAX_BYTES] = "";
 
-    if (welcome->has_events_endpoint && welcome->events_endpoint.len < sizeof endpoint &&
-        welcome->events_endpoint.len > 0)
-        memcpy (endpoint, welcome->events_endpoint.data, welcome->events_endpoint.len);
-    if (strcmp (endpoint, self->endpoint) != 0) {
+    if (welcome->has_events_endpoint)
+        rota_endpoint_resolve ((const char *)welcome->events_endpoint.data, welcome->events_endpoint.len,
+                               rota_peer_endpoint (self->peer), endpoint);
+    /* A socket whose key was refused once doesn't try again by itself. */
+    if (strcmp (endpoint, self->endpoint) != 0 || rota_endpoint_is_tcp (endpoint)) {
         close_socket (self);
-        if (endpoint[0] && rota_endpoint_check (endpoint, NULL) == 0)
+        if (endpoint[0])
             open_socket (self, endpoint);
     }
     /* What was published before the subscription stands, or while it did not. */

@@ -116,6 +116,10 @@ int rota_verb_control (rota_cli_t *cli); /* cancel, retry, ... : control.c's tab
 int rota_verb_backup (rota_cli_t *cli);
 int rota_verb_restore (rota_cli_t *cli);
 int rota_verb_check (rota_cli_t *cli);
+int rota_verb_key_new (rota_cli_t *cli);
+int rota_verb_key_grant (rota_cli_t *cli);
+int rota_verb_key_revoke (rota_cli_t *cli);
+int rota_verb_key_list (rota_cli_t *cli);
 int rota_verb_config (rota_cli_t *cli);
 int rota_verb_completion (rota_cli_t *cli);
 int rota_verb_man (rota_cli_t *cli);

@@ -16,6 +16,29 @@ static bool shown (const rota_verb_t *verb)
     return verb->group != ROTA_GROUP_HIDDEN;
 }
 
+/* The second word of a verb of two, else NULL. */
+static const char *second_word (const rota_verb_t *verb)
+{
+    const char *space = strchr (verb->name, ' ');
+    return space ? space + 1 : NULL;
+}
+
+/* Whether the verb is the first in the table with its first word. */
+static bool begins_group (const rota_verb_t *verb)
+{
+    size_t length = strcspn (verb->name, " ");
+    return verb == ROTA_VERBS || strncmp (verb[-1].name, verb->name, length + 1) != 0;
+}
+
+/* What a verb is called where its first word, if it has two, has been read: its second one and its alias. */
+static void bash_names (FILE *stream, const rota_verb_t *verb, const char *ending)
+{
+    const char *name = second_word (verb) ? second_word (verb) : verb->name;
+    fprintf (stream, "%s%s", name, ending);
+    if (verb->alias && strcmp (verb->alias, name) != 0)
+        fprintf (stream, "|%s%s", verb->alias, ending);
+}
+
 /* Bash: words for COMPREPLY after an option or as an argument. */
 static void bash_words (FILE *stream, rota_complete_t complete)
 {
@@ -58,19 +81,46 @@ static void bash_options (FILE *stream, const rota_option_t *options)
         fprintf (stream, " --%s", option->name);
 }
 
-/* `case` branches for the options of one verb that take a value. */
-static void bash_values (FILE *stream, const char *verb, const rota_option_t *options)
+/* `case` branches for the options of one verb (NULL = of all) that take a value. */
+static void bash_values (FILE *stream, const rota_verb_t *verb, const rota_option_t *options)
 {
+    static const rota_verb_t ANY = {.name = "*"};
     for (const rota_option_t *option = options; option && option->name; option++) {
+        char ending[64];
         if (option->kind == ROTA_OPTION_FLAG)
             continue;
-        fprintf (stream, "        %s:--%s", verb, option->name);
-        if (option->letter)
-            fprintf (stream, "|%s:-%c", verb, option->letter);
+        fputs ("        ", stream);
+        snprintf (ending, sizeof ending, ":--%s", option->name);
+        bash_names (stream, verb ? verb : &ANY, ending);
+        if (option->letter) {
+            snprintf (ending, sizeof ending, ":-%c", option->letter);
+            fputc ('|', stream);
+            bash_names (stream, verb ? verb : &ANY, ending);
+        }
         fputs (") mapfile -t COMPREPLY < <(", stream);
         bash_words (stream, option->complete);
         fputs ("); return ;;\n", stream);
     }
+}
+
+/* The second words of the verbs that begin with the first one of `verb`. */
+static void bash_group (FILE *stream, const rota_verb_t *verb)
+{
+    int length = (int)strcspn (verb->name, " ");
+    fprintf (stream,
+             "    if [[ $verb == %.*s ]]; then\n"
+             "        if ((COMP_CWORD == 2)); then\n"
+             "            mapfile -t COMPREPLY < <(compgen -W '",
+             length, verb->name);
+    for (const rota_verb_t *other = verb;
+         other < ROTA_VERBS + ROTA_VERB_COUNT && strncmp (other->name, verb->name, (size_t)length + 1) == 0;
+         other++)
+        fprintf (stream, "%s%s", other == verb ? "" : " ", second_word (other));
+    fputs ("' -- \"$word\"); return\n"
+           "        fi\n"
+           "        verb=${COMP_WORDS[2]} first=3\n"
+           "    fi\n",
+           stream);
 }
 
 void rota_complete_bash (FILE *stream)
@@ -86,9 +136,8 @@ void rota_complete_bash (FILE *stream)
         const rota_verb_t *verb = &ROTA_VERBS[i];
         if (!shown (verb))
             continue;
-        bool store = strncmp (verb->name, "store ", 6) == 0;
-        if (!store || strcmp (verb->name, "store backup") == 0)
-            fprintf (stream, "%s%s", separator, store ? "store" : verb->name);
+        if (!second_word (verb) || begins_group (verb))
+            fprintf (stream, "%s%.*s", separator, (int)strcspn (verb->name, " "), verb->name);
         separator = " ";
         if (verb->alias)
             fprintf (stream, " %s", verb->alias);
@@ -96,19 +145,16 @@ void rota_complete_bash (FILE *stream)
     fputs ("'\n    COMPREPLY=()\n"
            "    if ((COMP_CWORD == 1)); then\n"
            "        mapfile -t COMPREPLY < <(compgen -W \"$verbs --help --version\" -- \"$word\"); return\n"
-           "    fi\n"
-           "    if [[ $verb == store ]]; then\n"
-           "        if ((COMP_CWORD == 2)); then\n"
-           "            mapfile -t COMPREPLY < <(compgen -W 'backup restore check' -- \"$word\"); return\n"
-           "        fi\n"
-           "        verb=${COMP_WORDS[2]} first=3\n"
-           "    fi\n"
-           "    case $verb:$before in\n",
+           "    fi\n",
            stream);
-    bash_values (stream, "*", ROTA_COMMON_OPTIONS);
+    for (size_t i = 0; i < ROTA_VERB_COUNT; i++)
+        if (shown (&ROTA_VERBS[i]) && second_word (&ROTA_VERBS[i]) && begins_group (&ROTA_VERBS[i]))
+            bash_group (stream, &ROTA_VERBS[i]);
+    fputs ("    case $verb:$before in\n", stream);
+    bash_values (stream, NULL, ROTA_COMMON_OPTIONS);
     for (size_t i = 0; i < ROTA_VERB_COUNT; i++)
         if (shown (&ROTA_VERBS[i]))
-            bash_values (stream, ROTA_VERBS[i].name, ROTA_VERBS[i].options);
+            bash_values (stream, &ROTA_VERBS[i], ROTA_VERBS[i].options);
     fputs ("    esac\n    : \"$first\"\n    options='", stream);
     bash_options (stream, ROTA_COMMON_OPTIONS);
     fputs ("'\n    case $verb in\n", stream);
@@ -116,10 +162,8 @@ void rota_complete_bash (FILE *stream)
         const rota_verb_t *verb = &ROTA_VERBS[i];
         if (!shown (verb))
             continue;
-        bool store = strncmp (verb->name, "store ", 6) == 0;
-        fprintf (stream, "        %s", store ? verb->name + 6 : verb->name);
-        if (verb->alias && !store)
-            fprintf (stream, "|%s", verb->alias);
+        fputs ("        ", stream);
+        bash_names (stream, verb, "");
         fputs (")\n            options+='", stream);
         bash_options (stream, verb->options);
         fputs ("'\n            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(", stream);
@@ -198,8 +242,7 @@ static void zsh_verb_list (FILE *stream)
         const rota_verb_t *verb = &ROTA_VERBS[i];
         if (!shown (verb))
             continue;
-        const char *name = strncmp (verb->name, "store ", 6) == 0 ? verb->alias : verb->name;
-        fprintf (stream, "        '%s:", name);
+        fprintf (stream, "        '%s:", second_word (verb) ? verb->alias : verb->name);
         zsh_text (stream, verb->summary);
         fputs ("'\n", stream);
     }
@@ -225,8 +268,8 @@ void rota_complete_zsh (FILE *stream)
         const rota_verb_t *verb = &ROTA_VERBS[i];
         if (!shown (verb))
             continue;
-        bool store = strncmp (verb->name, "store ", 6) == 0;
-        fprintf (stream, "        %s)\n            _arguments -s", store ? verb->alias : verb->name);
+        fprintf (stream, "        %s)\n            _arguments -s",
+                 second_word (verb) ? verb->alias : verb->name);
         zsh_options (stream, verb->options);
         zsh_options (stream, ROTA_COMMON_OPTIONS);
         if (verb->complete != ROTA_COMPLETE_NOTHING)

@@ -2,6 +2,7 @@
 #include "agents/adapter.h"
 #include "agents/cgroup.h"
 #include "agents/sandbox.h"
+#include "bus/keyfile.h"
 #include "bus/settings.h"
 #include "cli/cli.h"
 #include "cli/json.h"
@@ -10,6 +11,7 @@
 #include "cli/state.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -121,6 +123,47 @@ static void look_at_state (doctor_t *self)
     free (state);
 }
 
+static int take_grant (void *owner, const char *name, const rota_grant_t *grant, const rota_error_t *error)
+{
+    doctor_t *self = owner;
+    if (!grant)
+        say (self, "keys", BAD, "granted/%s grants nothing: %s", name, error->text);
+    return 0;
+}
+
+/* Where there are keys, or should be. */
+static void look_at_keys (doctor_t *self, const rota_settings_t *settings)
+{
+    const char *key_file = rota_setting_text (settings, ROTA_SETTING_SECURITY_KEY_FILE);
+    char directory[PATH_MAX], path[PATH_MAX + 16], *state = NULL;
+    rota_error_t error = {""};
+    rota_key_pair_t pair;
+    size_t endpoints = 0;
+
+    rota_setting_list (settings, ROTA_SETTING_BROKER_ENDPOINTS, &endpoints);
+    if (key_file[0] && rota_key_pair_read (key_file, &pair, &error) < 0)
+        say (self, "keys", BAD, "%s", error.text);
+    if (rota_state_find (rota_options_text (self->cli->options, "state", NULL), &state, NULL) < 0)
+        return;
+    int status = rota_keys_directory (rota_setting_text (settings, ROTA_SETTING_SECURITY_KEYS_DIR), state,
+                                      false, directory, sizeof directory, &error);
+    free (state);
+    if (status == -ENOENT)
+        return; /* the broker makes it */
+    if (status == 0) {
+        snprintf (path, sizeof path, "%s/broker.key", directory);
+        status = rota_key_pair_read (path, &pair, &error);
+    }
+    if (status == 0)
+        status = rota_grants_read (directory, take_grant, self, &error);
+    if (status < 0 && status != -ENOENT)
+        say (self, "keys", BAD, "%s", error.text);
+    else if (endpoints > 0)
+        say (self, "keys", GOOD, "%zu endpoint%s for other hosts; `rota key list` shows who may come",
+             endpoints, endpoints == 1 ? "" : "s");
+    rota_key_pair_wipe (&pair);
+}
+
 int rota_verb_doctor (rota_cli_t *cli)
 {
     doctor_t self = {.cli = cli, .list = cli->json ? json_array () : NULL};
@@ -135,6 +178,7 @@ int rota_verb_doctor (rota_cli_t *cli)
     say (&self, "settings", GOOD, "%s",
          rota_settings_path (settings) ? rota_settings_path (settings) : "built in");
     look_at_state (&self);
+    look_at_keys (&self, settings);
     look_at_agents (&self, settings);
     look_at_host (&self, settings);
     rota_settings_destroy (&settings);

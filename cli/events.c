@@ -93,6 +93,8 @@ static int follow (events_t *self, rota_link_t *link)
     int status = rota_client_subscribe (link->client, self->last, on_event, self, &error);
 
     while (status == 0) {
+        if (rota_peer_is_turned_away (rota_client_peer (link->client)))
+            return rota_cli_fail (ROTA_EXIT_REFUSED, "%s", rota_peer_why (rota_client_peer (link->client)));
         fflush (stdout);
         if (ferror (stdout))
             return ROTA_EXIT_DONE; /* the reader of the pipe has gone */

@@ -410,6 +410,7 @@ json_t *rota_json_peer (const Rota__Peer *peer)
     rota_json_set_text (object, "host", peer->has_host, peer->host);
     set_signed (object, "pid", peer->has_pid, peer->pid);
     rota_json_set_text (object, "program_version", peer->has_program_version, peer->program_version);
+    rota_json_set_text (object, "key", peer->has_key, peer->key);
     rota_json_set_time (object, "since", peer->since_ms);
     set_signed (object, "silent_ms", peer->has_silent_ms, peer->silent_ms);
     set_hex (object, "instance", peer->has_instance, peer->instance);

@@ -8,9 +8,13 @@
 
 static void put_table (const rota_cli_t *cli, const Rota__PeersReply *reply)
 {
-    static const rota_column_t COLUMNS[] = {
-        {.title = "PEER", .flexible = true}, {.title = "ROLE"},    {.title = "HOST"},
-        {.title = "PID", .right = true},     {.title = "VERSION"}, {.title = "SINCE"}};
+    static const rota_column_t COLUMNS[] = {{.title = "PEER", .flexible = true},
+                                            {.title = "ROLE"},
+                                            {.title = "HOST"},
+                                            {.title = "PID", .right = true},
+                                            {.title = "VERSION"},
+                                            {.title = "KEY"},
+                                            {.title = "SINCE"}};
     rota_table_t *table = rota_table_new (COLUMNS, sizeof COLUMNS / sizeof COLUMNS[0]);
     int64_t now_ms = rota_clock_wall_ms ();
     char when[24];
@@ -22,6 +26,7 @@ static void put_table (const rota_cli_t *cli, const Rota__PeersReply *reply)
         rota_table_add (table, ROTA_STYLE_PLAIN, peer->host.data, peer->host.len);
         rota_table_addf (table, ROTA_STYLE_PLAIN, "%u", peer->pid);
         rota_table_add (table, ROTA_STYLE_PLAIN, peer->program_version.data, peer->program_version.len);
+        rota_table_add (table, ROTA_STYLE_PLAIN, peer->key.data, peer->key.len);
         rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", rota_when (peer->since_ms, now_ms, when));
     }
     if (table)
@@ -36,10 +41,36 @@ static void put (const rota_cli_t *cli, const Rota__PeersReply *reply, const cha
     printf ("leader: the broker at %s, version %s, epoch %llu, since %s\n", endpoint, version ? version : "?",
             (unsigned long long)reply->leader_epoch,
             rota_when (reply->started_ms, rota_clock_wall_ms (), when));
-    printf ("%llu messages routed, %llu refused\n\n", (unsigned long long)reply->messages_routed,
+    printf ("%llu messages routed, %llu refused", (unsigned long long)reply->messages_routed,
             (unsigned long long)reply->messages_refused);
+    if (reply->has_turned_away)
+        printf (", %llu connections turned away", (unsigned long long)reply->turned_away);
+    printf ("\n");
+    for (size_t i = 0; i < reply->n_insecure; i++) {
+        char *open = rota_clean_bytes (true, reply->insecure[i]);
+        printf ("%sINSECURE%s: %s is open without keys to every process of its host\n",
+                rota_style (&cli->out, ROTA_STYLE_RED), rota_style_end (&cli->out), open ? open : "?");
+        free (open);
+    }
+    printf ("\n");
     put_table (cli, reply);
     free (version);
+}
+
+static void put_insecure (json_t *object, const Rota__PeersReply *reply)
+{
+    json_t *list = json_array ();
+    for (size_t i = 0; i < reply->n_insecure; i++) {
+        char *open = rota_clean_bytes (true, reply->insecure[i]);
+        if (open)
+            json_array_append_new (list, json_string (open));
+        free (open);
+    }
+    if (reply->n_insecure > 0)
+        json_object_set (object, "insecure", list);
+    json_decref (list);
+    if (reply->has_turned_away)
+        rota_json_set_number (object, "turned_away", reply->turned_away);
 }
 
 int rota_verb_leader (rota_cli_t *cli)
@@ -64,6 +95,7 @@ int rota_verb_leader (rota_cli_t *cli)
         for (size_t i = 0; i < reply->n_peers; i++)
             json_array_append_new (list, rota_json_peer (reply->peers[i]));
         json_object_set_new (object, "peers", list);
+        put_insecure (object, reply);
         rota_json_document (stdout, object);
     } else if (code == ROTA_EXIT_DONE) {
         put (cli, reply, endpoint ? endpoint : "?");

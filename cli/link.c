@@ -268,12 +268,34 @@ static bool alive (rota_link_t *self)
     return !self->state || rota_link_probe (self->endpoints, NULL);
 }
 
+/* -EINVAL for settings that can't be read, too: the faults have been printed. */
+static int load_keys (const rota_link_t *self, rota_curve_t *ret_curve, rota_error_t *error)
+{
+    const rota_options_t *options = self->cli->options;
+    rota_settings_t *settings = NULL;
+    if (strncmp (self->endpoints, "ipc://", 6) == 0 && !strchr (self->endpoints, ',')) {
+        *ret_curve = (rota_curve_t){.insecure = false};
+        return 0;
+    }
+    if (rota_settings_load (rota_options_text (options, "config", NULL), stderr, &settings, error) < 0)
+        return -EINVAL;
+    int status = rota_curve_load (self->endpoints, rota_options_text (options, "key", NULL),
+                                  rota_options_flag (options, "insecure"), settings, ret_curve, error);
+    rota_settings_destroy (&settings);
+    return status == -EPERM ? -EACCES : status < 0 ? -EINVAL : 0;
+}
+
 static int connect_client (rota_link_t *self, const rota_link_want_t *want, int64_t end_ms,
                            rota_error_t *error)
 {
     char name[64];
+    rota_curve_t curve;
+    int loaded = load_keys (self, &curve, error);
+    if (loaded < 0)
+        return loaded;
     snprintf (name, sizeof name, "rota %s", self->cli->verb->name);
-    self->client = rota_client_new (self->endpoints, name, error);
+    self->client = rota_client_new_with (self->endpoints, name, &curve, error);
+    rota_curve_wipe (&curve);
     if (!self->client)
         return -EINVAL;
     for (;;) {
@@ -285,6 +307,8 @@ static int connect_client (rota_link_t *self, const rota_link_want_t *want, int6
             return 0;
         if (stopped (want))
             return -EINTR;
+        if (rota_peer_is_turned_away (rota_client_peer (self->client)))
+            return rota_error_set (error, -EACCES, "%s", rota_peer_why (rota_client_peer (self->client)));
         if (last)
             return status;
         if (!alive (self)) {
@@ -334,8 +358,10 @@ int rota_link_open (const rota_cli_t *cli, const rota_link_want_t *want, rota_li
         rota_link_close (&self);
         if (status == -EINTR)
             return ROTA_EXIT_INTERRUPTED;
-        return rota_cli_fail (status == -EINVAL ? ROTA_EXIT_USAGE : ROTA_EXIT_UNREACHABLE, "%s",
-                              *error.text ? error.text : strerror (-status));
+        return rota_cli_fail (status == -EINVAL   ? ROTA_EXIT_USAGE
+                              : status == -EACCES ? ROTA_EXIT_REFUSED
+                                                  : ROTA_EXIT_UNREACHABLE,
+                              "%s", *error.text ? error.text : strerror (-status));
     }
     *ret_link = self;
     return ROTA_EXIT_DONE;

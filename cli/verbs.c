@@ -54,6 +54,12 @@ const rota_option_t ROTA_COMMON_OPTIONS[] = {
      .kind = ROTA_OPTION_TEXT,
      .value = "ENDPOINT[,..]",
      .help = "talk to these brokers instead of those of the state directory"},
+    {.name = "key",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "FILE",
+     .help = "our key for brokers on tcp (default: the setting security.key_file)",
+     .complete = ROTA_COMPLETE_FILE},
+    {.name = "insecure", .kind = ROTA_OPTION_FLAG, .help = "talk to brokers on tcp://127.0.0.1 without keys"},
     {.name = "connect-timeout",
      .kind = ROTA_OPTION_DURATION,
      .value = "S",
@@ -204,6 +210,21 @@ static const rota_option_t CANCEL_OPTIONS[] = {
     {.name = "skip", .kind = ROTA_OPTION_FLAG, .help = "what waits for it may go on, as if it were done"},
     OPTION_REASON,
     ROTA_OPTION_END};
+
+static const rota_option_t KEY_NEW_OPTIONS[] = {
+    {.name = "out",
+     .letter = 'o',
+     .kind = ROTA_OPTION_TEXT,
+     .value = "FILE",
+     .help = "write it there (default: NAME.key in the directory of keys)",
+     .complete = ROTA_COMPLETE_FILE},
+    {.name = "force", .kind = ROTA_OPTION_FLAG, .help = "replace the key that is there"},
+    ROTA_OPTION_END};
+static const rota_option_t KEY_GRANT_OPTIONS[] = {{.name = "name",
+                                                   .kind = ROTA_OPTION_TEXT,
+                                                   .value = "NAME",
+                                                   .help = "what to call a key that was given by its digits"},
+                                                  ROTA_OPTION_END};
 
 const char *const ROTA_GROUP_TITLES[ROTA_GROUPS] = {
     [ROTA_GROUP_WORK] = "Roadmaps",     [ROTA_GROUP_LOOK] = "Looking",
@@ -568,6 +589,52 @@ const rota_verb_t ROTA_VERBS[] = {
      .summary = "verify the store: graph, moves, leases, events against rows",
      .description = "Exit code 1 if something is wrong.",
      .handler = rota_verb_check},
+
+    {.name = "key new",
+     .alias = "keygen",
+     .group = ROTA_GROUP_SERVICES,
+     .arguments = "NAME",
+     .least = 1,
+     .most = 1,
+     .summary = "make a key for a peer on another host",
+     .description =
+         "Writes the secret key to NAME.key in the directory of keys (security.keys_dir, else keys in the "
+         "state directory), closed to other users, and prints the public key. What it may do is said on the "
+         "broker's host with `rota key grant`.",
+     .example = "rota key new worker-7\nrota key new alice --out ~/.config/rota.key",
+     .options = KEY_NEW_OPTIONS,
+     .handler = rota_verb_key_new},
+    {.name = "key grant",
+     .alias = "grant",
+     .group = ROTA_GROUP_SERVICES,
+     .arguments = "NAME|PUBLICKEY ROLE...",
+     .least = 2,
+     .most = 9,
+     .summary = "let a key in, as one of these roles; on the broker's host",
+     .description =
+         "ROLE is read, submit, operate or admin for people (each includes those before it), agent, "
+         "scheduler, sink or broker for services. submit and more mean that commands are run. It holds from "
+         "the next message on; roles that are not named again are taken back.",
+     .example = "rota key grant 9c1f...e2 agent --name worker-7\nrota key grant alice operate",
+     .options = KEY_GRANT_OPTIONS,
+     .handler = rota_verb_key_grant},
+    {.name = "key revoke",
+     .alias = "revoke",
+     .group = ROTA_GROUP_SERVICES,
+     .arguments = "NAME|PUBLICKEY...",
+     .least = 1,
+     .most = -1,
+     .summary = "let a key in no more, and end its connections",
+     .description = "It holds from the next message on. Work that an agent with that key has is given to "
+                    "others when its lease has run out.",
+     .handler = rota_verb_key_revoke},
+    {.name = "key list",
+     .alias = "keys",
+     .group = ROTA_GROUP_SERVICES,
+     .arguments = "",
+     .summary = "the broker's public key, and whose keys may do what",
+     .description = "Exit code 4 if a file there is refused, and so grants nothing.",
+     .handler = rota_verb_key_list},
 
     {.name = "config",
      .group = ROTA_GROUP_ABOUT,

@@ -29,6 +29,8 @@ static const char HELP[] =
     "\n"
     "  --state DIR          state directory\n"
     "  --broker ENDPOINTS   brokers, comma-separated; default: the sockets of DIR\n"
+    "  --key FILE           our key for brokers on tcp (default: the setting security.key_file)\n"
+    "  --insecure           talk to brokers on tcp://127.0.0.1 without keys\n"
     "  --config FILE        configuration (see docs/reference/settings.md)\n"
     "  --hold               hand nothing out\n"
     "  --restore FILE       put the backup FILE in place of DIR/rota.db and end; no scheduler may run\n"
@@ -37,8 +39,8 @@ static const char HELP[] =
     "  --help, --version\n";
 
 typedef struct {
-    const char *state, *broker, *config, *restore, *log_format, *log_level;
-    bool hold;
+    const char *state, *broker, *key, *config, *restore, *log_format, *log_level;
+    bool hold, insecure;
 } options_t;
 
 /* Below 0: go on; else the exit code. */
@@ -49,7 +51,8 @@ static int read_options (int argc, char **argv, options_t *options)
         {"config", required_argument, NULL, 'c'},    {"hold", no_argument, NULL, 'H'},
         {"restore", required_argument, NULL, 'r'},   {"log-format", required_argument, NULL, 'f'},
         {"log-level", required_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},         {0},
+        {"version", no_argument, NULL, 'v'},         {"key", required_argument, NULL, 'k'},
+        {"insecure", no_argument, NULL, 'i'},        {0},
     };
     for (int c; (c = getopt_long (argc, argv, "h", LONG, NULL)) != -1;)
         switch (c) {
@@ -70,6 +73,12 @@ static int read_options (int argc, char **argv, options_t *options)
             break;
         case 'l':
             options->log_level = optarg;
+            break;
+        case 'k':
+            options->key = optarg;
+            break;
+        case 'i':
+            options->insecure = true;
             break;
         case 'H':
             options->hold = true;
@@ -133,6 +142,11 @@ static int serve (const options_t *options, const rota_settings_t *settings)
         .hold = options->hold,
         .settings = settings,
     };
+    if (rota_curve_load (config.endpoints, options->key, options->insecure, settings, &config.curve, &error) <
+        0) {
+        fprintf (stderr, "rota-scheduler: %s\n", error.text);
+        return 2;
+    }
     int r = rota_scheduler_new (&config, &scheduler, &error);
     if (r < 0) {
         rota_log (ROTA_LOG_ERROR, "start.failed", "text=\"%s\"", error.text);

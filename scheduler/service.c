@@ -1,6 +1,7 @@
 #include "scheduler/service_internal.h"
 
 #include "bus/clock.h"
+#include "bus/endpoint.h"
 #include "bus/log.h"
 #include "bus/names.h"
 #include "bus/start.h"
@@ -168,13 +169,16 @@ static void on_state (void *owner, rota_peer_state_t state, const Rota__Welcome 
     }
     zsock_destroy (&self->publish);
     if (welcome->has_publish_endpoint) {
-        char endpoint[512];
-        snprintf (endpoint, sizeof endpoint, "%.*s", (int)welcome->publish_endpoint.len,
-                  (const char *)welcome->publish_endpoint.data);
+        char endpoint[ROTA_ENDPOINT_MAX_BYTES] = "";
+        rota_endpoint_resolve ((const char *)welcome->publish_endpoint.data, welcome->publish_endpoint.len,
+                               rota_peer_endpoint (self->peer), endpoint);
         self->publish = zsock_new (ZMQ_PUB);
         zsock_set_sndhwm (self->publish, 10000);
         zsock_set_linger (self->publish, 200);
-        if (zsock_connect (self->publish, "%s", endpoint) < 0)
+        zsock_set_ipv6 (self->publish, 1);
+        if (rota_curve_use (rota_peer_curve (self->peer), zsock_resolve (self->publish), endpoint, NULL) <
+                0 ||
+            zsock_connect (self->publish, "%s", endpoint) < 0)
             rota_log (ROTA_LOG_ERROR, "events.endpoint", "endpoint=%s", endpoint);
     }
     rota_log (ROTA_LOG_INFO, "broker.ready", "endpoint=%s epoch=%llu", rota_peer_endpoint (self->peer),
@@ -276,6 +280,7 @@ static int open_all (service_t *self, rota_error_t *error)
         .endpoints = self->config.endpoints,
         .role = ROTA__ROLE__ROLE_SCHEDULER,
         .name = "scheduler",
+        .curve = self->config.curve,
         .scheduler_epoch = self->epoch,
         .owner = self,
         .on_message = on_message,

@@ -6,6 +6,7 @@
 #ifndef ROTA_SCHEDULER_H
 #define ROTA_SCHEDULER_H
 
+#include "bus/curve.h"
 #include "bus/error.h"
 #include "bus/settings.h"
 
@@ -16,6 +17,7 @@ typedef struct rota_scheduler rota_scheduler_t;
 typedef struct {
     const char *state_directory;     /* holds rota.db and scheduler.lock */
     const char *endpoints;           /* of brokers, comma-separated */
+    rota_curve_t curve;              /* for brokers on tcp */
     bool hold;                       /* hand nothing out */
     const rota_settings_t *settings; /* must outlive it */
 } rota_scheduler_config_t;

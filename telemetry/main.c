@@ -22,6 +22,8 @@ static const char HELP[] =
     "\n"
     "  --state DIR          state directory\n"
     "  --broker ENDPOINTS   brokers, comma-separated; default: the sockets of DIR\n"
+    "  --key FILE           our key for brokers on tcp (default: the setting security.key_file)\n"
+    "  --insecure           talk to brokers on tcp://127.0.0.1 without keys\n"
     "  --config FILE        configuration (see docs/reference/settings.md, section telemetry)\n"
     "  --log-format FORMAT  logfmt or json\n"
     "  --log-level LEVEL    error, warning, info or debug\n"
@@ -30,7 +32,8 @@ static const char HELP[] =
     "SIGTERM and SIGINT end it after all events that it has are on disk.\n";
 
 typedef struct {
-    const char *state, *broker, *config, *log_format, *log_level;
+    const char *state, *broker, *key, *config, *log_format, *log_level;
+    bool insecure;
 } options_t;
 
 static void on_signal (int number)
@@ -69,7 +72,8 @@ static int read_options (int argc, char **argv, options_t *ret_options)
         {"state", required_argument, NULL, 's'},     {"broker", required_argument, NULL, 'b'},
         {"config", required_argument, NULL, 'c'},    {"log-format", required_argument, NULL, 'f'},
         {"log-level", required_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},         {0},
+        {"version", no_argument, NULL, 'v'},         {"key", required_argument, NULL, 'k'},
+        {"insecure", no_argument, NULL, 'i'},        {0},
     };
     for (int c; (c = getopt_long (argc, argv, "h", LONG, NULL)) != -1;)
         switch (c) {
@@ -78,6 +82,12 @@ static int read_options (int argc, char **argv, options_t *ret_options)
             break;
         case 'b':
             ret_options->broker = optarg;
+            break;
+        case 'k':
+            ret_options->key = optarg;
+            break;
+        case 'i':
+            ret_options->insecure = true;
             break;
         case 'c':
             ret_options->config = optarg;
@@ -125,11 +135,16 @@ static int serve (const options_t *options, const rota_settings_t *settings)
         return 2;
     }
     rota_rundir_endpoints (rundir, &endpoints);
-    const rota_sink_config_t config = {
+    rota_sink_config_t config = {
         .state_directory = options->state,
         .endpoints = options->broker ? options->broker : endpoints.service,
         .settings = settings,
     };
+    if (rota_curve_load (config.endpoints, options->key, options->insecure, settings, &config.curve, &error) <
+        0) {
+        fprintf (stderr, "rota-telemetry: %s\n", error.text);
+        return 2;
+    }
     int rc = rota_sink_new (&config, &sink, &error);
     if (rc < 0) {
         rota_log (ROTA_LOG_ERROR, "start.failed", "text=\"%s\"", error.text);

@@ -428,6 +428,7 @@ static int open_bus (rota_sink_t *self, rota_error_t *error)
     const rota_peer_config_t config = {.endpoints = self->config.endpoints,
                                        .role = ROTA__ROLE__ROLE_SINK,
                                        .name = "telemetry",
+                                       .curve = self->config.curve,
                                        .owner = self,
                                        .on_state = on_state};
     self->peer = rota_peer_new (&config, self->loop, error);

@@ -11,6 +11,7 @@
 #ifndef ROTA_SINK_H
 #define ROTA_SINK_H
 
+#include "bus/curve.h"
 #include "bus/error.h"
 #include "bus/settings.h"
 #include "telemetry/files.h"
@@ -20,6 +21,7 @@ typedef struct rota_sink rota_sink_t;
 typedef struct {
     const char *state_directory;     /* the journal is in its journal/ */
     const char *endpoints;           /* of brokers, comma-separated */
+    rota_curve_t curve;              /* for brokers on tcp */
     const rota_settings_t *settings; /* must outlive it */
     const rota_file_ops_t *ops;      /* for faults; NULL = ROTA_FILE_OPS */
     int tell_every_ms;               /* the scheduler is told the cursor at most so often; 0 = 2000 */

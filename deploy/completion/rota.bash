@@ -2,7 +2,7 @@
 _rota()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}
-    local first=2 options verbs='init run validate import export submit status tasks task show attempts why diff review open log events wait agents leader doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check config completion man help'
+    local first=2 options verbs='init run validate import export submit status tasks task show attempts why diff review open log events wait agents leader doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check key keygen grant revoke keys config completion man help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$verbs --help --version" -- "$word"); return
@@ -13,9 +13,16 @@ _rota()
         fi
         verb=${COMP_WORDS[2]} first=3
     fi
+    if [[ $verb == key ]]; then
+        if ((COMP_CWORD == 2)); then
+            mapfile -t COMPREPLY < <(compgen -W 'new grant revoke list' -- "$word"); return
+        fi
+        verb=${COMP_WORDS[2]} first=3
+    fi
     case $verb:$before in
         *:--state) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
         *:--broker) mapfile -t COMPREPLY < <(:); return ;;
+        *:--key) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         *:--connect-timeout) mapfile -t COMPREPLY < <(:); return ;;
         *:--config) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         run:--agent|run:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex acp http command git sim ' -- "$word"); return ;;
@@ -53,9 +60,11 @@ _rota()
         up:--agent|up:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex acp http command git sim ' -- "$word"); return ;;
         up:--exec|up:-e) mapfile -t COMPREPLY < <(:); return ;;
         up:--command) mapfile -t COMPREPLY < <(:); return ;;
+        new:--out|keygen:--out|new:-o|keygen:-o) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+        grant:--name) mapfile -t COMPREPLY < <(:); return ;;
     esac
     : "$first"
-    options=' --json --state --broker --connect-timeout --config --help'
+    options=' --json --state --broker --key --insecure --connect-timeout --config --help'
     case $verb in
         init)
             options+=' --force'
@@ -178,6 +187,18 @@ _rota()
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
         check)
+            options+=''
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
+        new|keygen)
+            options+=' --out --force'
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
+        grant)
+            options+=' --name'
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
+        revoke)
+            options+=''
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
+        list|keys)
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         config)

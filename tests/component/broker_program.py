@@ -91,10 +91,12 @@ class BrokerProgram(unittest.TestCase):
         result = self.run_to_its_end("--state", self.state, "--insecure", "tcp://0.0.0.0:0")
         self.assertEqual(result.returncode, 2)
         self.assertIn("loopback", result.stderr)
-        pathlib.Path(self.directory.name, "rota.yaml").write_text("broker: {endpoints: ['tcp://127.0.0.1:1']}\n")
-        result = self.run_to_its_end("--state", self.state)
-        self.assertEqual(result.returncode, 2)
-        self.assertIn("broker.endpoints", result.stderr)
+
+    def test_what_is_open_without_keys_is_said_loudly(self):
+        process = self.start("--insecure", "tcp://127.0.0.1:*=read")
+        process.terminate()
+        _, log = process.communicate(timeout=PATIENCE_S)
+        self.assertRegex(log, r"level=warning .*event=endpoint.insecure endpoint=tcp://127.0.0.1:\S+ role=read")
 
     def test_help_and_version(self):
         self.assertRegex(self.run_to_its_end("--version").stdout, r"^rota-broker \d+\.\d+\.\d+\n$")

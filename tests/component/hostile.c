@@ -28,7 +28,8 @@
 
 /* ---- processes */
 
-void hostile_prepare (hostile_t *self, hostile_fn *act, const char *client_endpoint, int tcp_port)
+void hostile_prepare (hostile_t *self, hostile_fn *act, const char *client_endpoint, int tcp_port,
+                      const uint8_t *broker_key)
 {
     int go[2];
     char byte;
@@ -40,7 +41,7 @@ void hostile_prepare (hostile_t *self, hostile_fn *act, const char *client_endpo
         prctl (PR_SET_PDEATHSIG, SIGKILL);
         setpriority (PRIO_PROCESS, 0, 10);
         close (go[1]);
-        hostile_target_t target = {client_endpoint, tcp_port, self->done};
+        hostile_target_t target = {client_endpoint, tcp_port, broker_key, self->done};
         if (read (go[0], &byte, 1) == 1)
             act (&target);
         _exit (0);
@@ -231,5 +232,120 @@ void hostile_endless (const hostile_target_t *target)
                 usleep (500);
         }
         close (fd);
+    }
+}
+
+/* ---- against keys */
+
+#define CROWD 10000
+
+static void raise_descriptor_limit (void)
+{
+    struct rlimit limit;
+    if (getrlimit (RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit (RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Does not wait: with a full backlog connecting would. */
+static int begin_connect_tcp (int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons ((uint16_t)port),
+                                  .sin_addr.s_addr = htonl (INADDR_LOOPBACK)};
+    int fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (connect (fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS) {
+        close (fd);
+        return -1;
+    }
+    return fd;
+}
+
+void hostile_crowd (const hostile_target_t *target)
+{
+    static int fds[CROWD];
+    raise_descriptor_limit ();
+    memset (fds, -1, sizeof fds);
+    for (;; usleep (10000)) {
+        for (int i = 0; i < CROWD; i++) {
+            char byte;
+            if (fds[i] >= 0 && (recv (fds[i], &byte, 1, MSG_DONTWAIT) > 0 || errno == EAGAIN))
+                continue;
+            if (fds[i] >= 0)
+                close (fds[i]);
+            fds[i] = begin_connect_tcp (target->tcp_port + i % 3);
+            if (fds[i] < 0)
+                continue;
+            if (i % 4 >= 2)
+                send (fds[i], SIGNATURE, 1 + (size_t)i % sizeof SIGNATURE, MSG_NOSIGNAL | MSG_DONTWAIT);
+            atomic_fetch_add (target->done, 1);
+        }
+    }
+}
+
+void hostile_scanner (const hostile_target_t *target)
+{
+    static const char *const WORDS[] = {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "SSH-2.0-scan\r\n",
+                                        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "\r\n\r\n",
+                                        "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f\x03"};
+    char filling[4096];
+    memset (filling, 'x', sizeof filling);
+    for (unsigned i = 0;; i++) {
+        int fd = connect_tcp (target->tcp_port + (int)(i % 3));
+        const char *words = WORDS[i % (sizeof WORDS / sizeof *WORDS)];
+        if (fd < 0)
+            continue;
+        send (fd, words, strlen (words), MSG_NOSIGNAL);
+        send (fd, filling, sizeof filling, MSG_NOSIGNAL);
+        close (fd);
+        atomic_fetch_add (target->done, 1);
+        usleep (500);
+    }
+}
+
+/* A mechanism's greeting, and what would be a READY or a HELLO of endless parts. */
+void hostile_keyless (const hostile_target_t *target)
+{
+    static uint8_t frame[9 + ENDLESS_FRAME_BYTES] = {0x03, 0, 0, 0, 0, 0, 1, 0, 0};
+    for (unsigned i = 0;; i++, usleep (1000)) {
+        uint8_t greeting[64] = {0};
+        int fd = connect_tcp (target->tcp_port);
+        if (fd < 0)
+            continue;
+        memcpy (greeting, SIGNATURE, sizeof SIGNATURE);
+        greeting[10] = 3;
+        memcpy (greeting + 12, i % 2 ? "CURVE" : "NULL", i % 2 ? 5 : 4);
+        frame[0] = i % 4 < 2 ? 0x03 : 0x06; /* a long frame with more to come, or a long command */
+        bool connected = send_all (fd, greeting, sizeof greeting) == 0;
+        for (int k = 0; connected && k < 1000; k++) {
+            connected = send_all (fd, frame, sizeof frame) == 0;
+            atomic_fetch_add (target->done, 1);
+        }
+        close (fd);
+    }
+}
+
+void hostile_strangers (const hostile_target_t *target)
+{
+    char endpoint[64];
+    void *context = zmq_ctx_new ();
+    for (unsigned i = 0;; i++) {
+        void *sockets[16];
+        for (size_t k = 0; k < sizeof sockets / sizeof *sockets; k++) {
+            int linger_ms = 0;
+            rota_curve_t curve = {.has_key = true, .has_broker_key = true};
+            rota_key_pair_new ("stranger", &curve.key);
+            memcpy (curve.broker_key, target->broker_key, ROTA_KEY_BYTES);
+            snprintf (endpoint, sizeof endpoint, "tcp://127.0.0.1:%d", target->tcp_port + (int)(k % 3));
+            sockets[k] = zmq_socket (context, k % 3 == 0 ? ZMQ_DEALER : k % 3 == 1 ? ZMQ_SUB : ZMQ_PUB);
+            zmq_setsockopt (sockets[k], ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+            if (rota_curve_use (&curve, sockets[k], endpoint, NULL) == 0)
+                zmq_connect (sockets[k], endpoint);
+            atomic_fetch_add (target->done, 1);
+        }
+        usleep (50000);
+        for (size_t k = 0; k < sizeof sockets / sizeof *sockets; k++)
+            zmq_close (sockets[k]);
     }
 }

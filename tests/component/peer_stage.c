@@ -115,6 +115,7 @@ int peer_stage_open (void **state)
 {
     peer_stage_t *stage = calloc (1, sizeof *stage);
     stage->loop = zloop_new ();
+    stage->config.curve.insecure = true;
     snprintf (stage->directory, sizeof stage->directory, "/tmp/rota-test-peer-XXXXXX");
     if (!mkdtemp (stage->directory))
         return -1;

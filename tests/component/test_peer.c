@@ -76,6 +76,32 @@ static void works_over_inproc_and_tcp_too (void **state)
     }
 }
 
+static void tcp_without_keys_is_used_on_loopback_only_and_only_when_told_to (void **state)
+{
+    peer_stage_t *stage = *state;
+    static const struct {
+        rota_curve_t curve;
+        const char *endpoints, *word;
+    } CASES[] = {
+        {{.insecure = true}, "tcp://127.0.0.1:5555,tcp://[::1]:5555,tcp://localhost:5555", NULL},
+        {{.insecure = true}, "tcp://127.0.0.1:5555,tcp://192.0.2.1:5555", "only loopback"},
+        {{.insecure = true}, "tcp://127.example.org:5555", "only loopback"},
+        {{.insecure = false}, "tcp://127.0.0.1:5555", "a key is needed"},
+        {{.has_key = true}, "tcp://127.0.0.1:5555", "broker.public_key"},
+        {{.has_key = true, .has_broker_key = true}, "tcp://192.0.2.1:5555", NULL},
+        {{.insecure = false}, "ipc:///tmp/somewhere", NULL},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        rota_error_t error = {""};
+        stage->config.endpoints = CASES[i].endpoints;
+        stage->config.curve = CASES[i].curve;
+        rota_peer_t *peer = rota_peer_new (&stage->config, stage->loop, &error);
+        if (CASES[i].word ? peer || !strstr (error.text, CASES[i].word) : !peer)
+            fail_msg ("%s: %s", CASES[i].endpoints, error.text);
+        rota_peer_destroy (&peer);
+    }
+}
+
 static void a_malformed_endpoint_is_refused_with_what_is_right (void **state)
 {
     peer_stage_t *stage = *state;
@@ -111,6 +137,7 @@ static void a_malformed_endpoint_is_refused_with_what_is_right (void **state)
     }
     static const char *const GOOD[] = {"tcp://[::1]:5555", "tcp://node-1.example.org:5555", "ipc://@abstract",
                                        " ipc:///a/b , tcp://127.0.0.1:1 "};
+    stage->config.curve = (rota_curve_t){.has_key = true, .has_broker_key = true};
     for (size_t i = 0; i < sizeof GOOD / sizeof *GOOD; i++) {
         rota_error_t error = {""};
         stage->config.endpoints = GOOD[i];
@@ -378,6 +405,7 @@ int main (void)
         TEST (waits_for_a_broker_that_comes_later),
         TEST (one_hello_is_enough),
         TEST (works_over_inproc_and_tcp_too),
+        TEST (tcp_without_keys_is_used_on_loopback_only_and_only_when_told_to),
         TEST (a_malformed_endpoint_is_refused_with_what_is_right),
         TEST (the_next_endpoint_is_tried_when_one_is_silent),
         TEST (the_hint_to_the_leader_is_followed),

@@ -20,6 +20,11 @@ static void need (bool ok, const char *what)
 
 void rawpeer_open (rawpeer_t *self, void *context, const char *endpoint)
 {
+    rawpeer_open_with (self, context, endpoint, &(rota_curve_t){.insecure = true});
+}
+
+void rawpeer_open_with (rawpeer_t *self, void *context, const char *endpoint, const rota_curve_t *curve)
+{
     int linger_ms = 0, unlimited = 0;
     *self = (rawpeer_t){.socket = zmq_socket (context, ZMQ_DEALER), .arena = rota_arena_new (ARENA_BYTES)};
     need (self->socket && self->arena, "zmq_socket");
@@ -27,6 +32,9 @@ void rawpeer_open (rawpeer_t *self, void *context, const char *endpoint)
     zmq_setsockopt (self->socket, ZMQ_SNDHWM, &unlimited, sizeof unlimited);
     rota_instance_new (self->instance);
     zmq_msg_init (&self->body);
+    rota_error_t error = {""};
+    rota_curve_use (curve, self->socket, endpoint, &error);
+    need (!error.text[0], error.text);
     need (zmq_connect (self->socket, endpoint) == 0, endpoint);
 }
 

@@ -6,6 +6,7 @@
 #ifndef ROTA_TESTS_RAWPEER_H
 #define ROTA_TESTS_RAWPEER_H
 
+#include "bus/curve.h"
 #include "proto/envelope.h"
 
 #include <zmq.h>
@@ -23,6 +24,8 @@ typedef struct {
 
 /* Connects; the instance is random. */
 void rawpeer_open (rawpeer_t *self, void *context, const char *endpoint);
+/* The same with keys. */
+void rawpeer_open_with (rawpeer_t *self, void *context, const char *endpoint, const rota_curve_t *curve);
 void rawpeer_close (rawpeer_t *self);
 
 void rawpeer_send_frames (rawpeer_t *self, const void *envelope, size_t envelope_bytes, const void *body,
