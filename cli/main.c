@@ -11,12 +11,17 @@
 
 static int unknown_verb (char *const *arguments, int count)
 {
-    char guess[ROTA_GUESS_TEXT_BYTES];
-    bool store = strcmp (arguments[0], "store") == 0;
+    char guess[ROTA_GUESS_TEXT_BYTES], seconds[256] = "";
+    size_t length = strlen (arguments[0]), used = 0;
+    (void)count;
 
-    if (store)
-        return rota_cli_fail (ROTA_EXIT_USAGE, "store what? backup FILE, restore FILE or check%s",
-                              count > 1 ? "; see `rota help all`" : "");
+    /* The first word of verbs of two. */
+    for (size_t i = 0; i < ROTA_VERB_COUNT && used < sizeof seconds; i++)
+        if (strncmp (ROTA_VERBS[i].name, arguments[0], length) == 0 && ROTA_VERBS[i].name[length] == ' ')
+            used += (size_t)snprintf (seconds + used, sizeof seconds - used, "%s%s %s", used ? ", " : "",
+                                      ROTA_VERBS[i].name + length + 1, ROTA_VERBS[i].arguments);
+    if (used)
+        return rota_cli_fail (ROTA_EXIT_USAGE, "%s what? %s; see `rota help all`", arguments[0], seconds);
     return rota_cli_fail (ROTA_EXIT_USAGE, "there is no verb \"%s\"%s (`rota help all` lists them)",
                           arguments[0], rota_verb_guess (arguments[0], guess));
 }

@@ -281,7 +281,7 @@ class Remote(Hosts):
         self.assertIn("not its public key", result.stderr)
         self.broker_key = right
         # That nobody is there is something else.
-        result = self.alice("status", "--connect-timeout", "1", endpoint=f"tcp://127.0.0.1:{free_ports()}", expect=3)
+        result = self.alice("status", "--connect-timeout", "5", endpoint=f"tcp://127.0.0.1:{free_ports()}", expect=3)
         self.assertIn("nothing answers there", result.stderr)
 
     def tasks(self):
