@@ -33,6 +33,26 @@ static rota_program_t program_of (const char *name)
         .name = name, .oldest = "", .config_variable = "HOME", .config_name = "", .keys = KEYS, .also = ALSO};
 }
 
+/* Programs whose own waiting and fetching can be turned off: rota does the waiting. */
+static void set_habits (const char *name, rota_pool_t *pool, rota_program_variables_t *more)
+{
+    static const struct {
+        const char *part, *variable;
+    } HABITS[] = {
+        {"claude", "CLAUDE_CODE_MAX_RETRIES=1"},
+        {"claude", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1"},
+        {"claude", "DISABLE_AUTOUPDATER=1"},
+        {"opencode", "OPENCODE_DISABLE_AUTOUPDATE=1"},
+        {"opencode", "OPENCODE_DISABLE_MODELS_FETCH=1"},
+        {"opencode", "OPENCODE_DISABLE_LSP_DOWNLOAD=1"},
+        {"opencode", "OPENCODE_PRINT_LOGS=1"}, /* it tells what it waits for nowhere else */
+        {"opencode", "OPENCODE_LOG_LEVEL=ERROR"},
+    };
+    for (size_t i = 0; i < sizeof HABITS / sizeof *HABITS; i++)
+        if (strstr (name, HABITS[i].part))
+            rota_program_set (more, pool, "%s", HABITS[i].variable);
+}
+
 static const char *const *command_of (const rota_adapter_context_t *context)
 {
     return rota_setting_list (context->settings, ROTA_SETTING_AGENTS_ACP_COMMAND, NULL);
@@ -91,9 +111,11 @@ static int prepare (const rota_adapter_context_t *context, const Rota__Assignmen
         .mode = text_or_null (rota_setting_text (context->settings, ROTA_SETTING_AGENTS_ACP_MODE)),
         .authenticate =
             text_or_null (rota_setting_text (context->settings, ROTA_SETTING_AGENTS_ACP_AUTHENTICATE)),
+        .version = (int)rota_setting_integer (context->settings, ROTA_SETTING_AGENTS_ACP_VERSION),
         .trust = context->trust,
         .program = words};
     rota_program_variables_t more = {0};
+    set_habits (words[0], pool, &more);
     Rota__Assignment anew = *assignment;
     anew.session.len = 0;
     if (assignment->session.len) {

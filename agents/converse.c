@@ -21,7 +21,7 @@
 #define READ_BYTES ((size_t)64 << 10)
 #define DRAIN_MAX_BYTES ((size_t)8 << 20)
 #define CANCEL_MS 3000
-#define CLOSE_MS 5000
+#define CLOSE_MS 3000 /* codex-acp stays when its input ends */
 #define TERMINATE_MS 2000
 
 enum { EXIT_WELL = 0, EXIT_BADLY = 1, EXIT_USAGE = 2, EXIT_STOPPED = 128 + SIGTERM };
@@ -426,10 +426,12 @@ static bool read_options (rota_conversation_t *self, int argc, char **argv)
         {"session", required_argument, NULL, 's'},
         {"mode", required_argument, NULL, 'm'},
         {"authenticate", required_argument, NULL, 'a'},
+        {"protocol-version", required_argument, NULL, 'v'},
         {"trust", no_argument, NULL, 't'},
         {NULL, 0, NULL, 0},
     };
     int option;
+    self->options.version = 1;
     self->protocol = argc > 0 ? find_protocol (argv[0]) : NULL;
     while (self->protocol && (option = getopt_long (argc, argv, "+", LONG, NULL)) != -1) {
         if (option == 's')
@@ -438,6 +440,8 @@ static bool read_options (rota_conversation_t *self, int argc, char **argv)
             self->options.mode = optarg;
         else if (option == 'a')
             self->options.authenticate = optarg;
+        else if (option == 'v')
+            self->options.version = atoi (optarg);
         else if (option == 't')
             self->options.trust = true;
         else

@@ -5,7 +5,7 @@
  * message that it receives as a line: the readers of reading.h take it from there. It ends PROGRAM by closing
  * its input, and with signals when that isn't enough; what PROGRAM leaves behind is the shim's.
  *
- *   acp        the Agent Client Protocol, version 1
+ *   acp        the Agent Client Protocol, version 1 or 2
  *   codex-rpc  `codex app-server`
  *
  * Exit status: 0 the agent brought its turn to an end; 1 it didn't; 2 wrong usage; 143 it was told to stop.
@@ -29,6 +29,7 @@ typedef struct {
     const char *protocol;
     const char *session;      /* to go on with; NULL = a new one */
     const char *mode;         /* of the session; NULL = the agent's own choice. acp only, as the next one */
+    int version;              /* of the protocol, the highest to agree on; acp only */
     const char *authenticate; /* a method of the agent's to log in with before; NULL = none */
     bool trust;               /* whatever it asks for is allowed */
     char *const *program;     /* NULL-terminated */

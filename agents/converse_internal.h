@@ -42,8 +42,11 @@ struct rota_conversation {
     /* The protocol's. */
     int step;
     json_int_t awaited; /* id of the request whose answer brings the next step; 0 = none */
+    int version;
     bool can_load, resumed;
-    json_t *session, *turn; /* strings, or NULL */
+    bool working, accepted, ran; /* the turn is asked for; the agent took it on; it said that it runs */
+    int denied;                  /* permissions */
+    json_t *session, *turn;      /* strings, or NULL */
 
     /* The loop's. */
     rota_converse_stage_t stage;

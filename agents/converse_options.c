@@ -8,16 +8,19 @@
 #include <string.h>
 #include <unistd.h>
 
-#define OPTIONS_MAX 12 /* ourselves, --converse, the protocol, three with a value, --trust, -- */
+#define OPTIONS_MAX 16 /* ourselves, --converse, the protocol, four with a value, --trust, -- */
 
 int rota_converse_arguments (const rota_converse_options_t *options, rota_pool_t *pool, char ***ret_argv,
                              rota_error_t *error)
 {
+    char version[16];
+    snprintf (version, sizeof version, "%d", options->version);
     const struct {
         const char *name, *value;
     } VALUES[] = {{"--session", options->session},
                   {"--mode", options->mode},
-                  {"--authenticate", options->authenticate}};
+                  {"--authenticate", options->authenticate},
+                  {"--protocol-version", options->version ? version : NULL}};
     char self[PATH_MAX];
     ssize_t length = readlink ("/proc/self/exe", self, sizeof self - 1);
     if (length < 0)

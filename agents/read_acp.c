@@ -1,9 +1,9 @@
-/* The Agent Client Protocol, version 1: what an agent sends to its client, as seen with claude-agent-acp
- * 0.101.0 and codex-acp 0.16.0.
+/* The Agent Client Protocol: what an agent sends to its client, as seen with claude-agent-acp 0.101.0,
+ * codex-acp 0.16.0, gemini 0.61.0 and opencode 1.18.18, all of version 1.
  *
- * The answer to session/prompt ends the turn, its stopReason says how. A permission that the client refused
- * is not visible here: the client counts it (`denied`) itself. Tokens are those of the turns since the
- * program began, the cost is that of the session.
+ * The answer to session/prompt ends the turn, in version 2 the state "idle"; its stopReason says how. A
+ * permission that the client refused is not visible here: the client counts it itself, in lines of its own.
+ * Tokens are those of the turns since the program began, the cost is that of the session.
  */
 #include "agents/reading_internal.h"
 
@@ -60,30 +60,25 @@ static void read_usage_update (rota_reading_t *reading, const json_t *update)
     double amount = rota_reading_number (cost, "amount");
     take (reading->model, sizeof reading->model,
           rota_reading_string (json_object_get (update, "_meta"), "_claude/model"));
-    if (!(amount >= 0 && amount < 1e9) || strcmp (rota_reading_string (cost, "currency"), "USD") != 0)
+    /* 0 is what opencode says of a model whose price it doesn't know. */
+    if (!(amount > 0 && amount < 1e9) || strcmp (rota_reading_string (cost, "currency"), "USD") != 0)
         return;
     reading->usage.cost_nano_usd = (rota_known_t){.known = true, .value = (uint64_t)llround (amount * 1e9)};
     reading->usage.cost_of_session = true;
 }
 
-static void read_update (rota_reading_t *reading, const char *line, size_t size_bytes)
+/* Version 2: a message whole, in the place of what was said of it so far. */
+static void read_message (rota_reading_t *reading, const json_t *update)
 {
-    char kind[ROTA_READING_WORD_BYTES], session[ROTA_READING_WORD_BYTES];
-    const char *end = line + size_bytes;
-    const char *params = rota_reading_find (line, end, "params");
-    const char *update = rota_reading_find (params, end, "update");
-    if (!*reading->session && rota_reading_word (rota_reading_find (params, end, "sessionId"), end, session))
-        take (reading->session, sizeof reading->session, session);
-    if (!rota_reading_word (rota_reading_find (update, end, "sessionUpdate"), end, kind))
-        return;
-    if (strcmp (kind, "agent_message_chunk") == 0)
-        read_chunk (reading, update, end);
-    else if (strncmp (kind, "tool_call", strlen ("tool_call")) == 0)
-        reading->inner.speaking = false;
-    else if (strcmp (kind, "usage_update") == 0) {
-        json_t *message = rota_reading_parse (line, size_bytes);
-        read_usage_update (reading, json_object_get (json_object_get (message, "params"), "update"));
-        json_decref (message);
+    const json_t *block;
+    size_t i;
+    reading->inner.speaking = false;
+    json_array_foreach (json_object_get (update, "content"), i, block)
+    {
+        const char *text = rota_reading_string (block, "text");
+        if (*text)
+            rota_reading_say (reading, text, strlen (text));
+        reading->inner.speaking |= *text != '\0';
     }
 }
 
@@ -92,6 +87,8 @@ static void read_update (rota_reading_t *reading, const char *line, size_t size_
 static void read_initialized (rota_reading_t *reading, const json_t *result)
 {
     const json_t *info = json_object_get (result, "agentInfo");
+    if (!info)
+        info = json_object_get (result, "info"); /* version 2 */
     const char *name = rota_reading_string (info, "name");
     const char *slash = strrchr (name, '/');
     char text[ROTA_READING_WORD_BYTES];
@@ -132,6 +129,10 @@ static bool read_usage (rota_reading_t *reading, const json_t *result)
     rota_known_t cached = rota_reading_count (usage, "cachedReadTokens", "cachedInputTokens");
     rota_known_t written = rota_reading_count (usage, "cachedWriteTokens", NULL);
     rota_known_t total = rota_reading_count (usage, "totalTokens", "total_tokens");
+    bool worked = !input.known || !output.known || input.value + output.value > 0;
+    const char *provider = provider_of (reading);
+    if (provider && strcmp (provider, "opencode") == 0)
+        return worked; /* the last request's alone: not those of the turn */
     add (&output, rota_reading_count (usage, "thoughtTokens", NULL));
     if (total.known && input.known && total.value >= input.value + output.value)
         input.value = total.value - output.value;
@@ -140,7 +141,7 @@ static bool read_usage (rota_reading_t *reading, const json_t *result)
     add (&reading->usage.input_tokens, input);
     add (&reading->usage.output_tokens, output);
     add (&reading->usage.cached_tokens, cached);
-    return !input.known || !output.known || input.value + output.value > 0;
+    return worked;
 }
 
 static void read_stop (rota_reading_t *reading, const json_t *result, const char *reason)
@@ -162,6 +163,8 @@ static void read_stop (rota_reading_t *reading, const json_t *result, const char
         rota_reading_complete (reading);
         return;
     }
+    if (strcmp (reason, "end_turn") == 0 && reading->result_class != RESULT (UNSPECIFIED))
+        return; /* that is why it did nothing */
     const char *text = "it ended its turn for a reason that is not known";
     if (strcmp (reason, "end_turn") == 0) /* opencode ends so what it could not do, or was cancelled */
         text = "it ended its turn without a word from the model; its log may say why";
@@ -219,11 +222,90 @@ static void read_answer (rota_reading_t *reading, const json_t *message)
 
 /* ------------------------------------------------------------------------------------------ lines */
 
+static void read_state (rota_reading_t *reading, const json_t *update)
+{
+    const json_t *error = json_object_get (update, "error");
+    const char *reason = rota_reading_string (update, "stopReason");
+    if (strcmp (rota_reading_string (update, "state"), "idle") != 0)
+        return;
+    reading->inner.serves = true;
+    if (strcmp (reason, "error") == 0 && json_is_object (error))
+        read_error (reading, error);
+    else
+        read_stop (reading, update, reason);
+}
+
+static void read_update (rota_reading_t *reading, const char *line, size_t size_bytes)
+{
+    static const struct {
+        const char *kind;
+        void (*read) (rota_reading_t *reading, const json_t *update);
+    } WHOLE[] = {
+        {"usage_update", read_usage_update}, {"agent_message", read_message}, {"state_update", read_state}};
+    char kind[ROTA_READING_WORD_BYTES], session[ROTA_READING_WORD_BYTES];
+    const char *end = line + size_bytes;
+    const char *params = rota_reading_find (line, end, "params");
+    const char *update = rota_reading_find (params, end, "update");
+    if (!*reading->session && rota_reading_word (rota_reading_find (params, end, "sessionId"), end, session))
+        take (reading->session, sizeof reading->session, session);
+    if (!rota_reading_word (rota_reading_find (update, end, "sessionUpdate"), end, kind))
+        return;
+    if (strcmp (kind, "agent_message_chunk") == 0)
+        read_chunk (reading, update, end);
+    else if (strncmp (kind, "tool_call", strlen ("tool_call")) == 0)
+        reading->inner.speaking = false;
+    for (size_t i = 0; i < sizeof WHOLE / sizeof *WHOLE; i++) {
+        if (strcmp (kind, WHOLE[i].kind) != 0)
+            continue;
+        json_t *message = rota_reading_parse (line, size_bytes);
+        WHOLE[i].read (reading, json_object_get (json_object_get (message, "params"), "update"));
+        json_decref (message);
+    }
+}
+
+/* The client's own word. */
+static void read_denied (rota_reading_t *reading, const char *line, size_t size_bytes)
+{
+    json_t *message = rota_reading_parse (line, size_bytes);
+    rota_known_t denied = rota_reading_count (json_object_get (message, "rota"), "denied", NULL);
+    if (denied.known)
+        reading->denied = denied.value < UINT32_MAX ? (uint32_t)denied.value : UINT32_MAX;
+    json_decref (message);
+}
+
+/* Opencode sits out what fails, and tells of it in its log alone:
+ * timestamp=... level=ERROR ... message="stream error" ... error.error="AI_APICallError: TEXT" */
+static bool read_log_line (rota_reading_t *reading, const char *line, size_t size_bytes)
+{
+    static const char FIRST[] = "timestamp=", BEFORE[] = " error.error=";
+    if (size_bytes < sizeof FIRST || memcmp (line, FIRST, sizeof FIRST - 1) != 0 ||
+        !rota_reading_has (line, size_bytes, " message=\"stream error\""))
+        return false;
+    const char *found = memmem (line, size_bytes, BEFORE, sizeof BEFORE - 1);
+    json_t *text = found ? rota_reading_text (found + sizeof BEFORE - 1, line + size_bytes) : NULL;
+    const char *words = json_string_value (text);
+    if (words) {
+        size_t name = strcspn (words, ": ");
+        const char *without = strncmp (words + name, ": ", 2) == 0 ? words + name + 2 : words;
+        rota_reading_note (
+            reading,
+            &(rota_reading_fault_t){.provider = provider_of (reading), .text = without, .may_pass = true});
+    }
+    json_decref (text);
+    return found;
+}
+
 void rota_read_acp (rota_reading_t *reading, const char *line, size_t size_bytes)
 {
+    static const char OURS[] = "{\"rota\":";
     char method[ROTA_READING_WORD_BYTES];
     if (*line != '{') {
-        rota_reading_say (reading, line, size_bytes);
+        if (!read_log_line (reading, line, size_bytes))
+            rota_reading_say (reading, line, size_bytes);
+        return;
+    }
+    if (size_bytes >= sizeof OURS && memcmp (line, OURS, sizeof OURS - 1) == 0) {
+        read_denied (reading, line, size_bytes);
         return;
     }
     if (rota_reading_peek (line, size_bytes, "method", method)) {

@@ -161,14 +161,16 @@ static void judge_fault (const rota_reading_t *reading, rota_reading_verdict_t *
                  reading->message);
 }
 
-static void judge_success (const rota_reading_t *reading, rota_reading_verdict_t *verdict)
+/* What wasn't allowed may be why it failed, or why the work isn't whole. */
+static void prepend_denied (const rota_reading_t *reading, rota_reading_verdict_t *verdict)
 {
-    char denied[128];
-    snprintf (denied, sizeof denied,
-              "permissions kept it from %u use%s of tools, look whether the work is whole", reading->denied,
+    char words[ROTA_READING_MESSAGE_BYTES], denied[128];
+    if (!reading->denied || verdict->result_class == RESULT (LIMITED))
+        return;
+    snprintf (denied, sizeof denied, "%u permission%s refused (--trust-agents allows all)", reading->denied,
               reading->denied == 1 ? "" : "s");
-    verdict->result_class = RESULT (OK);
-    put_message (verdict, reading->denied ? denied : NULL, reading->message);
+    memcpy (words, verdict->message, sizeof words);
+    put_message (verdict, denied, words);
 }
 
 /* The end of the process, in words that follow "it". */
@@ -180,8 +182,8 @@ static void describe_end (int exit_code, int signal, char *text, size_t capacity
         snprintf (text, capacity, "ended with exit code %d", exit_code);
 }
 
-void rota_reading_judge (const rota_reading_t *reading, int exit_code, int signal,
-                         rota_reading_verdict_t *ret_verdict)
+static void judge (const rota_reading_t *reading, int exit_code, int signal,
+                   rota_reading_verdict_t *ret_verdict)
 {
     char end[64], what[192];
     *ret_verdict = (rota_reading_verdict_t){.result_class = RESULT (FAILED)};
@@ -190,7 +192,8 @@ void rota_reading_judge (const rota_reading_t *reading, int exit_code, int signa
         return;
     }
     if (reading->completed && (exit_code == 0 || reading->inner.serves)) {
-        judge_success (reading, ret_verdict);
+        ret_verdict->result_class = RESULT (OK);
+        put_message (ret_verdict, NULL, reading->message);
         return;
     }
     describe_end (exit_code, signal, end, sizeof end);
@@ -203,4 +206,11 @@ void rota_reading_judge (const rota_reading_t *reading, int exit_code, int signa
     else
         snprintf (what, sizeof what, "it %s before it began to work", end);
     put_message (ret_verdict, what, reading->message);
+}
+
+void rota_reading_judge (const rota_reading_t *reading, int exit_code, int signal,
+                         rota_reading_verdict_t *ret_verdict)
+{
+    judge (reading, exit_code, signal, ret_verdict);
+    prepend_denied (reading, ret_verdict);
 }

@@ -9,10 +9,12 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import WATCHDOG_S, check, finish, lines_of_json, processes_of, wait_until  # noqa: E402
+
 BIN = os.environ.get("ROTA_BIN") or sys.exit("ROTA_BIN is not set: run this by ctest or ./dev test")
 SOURCE = os.environ.get("ROTA_SOURCE") or sys.exit("ROTA_SOURCE is not set")
 ROTA = os.path.join(BIN, "rota")
-WATCHDOG_S = 90
 
 
 class Place:
@@ -59,49 +61,7 @@ class Place:
 
     def processes(self):
         """Every process that mentions the state directory or was started by one of its tasks."""
-        found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/cmdline", "rb") as file:
-                    command = file.read().replace(b"\0", b" ").decode(errors="replace")
-                with open(f"/proc/{pid}/stat", "rb") as file:
-                    state = file.read().rsplit(b")", 1)[1].split()[0]
-            except OSError:
-                continue
-            if self.path in command and state != b"Z" and int(pid) != os.getpid():
-                found.append((int(pid), command))
-        return found
-
-
-failures = 0
-
-
-def check(what, good, *more):
-    global failures
-    print(f"{'ok  ' if good else 'FAIL'} {what}", flush=True)
-    if not good:
-        failures += 1
-        for text in more:
-            if isinstance(text, subprocess.CompletedProcess):
-                text = f"exit {text.returncode}\n--- stdout\n{text.stdout}\n--- stderr\n{text.stderr}"
-            print(str(text)[-6000:], flush=True)
-
-
-def wait_until(condition, seconds=WATCHDOG_S):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def lines_of_json(text):
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
-
-
-def finish():
-    sys.exit(1 if failures else 0)
+        return processes_of(self.path)
 
 
 __all__ = ["BIN", "SOURCE", "ROTA", "Place", "check", "wait_until", "lines_of_json", "finish", "json", "os", "signal",

@@ -1,5 +1,9 @@
 """An ACP agent without a model: what it does is in the prompt's words. It writes what it hears to heard.jsonl, and the
-process ids of itself and of its tool to pids."""
+process ids of itself and of its tool to pids.
+
+    --load           it can load sessions
+    --speaks N       the highest version of the protocol that it speaks, 1 if not said; --stubborn: it answers that one always
+"""
 import json
 import os
 import signal
@@ -20,11 +24,15 @@ PERMISSIONS = [
     ("edit", "../work-beside/outside.txt"),
     ("edit", "link/outside.txt"),
     ("edit", "link-to-nothing"),
+    ("differs", "inside.txt"),  # an edit that says it is of this file, and whose difference is of another
     ("execute", "inside.txt"),
     ("edit", None),
 ]
 tool = None
 asked = []
+version = 1
+OPENERS = {1: "session/load", 2: "session/resume"}
+USAGE = {"inputTokens": 100, "outputTokens": 7, "totalTokens": 107}
 
 
 def send(message):
@@ -40,8 +48,22 @@ def say(text):
     update(sessionUpdate="agent_message_chunk", content={"type": "text", "text": text})
 
 
+def state(what, **more):
+    update(sessionUpdate="state_update", state=what, **more)
+
+
 def finish(identity, reason="end_turn"):
-    send({"id": identity, "result": {"stopReason": reason, "usage": {"inputTokens": 100, "outputTokens": 7, "totalTokens": 107}}})
+    if version == 1:
+        send({"id": identity, "result": {"stopReason": reason, "usage": USAGE}})
+    else:
+        state("idle", stopReason=reason, usage=USAGE)
+
+
+def fail(identity, error):
+    if version == 1:
+        send({"id": identity, "error": error})
+    else:
+        state("idle", stopReason="error", error=error)
 
 
 def told_to_die(_number, _frame):
@@ -63,8 +85,20 @@ def ask_next():
     kind, path = PERMISSIONS[len(asked)]
     asked.append(None)
     locations = [{"path": path if path.startswith("/") else os.path.join(os.getcwd(), path)}] if path else []
+    call = {"toolCallId": "c", "kind": kind, "title": str(path), "locations": locations}
+    if kind == "differs":
+        change = {"path": "/etc/passwd"}
+        call["kind"] = "edit"
+        call["content"] = [{"type": "diff", **change} if version == 1 else {"type": "diff", "changes": [change]}]
+    subject = {"toolCall": call}
+    if version == 2:
+        if kind == "execute":
+            subject = {"type": "command", "command": "true", "cwd": os.getcwd()}
+        else:
+            subject["type"] = "tool_call"
+        subject = {"title": str(path), "subject": subject}
     send({"id": f"ask-{len(asked)}", "method": "session/request_permission", "params": {
-        "sessionId": SESSION, "toolCall": {"toolCallId": "c", "kind": kind, "title": str(path), "locations": locations},
+        "sessionId": SESSION, **subject,
         "options": [{"optionId": "always", "name": "Always", "kind": "allow_always"},
                     {"optionId": "yes", "name": "Yes", "kind": "allow_once"},
                     {"optionId": "no", "name": "No", "kind": "reject_once"}]}})
@@ -81,18 +115,24 @@ def garbage():
 
 
 class Agent:
-    def __init__(self, loads):
-        self.loads = loads
-        self.turn = None
+    def __init__(self, options):
+        self.loads = "--load" in options
+        self.stubborn = "--stubborn" in options
+        self.speaks = int(options[options.index("--speaks") + 1]) if "--speaks" in options else 1
+        self.turn, self.resumed = None, False
 
     def prompt(self, identity, text):
         self.turn = identity
+        if version == 2:
+            send({"id": identity, "result": {"messageId": "u1"}})
+            if self.resumed:
+                state("idle", stopReason="end_turn")  # once more how the turn before ended
+            state("running")
         if "go on" in text.lower() and "limit" in text:
             say("I went on.")
             finish(identity)
         elif "limit" in text:
-            send({"id": identity, "error": {"code": -32603, "message": "Internal error: You've hit your limit",
-                                            "data": {"errorKind": "rate_limit"}}})
+            fail(identity, {"code": -32603, "message": "Internal error: You've hit your limit", "data": {"errorKind": "rate_limit"}})
         elif "permission" in text:
             ask_next()
         elif "die" in text:
@@ -110,17 +150,31 @@ class Agent:
             say("done.")
             finish(identity)
 
+    def initialize(self, identity, asked_for):
+        global version
+        version = self.speaks if self.stubborn else min(self.speaks, asked_for)
+        info = {"name": "fake", "version": "1.0"}
+        if version == 1:
+            send({"id": identity, "result": {"protocolVersion": 1, "agentCapabilities": {"loadSession": self.loads},
+                                             "agentInfo": info}})
+        elif version == 0:
+            send({"id": identity, "error": {"code": -32022, "message": "Unsupported protocol version",
+                                            "data": {"requested": asked_for, "supported": [7]}}})
+        else:
+            send({"id": identity, "result": {"protocolVersion": version, "info": info, "capabilities": {"session": {}}}})
+
     def hear(self, message):
         method, identity, params = message.get("method"), message.get("id"), message.get("params") or {}
         if method == "initialize":
-            send({"id": identity, "result": {"protocolVersion": 1, "agentCapabilities": {"loadSession": self.loads},
-                                             "agentInfo": {"name": "fake", "version": "1.0"}}})
+            self.initialize(identity, params["protocolVersion"])
         elif method == "session/new":
-            send({"id": identity, "result": {"sessionId": SESSION}})
-        elif method == "session/load" and params["sessionId"] == SESSION:
+            send({"id": identity, "result": {"sessionId": SESSION, "configOptions": [
+                {"configId": "how", "name": "How", "category": "mode", "type": "select", "currentValue": "x", "options": []}]}})
+        elif method == OPENERS[version] and params["sessionId"] == SESSION:
+            self.resumed = True
             say("An old word.")
-            send({"id": identity, "result": None})
-        elif method == "session/load":
+            send({"id": identity, "result": None if version == 1 else {}})
+        elif method == OPENERS[version]:
             send({"id": identity, "error": {"code": -32602, "message": "no such session"}})
         elif method == "session/prompt":
             self.prompt(identity, params["prompt"][0]["text"])
@@ -144,7 +198,7 @@ class Agent:
 
 
 def main():
-    agent = Agent("--load" in sys.argv)
+    agent = Agent(sys.argv[1:])
     with open("heard.jsonl", "a", encoding="utf-8") as heard:
         for line in sys.stdin:
             heard.write(line)

@@ -9,6 +9,7 @@ from cli_support import SOURCE, Place, check, finish, json
 
 sys.path.insert(0, os.path.join(SOURCE, "tests", "support"))
 import model_api  # noqa: E402
+from model_speakers import INPUT_TOKENS, MARK, OUTPUT_TOKENS  # noqa: E402
 
 KEY = "sk-only-for-this-test"
 QUICK = {"ROTA_SCHEDULER_BACKOFF_BASE": "100ms", "ROTA_SCHEDULER_COOLDOWN_FLOOR": "100ms",
@@ -113,13 +114,13 @@ for language in APIS:
     run = Run(language, ("ok-text", "429-short+ok-text", "failing-stream+ok-text", "529+ok-text", "context", "cut+ok-text",
                          "cut-in-text+ok-text", "flood", "garbage"))
     calls = api.calls_of(language + "-key")
-    run.check("an answer, and what it used", "ok-text", ["ok"], model_api.MARK, f'"input_tokens": {model_api.INPUT_TOKENS}',
-              f'"output_tokens": {model_api.OUTPUT_TOKENS}')
+    run.check("an answer, and what it used", "ok-text", ["ok"], MARK, f'"input_tokens": {INPUT_TOKENS}',
+              f'"output_tokens": {OUTPUT_TOKENS}')
     check(f"{language}: no cost that nobody said", "cost" not in json.dumps(run.results("ok-text")), run.results("ok-text"))
     check(f"{language}: the model was asked for, as a stream", calls and all(
         call.model == "some-model" and call.stream for call in calls), calls)
     output = run.place.run("log", "ok-text").stdout
-    check(f"{language}: the text is in its output, the key is not", model_api.MARK in output and KEY not in output, output)
+    check(f"{language}: the text is in its output, the key is not", MARK in output and KEY not in output, output)
     run.check("a limit uses no attempt", "429-short+ok-text", ["limited", "ok"])
     run.check("an error inside a stream", "failing-stream+ok-text", ["limited", "ok"])
     run.check("overloaded", "529+ok-text", ["limited", "ok"])

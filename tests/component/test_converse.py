@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Agents that must be talked to: the program that does it alone (rota-agent --converse), and as the kinds acp and codex."""
+import re
 import shutil
 import sys
 
@@ -9,6 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 AGENT = os.path.join(BIN, "rota-agent")
 WATCHDOG_S = 60
 ACP = [sys.executable, os.path.join(HERE, "fake_acp.py")]
+TWO = ("--protocol-version", "2")
 CODEX = [sys.executable, os.path.join(HERE, "fake_codex.py")]
 
 
@@ -52,9 +54,9 @@ class Talk:
         out, err = process.communicate(prompt, timeout=WATCHDOG_S)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def begin(self, protocol, program, prompt):
+    def begin(self, protocol, program, prompt, *options):
         """Until its tool runs; returns the process, and the ids of what must be gone afterwards."""
-        process = self.start(protocol, program)
+        process = self.start(protocol, program, *options)
         process.stdin.write(prompt)
         process.stdin.close()
         process.stdin = None
@@ -74,9 +76,16 @@ def stop_of(result):
             if "stopReason" in (message.get("result") or {})]
 
 
+def updates_of(result):
+    return [message["params"]["update"] for message in objects(result.stdout) if message.get("method") == "session/update"]
+
+
 def words_of(result):
-    return [message["params"]["update"]["content"]["text"] for message in objects(result.stdout)
-            if message.get("method") == "session/update"]
+    return [update["content"]["text"] for update in updates_of(result) if "content" in update]
+
+
+def states_of(result):
+    return [update["state"] for update in updates_of(result) if "state" in update]
 
 
 def acp_brings_a_turn_to_its_end():
@@ -114,14 +123,45 @@ def acp_goes_on_with_a_session():
               not any("error" in message for message in objects(result.stdout)), result)
 
 
+def denied_in(result):
+    return [message["rota"]["denied"] for message in objects(result.stdout) if "rota" in message]
+
+
 def acp_permissions():
+    for name, program, options in (("acp", ACP, ()), ("acp 2", ACP + ["--speaks", "2"], TWO)):
+        result = Talk().run("acp", program, "permission", *options)
+        check(f"{name}: files in the directory may be touched, but no others, no hooks of git, and no commands run",
+              result.returncode == 0 and words_of(result) == ["yes yes yes" + " no" * 10], result)
+        check(f"{name}: each refusal is told as it comes", denied_in(result) == list(range(1, 11)), result)
+        result = Talk().run("acp", program, "permission", "--trust", *options)
+        check(f"{name}: a trusted agent may do all of it, each time once",
+              words_of(result) == ["yes" + " yes" * 12] and denied_in(result) == [], result)
+
+
+def acp_of_version_2():
     talk = Talk()
-    result = talk.run("acp", ACP, "permission")
-    check("acp: files in the directory may be touched, but no others, no hooks of git, and no commands run",
-          result.returncode == 0 and words_of(result) == ["yes yes yes" + " no" * 9], result)
+    result = talk.run("acp", ACP + ["--speaks", "2"], "do it", *TWO, "--mode", "careful", "--authenticate", "key")
+    heard = talk.heard()
+    check("acp 2: the turn ends when the session is idle after it ran, not when the prompt is accepted", result.returncode == 0 and
+          words_of(result) == ["It is ", "done."] and states_of(result) == ["running", "idle"], result)
+    check("acp 2: login and mode go by their new names", talk.methods() ==
+          ["initialize", "auth/login", "session/new", "session/set_config_option", "session/prompt"] and
+          heard[3]["params"] == {"sessionId": "session-1", "configId": "how", "type": "id", "value": "careful"}, heard)
     talk = Talk()
-    result = talk.run("acp", ACP, "permission", "--trust")
-    check("acp: a trusted agent may do all of it, each time once", words_of(result) == ["yes" + " yes" * 11], result)
+    result = talk.run("acp", ACP + ["--speaks", "2"], "do it", *TWO, "--session", "session-1")
+    check("acp 2: a session is gone on with; that it was idle before is no end", result.returncode == 0 and
+          talk.methods() == ["initialize", "session/resume", "session/prompt"] and words_of(result) == ["It is ", "done."] and
+          states_of(result) == ["running", "idle"] and "interrupted" in talk.heard()[-1]["params"]["prompt"][0]["text"], result)
+    result = Talk().run("acp", ACP + ["--speaks", "2"], "limit", *TWO)
+    check("acp 2: a turn that fails is exit 1, its error is printed", result.returncode == 1 and "rate_limit" in result.stdout, result)
+    talk = Talk()
+    result = talk.run("acp", ACP, "do it", *TWO)
+    check("acp: an agent that speaks version 1 only is talked to so", result.returncode == 0 and
+          stop_of(result) == ["end_turn"] and talk.heard()[0]["params"]["protocolVersion"] == 2, result)
+    for speaks, words in (("2", "speaks version 2 of ACP, not 1: set agents.acp_version"), ("3", "speaks version 3 of ACP, not 1\n"),
+                          ("0", "speaks no version of ACP up to 1")):
+        result = Talk().run("acp", ACP + ["--speaks", speaks, "--stubborn"], "do it")
+        check(f"acp: another version isn't spoken: {words.strip()}", result.returncode == 1 and words in result.stderr, result)
 
 
 def acp_failures():
@@ -140,9 +180,6 @@ def acp_failures():
     result = talk.run("acp", [sys.executable, "-c", ""], "do it")
     check("acp: a program that says nothing and ends is exit 1", result.returncode == 1 and "exit code 0 in" in result.stderr,
           result)
-    result = talk.run("acp", [sys.executable, "-c", "import time\nprint('{\"id\":1,\"result\":{\"protocolVersion\":2}}',"
-                              "flush=True)\ninput()\ninput()"], "do it")
-    check("acp: another version isn't spoken", result.returncode == 1 and "speaks version 2" in result.stderr, result)
     talk = Talk()
     result = talk.run("acp", ACP, "garbage")
     check("acp: garbage, unknown messages and a line too long don't disturb it", result.returncode == 0 and
@@ -152,9 +189,9 @@ def acp_failures():
     check("acp: wrong options are exit 2", talk.run("acp", [], "x").returncode == 2 and talk.run("xyz", ACP, "x").returncode == 2)
 
 
-def stops(protocol, program, method, number):
+def stops(protocol, program, method, number, *options):
     talk = Talk()
-    process, pids = talk.begin(protocol, program, "silent")
+    process, pids = talk.begin(protocol, program, "silent", *options)
     process.send_signal(number)
     out, err = process.communicate(timeout=WATCHDOG_S)
     check(f"{protocol}: at {number.name} the turn is cancelled, everything ends, exit 143", process.returncode == 143 and
@@ -235,6 +272,19 @@ def kinds(kind, settings, tokens, environment):
     place.run("down")
 
 
+def acp_denials_are_told():
+    place = Place()
+    place.write("rota.yaml", f"agents: {{acp_command: [{ACP[0]}, {ACP[1]}]}}\n")
+    place.write("plan.yaml", "name: plan\ntasks:\n  - {id: asks, prompt: ask for permission}\n")
+    for directory in ("sub", "work-beside"):
+        os.mkdir(os.path.join(place.path, directory))
+    result = place.run("run", "plan.yaml", "--agent", "acp")
+    message = results_of(place, "asks")[0].get("message", "")
+    check("acp: a task whose agent was refused something says so, with the remedy",
+          re.match(r"\d+ permissions refused \(--trust-agents allows all\): yes yes yes no", message), message, result)
+    place.run("down")
+
+
 def acp_unconfigured():
     place = Place()
     result = place.run("doctor")
@@ -248,14 +298,18 @@ def main():
     acp_mode_and_login_come_first()
     acp_goes_on_with_a_session()
     acp_permissions()
+    acp_of_version_2()
     acp_failures()
     codex_alone()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGURG):
         stops("acp", ACP, "session/cancel", number)
+    stops("acp", ACP + ["--speaks", "2"], "session/cancel", signal.SIGTERM, *TWO)
     stops("codex-rpc", CODEX, "turn/interrupt", signal.SIGTERM)
     acp_deaf()
     acp_unconfigured()
+    acp_denials_are_told()
     kinds("acp", f"{{acp_command: [{ACP[0]}, {ACP[1]}, --load]}}", 100, None)
+    kinds("acp", f"{{acp_command: [{ACP[0]}, {ACP[1]}, --speaks, '2'], acp_version: 2}}", 100, None)
     programs = Place()
     shutil.copy(CODEX[1], programs.write("codex", ""))
     text = programs.read("codex").replace("THREAD =", "if '--version' in sys.argv:\n    print('codex-cli 0.169.0')\n    sys.exit(0)\n"

@@ -1,9 +1,13 @@
 #!/usr/bin/python3
-"""Claude Code and Codex themselves, driven by rota against a model API of our own: work, limits, failures, silence, stops.
+"""The agent programs themselves, driven by rota against a model API of our own: work, limits, failures, silence, stops.
 
 The programs are real and pinned (install), the model is not (model_api.py). They get a home of their own, a key that opens
-nothing, and no way but to 127.0.0.1.
+nothing, and no way but to 127.0.0.1. Scenarios run two at a time, each in a place of its own.
+
+    programs.py [WORD...]   only the kinds or scenarios of these names, for example: programs.py codex-acp write
 """
+import collections
+import concurrent.futures
 import datetime
 import json
 import os
@@ -18,18 +22,32 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
 sys.dont_write_bytecode = True
+from checks import check, finish, processes_of, wait_until  # noqa: E402
 from model_api import INPUT_TOKENS, OUTPUT_TOKENS, Api  # noqa: E402
 
 BIN = os.environ.get("ROTA_BIN") or sys.exit("ROTA_BIN is not set: run this by ctest or ./dev test")
 ROTA = os.path.join(BIN, "rota")
-WATCHDOG_S = 120
-api = Api()
-failures = 0
+WATCHDOG_S = 150
+AT_ONCE = 2
+SLEEP = "time.sleep(300)"  # in the command line of the tool that takes long
+api = Api(beside="ok-text")  # some programs have the session's title made up meanwhile
 
 SETTINGS = """
 scheduler: {backoff_base: 200ms, cooldown: 1s, cooldown_capacity: 1s, cooldown_floor: 1s, cooldown_margin: 300ms, grace: 5s}
-agents: {claude_tools: [Write, Bash], codex_protocol: @protocol@}
 """
+
+# `tokens`: whether it tells how many it used; `cost`: and what they cost.
+Kind = collections.namedtuple("Kind", "agent settings tokens cost")
+KINDS = {
+    "claude": Kind("claude", "claude_tools: [Write, Bash]", True, True),
+    "codex": Kind("codex", "codex_protocol: exec", True, False),
+    "codex by app-server": Kind("codex", "codex_protocol: app-server", True, False),
+    "claude-agent-acp": Kind("acp", "acp_command: [claude-agent-acp], acp_mode: default", True, True),
+    "codex-acp": Kind("acp", "acp_command: [codex-acp], acp_mode: full-access", False, False),
+    "gemini --acp": Kind("acp", "acp_command: [gemini, --acp, -m, gemini-2.5-flash], acp_authenticate: gemini-api-key",
+                         True, False),
+    "opencode acp": Kind("acp", "acp_command: [opencode, acp]", False, False),
+}
 
 CODEX_CONFIG = """
 model = "gpt-5"
@@ -45,17 +63,15 @@ wire_api = "responses"
 request_max_retries = 1
 stream_max_retries = 1
 """
+GEMINI_SETTINGS = {"security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
+                   "privacy": {"usageStatisticsEnabled": False}, "general": {"disableAutoUpdate": True}}
 
 
-def check(what, good, *more):
-    global failures
-    print(f"{'ok  ' if good else 'FAIL'} {what}", flush=True)
-    if not good:
-        failures += 1
-        for text in more:
-            if isinstance(text, subprocess.CompletedProcess):
-                text = f"exit {text.returncode}\n--- stdout\n{text.stdout}\n--- stderr\n{text.stderr}"
-            print(str(text)[-4000:], flush=True)
+def opencode_config(url):
+    return {"model": "ours/model", "small_model": "ours/model", "autoupdate": False, "share": "disabled",
+            "enabled_providers": ["ours"], "provider": {"ours": {
+                "npm": "@ai-sdk/openai-compatible", "name": "Ours", "options": {"baseURL": url + "/v1", "apiKey": "dummy"},
+                "models": {"model": {"name": "model", "tool_call": True, "limit": {"context": 200000, "output": 10000}}}}}}
 
 
 def install():
@@ -70,205 +86,264 @@ def install():
 class Place:
     """A repository with an account for each program, whose model follows the scenario."""
 
-    def __init__(self, programs, kind, scenario):
+    programs = None  # the directory of the programs
+
+    def __init__(self, name, scenario):
         # Not under /tmp: Codex refuses to keep its helpers there.
         self.path = tempfile.mkdtemp(prefix="rota-real-", dir="/var/tmp")
-        self.kind = kind
-        self.program, _, protocol = kind.partition(" by ")  # "codex by app-server"
+        self.name, self.scenario = name, scenario
+        self.kind = KINDS.get(name)
         self.key = os.path.basename(self.path)
-        self.scenario = scenario
-        self.state = os.path.join(self.path, ".rota")
         self.home = os.path.join(self.path, "home")
-        os.makedirs(os.path.join(self.home, ".codex"))
         subprocess.run(["git", "init", "-q", self.path], check=True)
-        self.write("rota.yaml", SETTINGS.replace("@protocol@", protocol or "exec"))
+        self.write("rota.yaml", SETTINGS + (f"agents: {{{self.kind.settings}}}\n" if self.kind else ""))
         url = api.url(scenario, self.key)
         self.write("home/.codex/config.toml", CODEX_CONFIG.format(url=url))
-        self.environment = {"PATH": programs + ":" + os.environ["PATH"], "HOME": self.home, "TERM": "dumb",
-                            "ANTHROPIC_BASE_URL": url, "CODEX_API_KEY": "dummy", "CODEX_HOME": self.home + "/.codex"}
+        self.write("home/.gemini/settings.json", json.dumps(GEMINI_SETTINGS))
+        self.write("home/.config/opencode/opencode.json", json.dumps(opencode_config(url)))
+        # Or it fetches this for plugins, which there are none of.
+        self.write("home/.config/opencode/node_modules/none", "")
+        self.write("home/.config/opencode/package-lock.json",
+                   json.dumps({"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}))
+        self.environment = {"PATH": self.programs + ":" + os.environ["PATH"], "HOME": self.home, "TERM": "dumb",
+                            "ANTHROPIC_BASE_URL": url, "CODEX_API_KEY": "dummy", "CODEX_HOME": self.home + "/.codex",
+                            "GOOGLE_GEMINI_BASE_URL": url, "GEMINI_API_KEY": "dummy"}
         # A token stands for a subscription, whose limits come with a time; a key for pay as you go.
         self.environment["CLAUDE_CODE_OAUTH_TOKEN" if "window" in scenario else "ANTHROPIC_API_KEY"] = "dummy"
 
     def write(self, name, text):
-        with open(os.path.join(self.path, name), "w", encoding="utf-8") as file:
+        path = os.path.join(self.path, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
             file.write(text)
 
     def rota(self, *arguments, timeout=WATCHDOG_S):
         return subprocess.run([ROTA, *arguments], cwd=self.path, env=self.environment, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
 
-    def options(self):
-        return ["--agent", self.program]
-
     def run(self, more="", *options):
         self.write("plan.yaml", f"name: plan\ntasks:\n  - {{id: t, prompt: 'Write hello. FILE={self.path}/made.txt'{more}}}\n")
-        return self.rota("run", "plan.yaml", *self.options(), *options)
+        return self.rota("run", "plan.yaml", "--agent", self.kind.agent, *options)
+
+    def task(self, name="t"):
+        return json.loads(self.rota("task", name, "--json").stdout)
 
     def attempts(self):
-        document = json.loads(self.rota("task", "t", "--json").stdout)
-        return [attempt["result"] for attempt in sorted(document["attempts"], key=lambda attempt: attempt["number"])]
+        return [attempt.get("result", {}) for attempt in sorted(self.task()["attempts"], key=lambda attempt: attempt["number"])]
 
-    def classes(self):
-        return [attempt["class"] for attempt in self.attempts()]
+    def tools(self):
+        return [(pid, command) for pid, command in processes_of(self.path, by_environment=True) if SLEEP in command]
 
-    def calls(self):
-        return [call for call in api.calls if call[1] == self.key]
+    def check(self, what, good, *more):
+        check(f"{self.name}, {self.scenario}: {what}", good, *more)
 
-    def processes(self):
-        """Every process that was started for this place, by its environment or command line."""
-        found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/environ", "rb") as file:
-                    text = file.read()
-                with open(f"/proc/{pid}/cmdline", "rb") as file:
-                    text += file.read()
-                with open(f"/proc/{pid}/stat", "rb") as file:
-                    state = file.read().rsplit(b")", 1)[1].split()[0]
-            except OSError:
-                continue
-            if self.path.encode() in text and state != b"Z" and int(pid) != os.getpid():
-                found.append(int(pid))
-        return found
+    def __enter__(self):
+        return self
 
-    def close(self):
+    def __exit__(self, *_):
         self.rota("down")
-        end = time.monotonic() + 10
-        while self.processes() and time.monotonic() < end:
-            time.sleep(0.05)
-        check(f"{self.kind} {self.scenario}: no process is left", not self.processes(), self.processes())
-        shutil.rmtree(self.path, ignore_errors=True)
+        wait_until(lambda: not processes_of(self.path, by_environment=True), 10)
+        left = processes_of(self.path, by_environment=True)
+        self.check("no process is left", not left, left)
+        if not os.environ.get("ROTA_TEST_KEEP"):
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
-def scenario(programs, kind, name, expect, **more):
+def scenario(name, answers, expect, **more):
     """Runs it; `expect` are the attempts' classes."""
-    place = Place(programs, kind, name)
-    result = place.run(more.get("task", ""), *more.get("options", ()))
-    classes = place.classes()
-    check(f"{kind} {name}: {' '.join(expect)}", classes == list(expect), classes, result, place.attempts(), place.calls())
-    if "then" in more:
-        more["then"](place, result)
-    place.close()
+    with Place(name, answers) as place:
+        result = place.run(more.get("task", ", attempts: 1"), *more.get("options", ()))
+        attempts = place.attempts()
+        classes = [attempt["class"] for attempt in attempts if attempt]
+        place.check(expect, classes == expect.split(), classes, result, attempts, api.calls_of(place.key), place.rota("log", "t"))
+        for look in more.get("then", ()) if attempts else ():
+            look(place, result)
 
+
+# ---- what is looked at behind a scenario
 
 def wrote(place, result):
-    check(f"{place.kind}: the run is done and the file is there",
-          result.returncode == 0 and os.path.exists(os.path.join(place.path, "made.txt")), result)
-    usage = place.attempts()[-1]
-    check(f"{place.kind}: tokens are those that the model counted",
-          usage.get("input_tokens") == 2 * INPUT_TOKENS and usage.get("output_tokens") == 2 * OUTPUT_TOKENS, usage)
-    check(f"{place.kind}: a cost is known where the program says one", ("cost_usd" in usage) == (place.kind == "claude"), usage)
+    place.check("the run is done and the file is there",
+                result.returncode == 0 and os.path.exists(os.path.join(place.path, "made.txt")), result)
+
+
+def counted(place, _result):
+    usage, kind = place.attempts()[-1], place.kind
+    tokens = (2 * INPUT_TOKENS, 2 * OUTPUT_TOKENS) if kind.tokens else (None, None)
+    place.check("tokens are those that the model counted" if kind.tokens else "what the program doesn't tell is unknown, not 0",
+                (usage.get("input_tokens"), usage.get("output_tokens")) == tokens and ("cost_usd" in usage) == kind.cost, usage)
 
 
 def resumed(place, result):
     first, last = place.attempts()[0], place.attempts()[-1]
-    check(f"{place.kind}: the limit came with its time", first.get("limited_until") and first.get("limit_kind") == "window", first)
-    check(f"{place.kind}: the session was gone on with", first.get("session") and first["session"] == last.get("session"),
-          first, last)
-    check(f"{place.kind}: after a limit the tokens are this attempt's alone", last.get("input_tokens") == 2 * INPUT_TOKENS, last)
-    check(f"{place.kind}: one attempt was allowed, and was enough", result.returncode == 0, result)
+    place.check("the limit came with its time", first.get("limited_until") and first.get("limit_kind") == "window", first)
+    place.check("the session was gone on with", first.get("session") and first["session"] == last.get("session"), first, last,
+                place.rota("log", "t"))
+    text = "\n".join(api.calls_of(place.key)[-1].prompts)
+    place.check("what was asked before is still known to it", "FILE=" in text.partition("You were interrupted.")[0], text)
 
 
-def said(text):
-    def look(place, result):
-        check(f"{place.kind} {place.scenario}: says \"{text}\"", text in result.stdout.lower(), result)
+def unused(place, result):
+    place.check("no attempt was used", place.task().get("attempts_used", 0) == 0, place.task(), result)
+
+
+def limit(kind):
+    def look(place, _result):
+        first = place.attempts()[0]
+        place.check(f"the limit is a matter of {kind}", first.get("limit_kind") == kind, first, place.rota("log", "t"))
     return look
 
 
-def ends_without_attempt(place, result):
-    task = json.loads(place.rota("task", "t", "--json").stdout)
-    check(f"{place.kind} {place.scenario}: no attempt was used, the run says 1",
-          result.returncode == 1 and task.get("attempts_used", 0) == 0, task, result)
-
-
-def refused_key(programs):
-    place = Place(programs, "claude", "key-refused")
-    result = place.run()
-    check("claude: a wrong key is said at once, with the remedy, and nothing is handed out",
-          result.returncode == 1 and "the key in ANTHROPIC_API_KEY is refused (401)" in result.stdout
-          and place.attempts() == [] and place.calls() == [], result, place.calls())
-    place.close()
-
-
-def stop_in_the_middle(programs, kind):
-    place = Place(programs, kind, "slow")
-    place.write("plan.yaml", "name: plan\ntasks:\n  - {id: t, prompt: 'Wait.'}\n")
-    place.rota("up", *place.options(), "--trust-agents")
-    place.rota("import", "plan.yaml")
-    end = time.monotonic() + 60
-    sleeping = False
-    while not sleeping and time.monotonic() < end:
-        text = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=False).stdout
-        sleeping = "time.sleep(300)" in text.replace("ps -eo", "") and len(place.processes()) > 0
-        time.sleep(0.1)
-    check(f"{kind}: a tool is running", sleeping, place.rota("log", "t"))
-    before = set(place.processes())
-    place.rota("cancel", "t")
-    place.rota("wait", "t")
-    status = json.loads(place.rota("task", "t", "--json").stdout)["status"]
-    check(f"{kind}: stopped in the middle of a tool it is cancelled", status == "cancelled", status)
-    left = [pid for pid in before & set(place.processes()) if b"time.sleep(300)" in open(f"/proc/{pid}/cmdline", "rb").read()]
-    check(f"{kind}: and the tool is dead", not left, left)
-    place.close()
+def refused(place, _result):
+    first = place.attempts()[0]
+    place.check("what it may not do is not done, and the attempt says so", not os.path.exists(os.path.join(place.path, "made.txt"))
+                and first["message"].startswith("1 permission refused (--trust-agents allows all)"), first, place.rota("log", "t"))
 
 
 def when(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def many_tasks_with_limits_at_random(programs):
-    """Two slots of each program; every fourth turn or so meets the limit of its account."""
-    seed = int(os.environ.get("ROTA_TEST_SEED") or random.randrange(1 << 30))
-    rng = random.Random(seed)
-    answers = [rng.choice(["write", "write", "write", "window"]) for _ in range(40)] + ["write"]
-    place = Place(programs, "both", "+".join(answers))
-    names = [f"t{number}" for number in range(20)]
-    place.write("plan.yaml", "name: plan\ntasks:\n" + "".join(
-        f"  - {{id: {name}, prompt: 'Write hello. FILE={place.path}/{name}.txt', attempts: 1}}\n" for name in names))
-    result = place.rota("run", "plan.yaml", "--agent", "claude=2", "--agent", "codex=2", "--trust-agents", timeout=400)
-    check(f"20 tasks, limits at random (seed {seed}): all done", result.returncode == 0, result)
+def rests(place, result):
+    first = place.attempts()[0]
+    ahead = when(first["limited_until"]) - time.time() if first.get("limited_until") else None
+    place.check("the account rests for the hour that was said, and the run ends in time",
+                ahead and 3000 < ahead < 3700 and result.returncode == 6, first, result)
+
+
+# ---- scenarios of their own
+
+def refused_key():
+    with Place("claude", "key-refused") as place:
+        result = place.run()
+        place.check("a wrong key is said at once, with the remedy, and nothing is handed out",
+                    result.returncode == 1 and "the key in ANTHROPIC_API_KEY is refused (401)" in result.stdout
+                    and place.attempts() == [] and api.calls_of(place.key) == [], result, api.calls_of(place.key))
+
+
+def stop_in_the_middle(name):
+    with Place(name, "slow") as place:
+        place.write("plan.yaml", "name: plan\ntasks:\n  - {id: t, prompt: 'Wait.'}\n")
+        place.rota("up", "--agent", place.kind.agent, "--trust-agents")
+        place.rota("import", "plan.yaml")
+        place.check("a tool is running", wait_until(place.tools, 60), place.rota("log", "t"), place.attempts())
+        place.rota("cancel", "t")
+        place.rota("wait", "t")
+        place.check("stopped in the middle of it the task is cancelled", place.task()["status"] == "cancelled", place.task())
+        place.check("and the tool is dead", not place.tools(), place.tools())
+
+
+def done_wrong(place, names):
+    """Tasks that were not done once with nothing lost, and how many attempts met a limit."""
     lost, limited = [], 0
     for name in names:
-        task = json.loads(place.rota("task", name, "--json").stdout)
+        task = place.task(name)
         classes = sorted(attempt["result"]["class"] for attempt in task["attempts"])
         limited += classes.count("limited")
         if classes.count("ok") != 1 or set(classes) - {"ok", "limited"} or task["attempts_used"] != 0:
             lost.append((name, classes, task["attempts_used"]))
         if not os.path.exists(os.path.join(place.path, name + ".txt")):
             lost.append((name, "no file"))
-    check("each was done once, and no attempt was used up by a limit", not lost, lost)
-    check("some met a limit", limited > 0)
-    rests, early = {}, []
-    events = [json.loads(line) for line in place.rota("events", "--json").stdout.splitlines()]
-    for event in events:
-        until = re.match(r"rests until (\S+Z): ", event.get("reason", ""))
-        if until:
-            rests[event["agent"]] = when(until[1])
-        elif event.get("to") == "in_progress" and when(event["time"]) < rests.get(event.get("agent"), 0):
-            early.append(event)
-    check("every account rested as long as was said, and nothing was begun meanwhile", rests and not early, rests, early)
-    print(f"     {limited + len(names)} attempts, {limited} of them limited")
-    place.scenario = "at random"
-    place.close()
+    return lost, limited
+
+
+def many_tasks_with_limits_at_random():
+    """Two slots of each program; every fourth turn or so meets the limit of its account."""
+    seed = int(os.environ.get("ROTA_TEST_SEED") or random.randrange(1 << 30))
+    rng = random.Random(seed)
+    answers = [rng.choice(["write", "write", "write", "window"]) for _ in range(40)] + ["write"]
+    with Place("claude and codex", "+".join(answers)) as place:
+        place.scenario = f"20 tasks, limits at random (seed {seed})"
+        place.write("rota.yaml", SETTINGS + "agents: {claude_tools: [Write, Bash]}\n")
+        names = [f"t{number}" for number in range(20)]
+        place.write("plan.yaml", "name: plan\ntasks:\n" + "".join(
+            f"  - {{id: {name}, prompt: 'Write hello. FILE={place.path}/{name}.txt', attempts: 1}}\n" for name in names))
+        result = place.rota("run", "plan.yaml", "--agent", "claude=2", "--agent", "codex=2", "--trust-agents", timeout=400)
+        place.check("all done", result.returncode == 0, result)
+        lost, limited = done_wrong(place, names)
+        place.check("each was done once, and no attempt was used up by a limit", not lost, lost)
+        place.check(f"some of the {limited + len(names)} attempts met a limit: {limited}", limited > 0)
+        rests, early = {}, []
+        for event in [json.loads(line) for line in place.rota("events", "--json").stdout.splitlines()]:
+            until = re.match(r"rests until (\S+Z): ", event.get("reason", ""))
+            if until:
+                rests[event["agent"]] = when(until[1])
+            elif event.get("to") == "in_progress" and when(event["time"]) < rests.get(event.get("agent"), 0):
+                early.append(event)
+        place.check("every account rested as long as was said, and nothing was begun meanwhile", rests and not early, rests, early)
+
+
+# ---- all of them
+
+Job = collections.namedtuple("Job", "seconds kind name call")  # `seconds`: about how long; the long ones begin first
+
+
+def job(seconds, kind, answers, expect, **more):
+    return Job(seconds, kind, answers, lambda: scenario(kind, answers, expect, **more))
+
+
+# How often one answer must come until an attempt ends by it: each program tries once more by itself, but not after every kind.
+TWICE = {"claude": ("529", "cut", "429-short", "429-date", "429-bare"), "codex": ("529", "cut", "429-short")}
+SITS_OUT = ("429-date", "429-long")  # Codex waits for these itself, until the watchdog ends it: what it waited for counts
+QUIET = ", attempts: 1, silence: 20s"
+TRUSTED = ["--trust-agents"]
+
+
+def failing_api(kind):
+    family = KINDS[kind].agent
+    for answer in ("529", "cut", "429-short", "429-date", "429-bare", "429-no-retry", "429-long"):
+        then = [unused] if answer == "cut" else [unused, limit("capacity" if answer == "529" else "burst")]
+        answers = (answer + "+") * (2 if answer in TWICE[family] else 1) + "ok"
+        seconds = 25 if family == "codex" and answer in SITS_OUT else 5
+        yield job(seconds, kind, answers, "network ok" if answer == "cut" else "limited ok", task=QUIET, then=then)
+
+
+def jobs_of(kind):
+    yield job(5, kind, "write", "ok", then=[wrote, counted], options=TRUSTED)
+    yield Job(10, kind, "slow", lambda: stop_in_the_middle(kind))
+    if kind in ("claude-agent-acp", "gemini --acp"):  # the others have a sandbox, or ask nobody
+        yield job(5, kind, "ok-tool", "ok", then=[refused])
+    if kind == "gemini --acp":
+        yield job(15, kind, "429-long", "limited", then=[rests], options=["--timeout", "15s"])
+        return
+    if kind == "opencode acp":  # it sits it out, too
+        yield job(45, kind, "429-long", "limited", task=", attempts: 1, silence: 12s", then=[rests], options=["--timeout", "45s"])
+        return
+    yield job(13, kind, "window+write", "limited ok", then=[wrote, resumed, unused], options=TRUSTED)
+    yield job(5, kind, "context", "context_limit")
+    yield job(12, kind, "auth", "auth", then=[unused])
+    yield job(25, kind, "hang", "timeout", task=QUIET)
+    if KINDS[kind].agent == "acp":
+        yield job(20, kind, "429-long+ok", "limited ok", task=QUIET, then=[unused, limit("burst")])
+    else:
+        yield from failing_api(kind)
 
 
 def main():
-    programs = install()
-    # Claude Code fails at once at a long wait, Codex sits it out: there the watchdog ends it, and what it waited for counts.
-    kinds = ("claude", "codex", "codex by app-server")
-    for kind in kinds if not sys.argv[1:] else [kind for kind in kinds if set(sys.argv[1:]) & {kind, kind.split()[0]}]:
-        scenario(programs, kind, "write", ["ok"], then=wrote, options=["--trust-agents"])
-        scenario(programs, kind, "window+write", ["limited", "ok"], task=", attempts: 1", then=resumed, options=["--trust-agents"])
-        scenario(programs, kind, "context", ["context_limit"], task=", attempts: 1")
-        scenario(programs, kind, "auth", ["auth"], then=ends_without_attempt)
-        scenario(programs, kind, "hang", ["timeout"], task=", attempts: 1, silence: 20s")
-        stop_in_the_middle(programs, kind)
-        scenario(programs, kind, "rate+ok", ["limited", "ok"], task=", attempts: 1, silence: 20s")
-    if not sys.argv[1:]:
-        refused_key(programs)
-        many_tasks_with_limits_at_random(programs)
+    started = time.monotonic()
+    Place.programs = install()
+    jobs = [job for kind in KINDS for job in jobs_of(kind)]
+    jobs.append(Job(10, "claude", "key-refused", refused_key))
+    jobs.append(Job(60, "", "random", many_tasks_with_limits_at_random))
+    words = set(sys.argv[1:])
+    kinds, names = words & set(KINDS), words - set(KINDS)
+    jobs = [job for job in jobs if (not kinds or job.kind in kinds) and (not names or job.name in names)]
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        for future in [pool.submit(timed, job) for job in sorted(jobs, key=lambda job: -job.seconds)]:
+            future.result()
     api.close()
-    sys.exit(1 if failures else 0)
+    print(f"     {len(jobs)} scenarios, {time.monotonic() - started:.0f} s")
+    finish()
+
+
+def timed(job):
+    started = time.monotonic()
+    try:
+        job.call()
+    except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
+        check(f"{job.kind}, {job.name}: it came to its end", False, repr(error))
+    if os.environ.get("ROTA_TEST_TIMES"):
+        check(f"{job.kind}, {job.name}: {time.monotonic() - started:.0f} s", True)
 
 
 main()

@@ -246,7 +246,10 @@ static bool says_success (const json_t *event, rota_reader_t *reader)
     if (reader == rota_read_codex_rpc)
         return strcmp (word (event, "method"), "turn/completed") == 0 &&
                strcmp (word (json_object_get (params, "turn"), "status"), "completed") == 0;
-    return strcmp (word (json_object_get (event, "result"), "stopReason"), "end_turn") == 0;
+    const json_t *update = json_object_get (params, "update"); /* version 2 */
+    return strcmp (word (json_object_get (event, "result"), "stopReason"), "end_turn") == 0 ||
+           (strcmp (word (update, "state"), "idle") == 0 &&
+            strcmp (word (update, "stopReason"), "end_turn") == 0);
 }
 
 /* How much of the transcript there must be before success may be believed. */
