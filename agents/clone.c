@@ -123,7 +123,10 @@ int rota_clone_check_out (rota_clone_t *self, const char *ours, const char *file
         return no_memory (error);
     unlink (from);
     unlink (before);
-    int status = rota_git (&git, &call, error, "read-tree", "-u", "--reset", commit, NULL);
+    /* Making files waits more than it computes. */
+    int status =
+        rota_git (&git, &call, error, "-c", "checkout.workers=4", "-c",
+                  "checkout.thresholdForParallelism=500", "read-tree", "-u", "--reset", commit, NULL);
     return status == 0 ? rota_files_copy (from, to, error) : status;
 }
 

@@ -73,9 +73,11 @@ static void add_shown (rota_sandbox_t *self, const char *path)
     char real[PATH_MAX];
     if (!realpath (path, real))
         return;
+    bool hidden = is_below (real, "/dev") && strcmp (real, "/dev") != 0;
     for (size_t i = 0; i < sizeof EMPTY / sizeof *EMPTY; i++)
-        if (is_below (real, EMPTY[i]) && strcmp (real, EMPTY[i]) != 0)
-            add_bind (self, "--ro-bind", real);
+        hidden |= is_below (real, EMPTY[i]) && strcmp (real, EMPTY[i]) != 0;
+    if (hidden)
+        add_bind (self, "--ro-bind", real);
 }
 
 static void hide (rota_sandbox_t *self, const char *path)

@@ -536,12 +536,19 @@ def killed_at_any_moment():
     work.run("merge", start=work.change({"f0": "0\n"}), gates=gates, isolate="off")
     work.run("merge", start=work.change({"f00": "0\n"}), gates=gates, isolate="off")
     whole = (time.monotonic() - started) / 2 * 1.1
+    tail = time.time() - os.stat(log).st_mtime
     landed = 0
     for number in range(1, rounds + 1):
         start = work.change({f"f{number}": f"{number}\n"})
         before = work.rev("rota/main")
         process, spec = work.start("merge", start=start, gates=gates, isolate="off")
-        time.sleep(generator.uniform(0, whole))
+        lines = len(read(log).split())
+        # Any moment in every other round, in the others one between the gate and the end, where the branch moves.
+        if number % 2:
+            time.sleep(generator.uniform(0, whole))
+        else:
+            wait_until(lambda: len(read(log).split()) > lines, WATCHDOG_S)
+            time.sleep(generator.uniform(0, tail))
         kill_tree(process.pid)
         process.communicate()
         head = work.rev("rota/main")
@@ -741,10 +748,12 @@ def main():
     for scenario in SCENARIOS:
         if wanted and scenario.__name__ not in wanted:
             continue
+        begun = time.monotonic()
         try:
             scenario()
         except Exception:  # the others still tell something
             check(scenario.__name__, False, traceback.format_exc())
+        print(f"     {scenario.__name__}: {time.monotonic() - begun:.1f} s")
     print(f"     {time.monotonic() - started:.0f} s")
     finish()
 
