@@ -2,6 +2,7 @@
 """Work in private clones, by the program that does it alone: rota-agent --workspace."""
 import concurrent.futures
 import random
+import resource
 import shutil
 import socket
 import sys
@@ -9,11 +10,10 @@ import threading
 import traceback
 
 from cli_support import check, finish, json, os, signal, subprocess, time, wait_until
-from workspace_support import (KEY, WATCHDOG_S, Work, gate, git, kill_tree, lives, parents, plant, read, sandbox_works, script, write)
+from workspace_support import (ISOLATES, KEY, WATCHDOG_S, Work, gate, git, kill_tree, lives, parents, plant, read, script, write)
 
 LONG = bool(os.environ.get("ROTA_TEST_LONG"))
 SEED = int(os.environ.get("ROTA_TEST_SEED") or random.randrange(1 << 31))
-ISOLATES = sandbox_works()
 
 
 # ---- work
@@ -147,7 +147,7 @@ def signals_reach_the_program():
     for isolate in ("auto", "off"):
         work = Work()
         ready = os.path.join(work.place, "ready")
-        process, _ = work.start("work", ["sh", "-c", f"trap 'echo heard > heard; exit 5' TERM; touch {ready}; while :; do sleep 0.05; "
+        process, spec = work.start("work", ["sh", "-c", f"trap 'sleep 0.3; echo heard > heard; exit 5' TERM; touch {ready}; while :; do sleep 0.05; "
                                          "done"], isolate=isolate, keep=[work.place])
         check(f"signals ({isolate}): at work", wait_until(lambda: os.path.exists(ready), WATCHDOG_S))
         children, todo, tree = parents(), [process.pid], []
@@ -161,7 +161,8 @@ def signals_reach_the_program():
                 pass
         out, err = process.communicate(timeout=WATCHDOG_S)
         check(f"signals ({isolate}): SIGTERM to all of the tree lets the program come to its own end",
-              process.returncode == 143 and work.show("rota-work/t.1:heard") == "heard", process.returncode, out, err)
+              process.returncode == 143 and work.show("rota-work/t.1:heard") == "heard" and
+              json.loads(read(spec["record"]))["isolated"] is (ISOLATES and isolate == "auto"), process.returncode, out, err)
 
 
 def what_is_left_running_is_ended():
@@ -290,20 +291,30 @@ def outside_is_out_of_reach():
         print("SKIP isolation: bubblewrap is missing here, or this kernel doesn't let it: NOTHING of it was checked")
         return
     work = Work()
+    # In the repository, as it is by default, which is shown for reading.
+    work.state = os.path.join(work.path, ".rota")
+    write(os.path.join(work.state, ".gitignore"), "*\n")
     secret = write(os.path.join(work.state, "key"), "secret\n")
     beside = os.path.join(work.place, "beside")
+    home = os.path.join(os.path.expanduser("~"), ".rota-test-written-outside")
     kept = os.path.join(work.state, "kept")
     os.mkdir(kept)
-    before = work.rev("main"), work.status(), sorted(os.listdir(work.state))
-    result = work.sh(f"touch {beside}; touch {work.state}/x; cat {secret}; echo x > {work.path}/a.txt; "
+    victim = subprocess.Popen(["sleep", "1000"])
+    before = work.rev("main"), work.status()
+    result = work.sh(f"touch {beside} {home}; touch {work.state}/x; cat {secret}; echo x > {work.path}/a.txt; "
                      f"git -C {work.path} update-ref refs/heads/main HEAD~0; git -C {work.path} branch evil; "
                      f"git --git-dir={work.path}/.git update-ref refs/heads/rota/main {'1' * 40}; "
                      f"echo k > {kept}/k; echo t > /tmp/rota-test-private; ls /run; test -w /dev/null && echo x > x; "
-                     f"kill -9 {os.getpid()}; ls {work.state}/clones; touch {result_dir(work)}", keep=[kept])
+                     f"kill -9 {victim.pid}; ls {work.state}/clones; touch {work.state}/record.9.json", keep=[kept])
     check("isolation: the work itself is taken", result.state == "done" and result.record["isolated"] is True, result)
-    after = work.rev("main"), work.status(), sorted(os.listdir(work.state))
-    check("isolation: the repository, its branches and what lies beside stay as they are", before[:2] == after[:2] and
-          not work.rev("evil") and work.rev("rota/main") == work.first and not os.path.exists(beside), result)
+    check("isolation: no other process can be reached", victim.poll() is None)
+    victim.kill()
+    victim.wait()
+    after = work.rev("main"), work.status()
+    check("isolation: the repository, its branches and what lies beside stay as they are", before == after and
+          not work.rev("evil") and work.rev("rota/main") == work.first and not os.path.exists(beside) and not os.path.exists(home), result)
+    if os.path.exists(home):
+        os.unlink(home)
     check("isolation: the state directory isn't there, but what is to be kept is", "secret" not in result.stdout + result.stderr.split(
         "--- record")[0] and not os.path.exists(work.state + "/x") and read(kept + "/k") == "k\n", result)
     check("isolation: /tmp is its own", not os.path.exists("/tmp/rota-test-private"))
@@ -317,10 +328,6 @@ def outside_is_out_of_reach():
     result = work.run("work", ["sh", "-c", "echo x > x"], environment={"PATH": empty})
     check("isolation: without bwrap it goes on and says so", result.state == "done" and result.record["isolated"] is False and
           "not isolated: bwrap" in result.stderr, result)
-
-
-def result_dir(work):
-    return os.path.join(work.state, "record.9.json")
 
 
 # ---- gates and criteria
@@ -697,7 +704,7 @@ def wrong_specs():
 def hard_to_remove():
     work = Work()
     result = work.sh("mkdir -p p/q; touch p/q/r; chmod 0 p/q; chmod 555 p; for i in $(seq 300); do mkdir -p deep; cd deep; done; "
-                     "touch end; cd \"$ROTA_CLONE\"; ln -s / root; echo x > x", expects_change=True)
+                     "touch end; cd \"$ROTA_CLONE\"; ln -s / root; echo x > x", limits={resource.RLIMIT_NOFILE: 100})
     check("a clone that is deep, locked and full of links is removed all the same", result.state in ("done", "failed") and
           work.leftovers() == [] and os.path.exists("/etc/passwd"), result, work.leftovers())
 

@@ -2,6 +2,7 @@
 import atexit
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,9 @@ def sandbox_works():
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=WATCHDOG_S).returncode == 0
     except OSError:
         return False
+
+
+ISOLATES = sandbox_works()
 
 
 def git(path, *arguments, binary=False, good=True, **more):
@@ -94,16 +98,17 @@ class Work:
         spec = {key: value for key, value in spec.items() if value is not None}
         return write(os.path.join(self.place, f"spec.{self.count}.json"), json.dumps(spec)), spec
 
-    def start(self, step, program=None, environment=None, **more):
+    def start(self, step, program=None, environment=None, limits=None, **more):
         path, spec = self.spec(step, **more)
         command = [AGENT, "--workspace", path, *(["--", *program] if program else [])]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                   errors="replace", env=dict(os.environ, **(environment or {})))
+                                   errors="replace", env=dict(os.environ, **(environment or {})),
+                                   preexec_fn=lambda: [resource.setrlimit(what, (most, most)) for what, most in (limits or {}).items()])
         return process, spec
 
-    def run(self, step, program=None, prompt="", environment=None, **more):
+    def run(self, step, program=None, prompt="", environment=None, limits=None, **more):
         """A result with .record (None without one) and .spec."""
-        process, spec = self.start(step, program, environment, **more)
+        process, spec = self.start(step, program, environment, limits, **more)
         out, err = process.communicate(prompt, timeout=WATCHDOG_S)
         result = subprocess.CompletedProcess(process.args, process.returncode, out, err)
         result.spec, result.record = spec, None
@@ -111,6 +116,9 @@ class Work:
             result.record = json.loads(read(spec["record"]))
         result.state = (result.record or {}).get("state")
         result.message = (result.record or {}).get("message", "")
+        # Never by accident: what a test says of the sandbox must have been in it.
+        if result.record and spec["isolate"] == "auto" and "isolated" in result.record and not (environment or {}).get("PATH"):
+            assert result.record["isolated"] is ISOLATES, err
         result.stderr += f"--- record\n{json.dumps(result.record, indent=1)}"
         return result
 
