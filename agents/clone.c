@@ -123,7 +123,10 @@ int rota_clone_check_out (rota_clone_t *self, const char *ours, const char *file
         return no_memory (error);
     unlink (from);
     unlink (before);
-    int status = rota_git (&git, &call, error, "read-tree", "-u", "--reset", commit, NULL);
+    /* Making files waits more than it computes. */
+    int status =
+        rota_git (&git, &call, error, "-c", "checkout.workers=4", "-c",
+                  "checkout.thresholdForParallelism=500", "read-tree", "-u", "--reset", commit, NULL);
     return status == 0 ? rota_files_copy (from, to, error) : status;
 }
 
@@ -215,14 +218,13 @@ static int write_refs (const rota_clone_t *self, const char *git_dir, const char
     return status;
 }
 
-static int remember_places (rota_clone_t *self, const char *git_dir, rota_error_t *error)
+static int remember_place (rota_clone_t *self, rota_error_t *error)
 {
-    struct stat clone, git;
-    if (lstat (self->path, &clone) < 0 || lstat (git_dir, &git) < 0)
+    struct stat clone;
+    if (lstat (self->path, &clone) < 0)
         return rota_error_set (error, -errno, "%s: %s", self->path, strerror (errno));
     self->device = clone.st_dev;
     self->inode = clone.st_ino;
-    self->git_inode = git.st_ino;
     return 0;
 }
 
@@ -233,12 +235,16 @@ int rota_clone_make (rota_clone_t *self, const char *start, const char *branch, 
     self->name = name;
     self->start = rota_pool_text (self->pool, start, strlen (start));
     char *git_dir = rota_pool_format (self->pool, "%s/.git", self->path);
-    if (!self->start || !git_dir)
+    char *objects = rota_pool_format (self->pool, "%s/objects", self->ours);
+    if (!self->start || !git_dir || !objects)
         return no_memory (error);
     int status = rota_files_make_directory (self->path, error);
     if (status == 0)
-        status =
-            rota_clone_make_git_dir (self, git_dir, repository->format, false, repository->objects, error);
+        status = rota_clone_make_git_dir (self, git_dir, repository->format, false, NULL, error);
+    /* A merge that isn't in the repository yet is in ours. */
+    if (status == 0)
+        status = rota_clone_set_alternates (git_dir, objects, repository->remote ? NULL : repository->objects,
+                                            error);
     if (status == 0 && repository->shallow) {
         char *from = rota_pool_format (self->pool, "%s/shallow", self->ours);
         char *to = rota_pool_format (self->pool, "%s/shallow", git_dir);
@@ -251,7 +257,7 @@ int rota_clone_make (rota_clone_t *self, const char *start, const char *branch, 
     if (status == 0)
         status = rota_clone_fill_parts (self, error);
     if (status == 0)
-        status = remember_places (self, git_dir, error);
+        status = remember_place (self, error);
     return status;
 }
 

@@ -36,8 +36,8 @@ typedef struct {
     const char *name;     /* of who works there, for commits */
     const char *start;    /* the commit it was made at */
     int lock_fd;
-    dev_t device; /* of CLONE and CLONE/.git as they were made */
-    ino_t inode, git_inode;
+    dev_t device; /* of CLONE as it was made */
+    ino_t inode;
     rota_clone_before_t *before;
     size_t before_count;
     rota_clone_part_t *parts;

@@ -92,8 +92,7 @@ static int check_places (const rota_clone_t *self, const char *git_dir, rota_err
     if (lstat (self->path, &info) < 0 || !S_ISDIR (info.st_mode) || info.st_dev != self->device ||
         info.st_ino != self->inode)
         return rota_error_set (error, -EBADMSG, "its clone was removed or replaced");
-    if (lstat (git_dir, &info) < 0 || !S_ISDIR (info.st_mode) || info.st_dev != self->device ||
-        info.st_ino != self->git_inode)
+    if (lstat (git_dir, &info) < 0 || !S_ISDIR (info.st_mode) || info.st_dev != self->device)
         return rota_error_set (error, -EBADMSG, ".git of its clone was removed or replaced");
     char *sparse = rota_pool_format (self->pool, "%s/info/sparse-checkout", git_dir);
     if (!sparse)
@@ -173,54 +172,89 @@ static int judge_tip (rota_clone_t *self, rota_clone_work_t *work, rota_error_t 
 
 /* ---- the files */
 
-/* Whether a directory of the path is a link by now: what lies beyond is no file of the clone. `checked` has
- * the directory that was looked at last. */
-static bool is_beyond_link (const rota_clone_t *self, const char *name, const char **checked, bool *beyond)
+/* Names, each ended by NUL, by what is to be done with them. */
+typedef struct {
+    rota_bytes_t gone, there;
+    const char
+        *checked; /* the path whose directories were looked at last, and whether one of them is a link */
+    bool beyond;
+    size_t nested;
+} sifted_t;
+
+/* What lies beyond a link is no file of the clone. */
+static bool is_beyond_link (const rota_clone_t *self, sifted_t *sifted, const char *name)
 {
-    const char *slash = strrchr (name, '/');
+    const char *slash = strrchr (name, '/'), *before = sifted->checked;
     size_t length = slash ? (size_t)(slash - name) : 0;
     if (length == 0)
         return false;
-    if (*checked && strncmp (*checked, name, length + 1) == 0 && !strchr (*checked + length + 1, '/'))
-        return *beyond;
-    *checked = name;
-    *beyond = false;
-    for (const char *end = strchr (name, '/'); end && !*beyond; end = strchr (end + 1, '/')) {
+    if (before && strncmp (before, name, length + 1) == 0 && !strchr (before + length + 1, '/'))
+        return sifted->beyond;
+    sifted->checked = name;
+    sifted->beyond = false;
+    for (const char *end = strchr (name, '/'); end && !sifted->beyond; end = strchr (end + 1, '/')) {
         char *path = NULL;
         struct stat info;
         if (asprintf (&path, "%s/%.*s", self->path, (int)(end - name), name) < 0)
             return false;
-        *beyond = lstat (path, &info) == 0 && S_ISLNK (info.st_mode);
+        sifted->beyond = lstat (path, &info) == 0 && S_ISLNK (info.st_mode);
         free (path);
     }
-    return *beyond;
+    return sifted->beyond;
 }
 
-/* Those of `changes` that are work, each ended by NUL. What is new comes first, as git lists it: a link in
- * the place of a directory takes the names beyond it with it. */
-static void sift (rota_clone_t *self, const rota_bytes_t *changes, rota_bytes_t *ret_list)
+/* Whether there is a file or a link, or a submodule that is filled. */
+static bool is_there (const rota_clone_t *self, const char *name)
 {
-    const char *at = changes->bytes, *end = at ? at + changes->size_bytes : at;
-    const char *checked = NULL;
-    bool beyond = false;
-    size_t nested = 0;
-    for (; at < end; at += strlen (at) + 1) {
-        size_t length = strlen (at);
-        if (is_as_before (self, at) || is_beyond_link (self, at, &checked, &beyond))
-            continue;
-        if (length && at[length - 1] == '/') {
-            if (nested++ < NESTED_NAMED_MAX)
-                rota_clone_note (self, "%s is a repository of its own and left out", at);
-            continue;
-        }
-        rota_bytes_take (ret_list, at, length + 1);
+    char *path = NULL;
+    struct stat info;
+    if (asprintf (&path, "%s/%s", self->path, name) < 0)
+        return false;
+    bool there = lstat (path, &info) == 0;
+    free (path);
+    if (!there || !S_ISDIR (info.st_mode))
+        return there;
+    const rota_clone_part_t *part = rota_clone_find_part (self, name);
+    return part && part->ours;
+}
+
+static void sift (rota_clone_t *self, sifted_t *sifted, const char *name)
+{
+    size_t length = strlen (name);
+    const rota_clone_part_t *part = rota_clone_find_part (self, name);
+    if (is_as_before (self, name))
+        return;
+    if (part && !part->ours && rota_files_is_directory (part->full)) {
+        rota_clone_note (self, "what was put into the submodule %s is left out", name);
+        return;
     }
+    if (length && name[length - 1] == '/') {
+        if (sifted->nested++ < NESTED_NAMED_MAX)
+            rota_clone_note (self, "%s is a repository of its own and left out", name);
+        return;
+    }
+    bool there = !is_beyond_link (self, sifted, name) && is_there (self, name);
+    rota_bytes_take (there ? &sifted->there : &sifted->gone, name, length + 1);
+}
+
+static int update_index (const rota_clone_t *self, const rota_bytes_t *names, const char *how,
+                         rota_error_t *error)
+{
+    const rota_git_t git = git_of_files (self, self->ours, self->path);
+    const rota_git_call_t call = {.input = names->bytes, .input_bytes = names->size_bytes};
+    if (names->cut)
+        return no_memory (error);
+    return names->size_bytes ? rota_git (&git, &call, error, "update-index", "-z", "--add", "--replace", how,
+                                         "--stdin", NULL)
+                             : 0;
 }
 
 static int take_files (rota_clone_t *self, rota_clone_work_t *work, rota_error_t *error)
 {
     const rota_git_t git = git_of_files (self, self->ours, self->path);
-    rota_bytes_t changes = {.max_bytes = ROTA_CLONE_LIST_MAX_BYTES}, list = {.max_bytes = SIZE_MAX / 2};
+    rota_bytes_t changes = {.max_bytes = ROTA_CLONE_LIST_MAX_BYTES};
+    sifted_t sifted = {.gone = {.max_bytes = ROTA_CLONE_LIST_MAX_BYTES},
+                       .there = {.max_bytes = ROTA_CLONE_LIST_MAX_BYTES}};
     const rota_git_call_t plain = {0};
     char line[256];
     int status = 0;
@@ -229,16 +263,16 @@ static int take_files (rota_clone_t *self, rota_clone_work_t *work, rota_error_t
         status = rota_git (&git, &plain, error, "read-tree", "-i", "-m", work->tip, NULL);
     if (status == 0)
         status = rota_clone_list_changes (self, self->ours, self->path, &changes, error);
+    const char *end = changes.bytes ? changes.bytes + changes.size_bytes : NULL;
+    for (const char *at = changes.bytes; at < end && status == 0; at += strlen (at) + 1)
+        sift (self, &sifted, at);
     if (status == 0)
-        sift (self, &changes, &list);
-    if (status == 0 && list.cut)
-        status = no_memory (error);
-    const rota_git_call_t call = {.input = list.bytes ? list.bytes : "", .input_bytes = list.size_bytes};
-    if (status == 0 && list.size_bytes)
-        status = rota_git (&git, &call, error, "update-index", "-z", "--add", "--remove", "--replace",
-                           "--stdin", NULL);
+        status = update_index (self, &sifted.gone, "--force-remove", error);
+    if (status == 0)
+        status = update_index (self, &sifted.there, "--remove", error);
     rota_bytes_clear (&changes);
-    rota_bytes_clear (&list);
+    rota_bytes_clear (&sifted.gone);
+    rota_bytes_clear (&sifted.there);
     if (status == 0)
         status = rota_git_line (&git, line, sizeof line, NULL, error, "write-tree", NULL);
     if (status == 0)

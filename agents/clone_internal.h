@@ -6,13 +6,11 @@
 
 #define ROTA_CLONE_LIST_MAX_BYTES ((size_t)256 << 20) /* names of files */
 
-/* A submodule, checked out from the repository's own copy. */
+/* A submodule, checked out from the repository's own copy if `ours` isn't NULL, else empty. */
 struct rota_clone_part {
-    const char *path;    /* of its files, in CLONE */
-    const char *full;    /* the same, absolute */
-    const char *objects; /* where the repository has its objects */
-    const char *ours;    /* the git directory of ours for it */
-    const char *commit;
+    const char *path; /* of its files, in CLONE */
+    const char *full; /* the same, absolute */
+    const char *ours; /* the git directory of ours for it */
     rota_clone_part_t *next;
 };
 
@@ -34,6 +32,9 @@ int rota_clone_check_out (rota_clone_t *self, const char *ours, const char *file
 int rota_clone_fill_parts (rota_clone_t *self, rota_error_t *error);
 /* Whether commits that `tree` names for submodules can be had, and nothing uncommitted is in them. */
 int rota_clone_check_parts (rota_clone_t *self, const char *tree, rota_error_t *error);
+
+/* Of CLONE itself, by its path there. NULL = it is none. */
+const rota_clone_part_t *rota_clone_find_part (const rota_clone_t *self, const char *path);
 
 /* Names of what differs from the index of `ours`, each ended by NUL. */
 int rota_clone_list_changes (const rota_clone_t *self, const char *ours, const char *files,

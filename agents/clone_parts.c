@@ -62,8 +62,8 @@ static int fill (rota_clone_t *self, const level_t *level, const char *path, con
     rota_clone_part_t *part = rota_pool_alloc (pool, sizeof *part);
     if (!module || !objects || !ours || !files || !git_dir || !text || !head || !whole || !part)
         return no_memory (error);
-    *part = (rota_clone_part_t){
-        whole, files, objects, ours, rota_pool_text (pool, commit, strlen (commit)), self->parts};
+    *part = (rota_clone_part_t){.path = whole, .full = files, .next = self->parts};
+    self->parts = part;
     if (number >= PARTS_MAX || !is_sane (name) || !rota_files_is_directory (objects) ||
         !rota_files_is_directory (files)) {
         rota_clone_note (self, "the submodule %s isn't there in the repository and stays empty", whole);
@@ -86,7 +86,7 @@ static int fill (rota_clone_t *self, const level_t *level, const char *path, con
         status = rota_files_write (head, text, strlen (text), error);
     if (status == 0)
         status = rota_clone_check_out (self, ours, files, commit, error);
-    self->parts = part;
+    part->ours = ours;
     const level_t below = {ours, files, rota_pool_format (pool, "%s/", whole),
                            rota_pool_format (pool, "%s/modules", module), level->depth + 1};
     if (status == 0 && (!below.prefix || !below.modules))
@@ -116,10 +116,8 @@ static int fill_level (rota_clone_t *self, const level_t *level, rota_error_t *e
     char *settings = rota_pool_format (self->pool, "%s/.gitmodules", level->files);
     if (!settings)
         return no_memory (error);
-    if (!rota_files_is_there (settings))
-        return 0;
     int status = rota_git (&git, &listing, error, "ls-files", "-z", "--stage", NULL);
-    if (status == 0)
+    if (status == 0 && rota_files_is_there (settings))
         status = rota_git (&git, &reading, error, "config", "--blob", ":.gitmodules", "-z", "--get-regexp",
                            "^submodule\\..*\\.path$", NULL);
     const char *at = list.bytes, *end = at ? at + list.size_bytes : at;
@@ -150,7 +148,7 @@ int rota_clone_fill_parts (rota_clone_t *self, rota_error_t *error)
 
 /* ---- what became of them */
 
-static const rota_clone_part_t *find_part (const rota_clone_t *self, const char *path)
+const rota_clone_part_t *rota_clone_find_part (const rota_clone_t *self, const char *path)
 {
     for (const rota_clone_part_t *part = self->parts; part; part = part->next)
         if (strcmp (part->path, path) == 0)
@@ -176,7 +174,7 @@ static int check_commit (rota_clone_t *self, const rota_clone_part_t *part, cons
 static int check_clean (rota_clone_t *self, const rota_clone_part_t *part, rota_error_t *error)
 {
     rota_bytes_t changes = {.max_bytes = ROTA_CLONE_LIST_MAX_BYTES};
-    if (!rota_files_is_directory (part->full))
+    if (!part->ours || !rota_files_is_directory (part->full))
         return 0;
     int status = rota_clone_list_changes (self, part->ours, part->full, &changes, error);
     if (status == 0 && changes.size_bytes)
@@ -198,8 +196,9 @@ int rota_clone_check_parts (rota_clone_t *self, const char *tree, rota_error_t *
         /* ":160000 160000 OLD NEW M\0PATH\0" */
         const char *path = at + strlen (at) + 1;
         char mode[8], oid[ROTA_GIT_OID_BYTES];
-        const rota_clone_part_t *part = path < end ? find_part (self, path) : NULL;
-        if (sscanf (at, ":%*s %7s %*s %64s", mode, oid) == 2 && strcmp (mode, "160000") == 0 && part)
+        const rota_clone_part_t *part = path < end ? rota_clone_find_part (self, path) : NULL;
+        if (sscanf (at, ":%*s %7s %*s %64s", mode, oid) == 2 && strcmp (mode, "160000") == 0 && part &&
+            part->ours)
             status = check_commit (self, part, oid, error);
         at = path < end ? path + strlen (path) + 1 : end;
     }

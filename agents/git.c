@@ -126,16 +126,16 @@ static void drop (void *context, const char *bytes, size_t size)
     (void)size;
 }
 
-/* Its last words as one line, without "fatal: ". */
+/* Its words as one line, from the first error on. */
 static int explain (const rota_child_end_t *end, const char *verb, rota_error_t *error)
 {
     char line[ROTA_ERROR_MAX_BYTES / 2];
     size_t used = 0;
-    const char *words = end->words, *fatal = strstr (words, "fatal: ");
-    if (fatal)
-        words = fatal + strlen ("fatal: ");
-    else if (strncmp (words, "error: ", 7) == 0)
-        words += 7;
+    const char *words = end->words, *said = strstr (words, "error: ");
+    if (!said)
+        said = strstr (words, "fatal: ");
+    if (said)
+        words = said + strlen ("fatal: ");
     for (; *words && used < sizeof line - 1; words++)
         if (!iscntrl ((unsigned char)*words))
             line[used++] = *words;
@@ -166,6 +166,9 @@ static size_t add_arguments (const rota_git_call_t *call, char **argv, va_list a
         if (count == verb + ROTA_GIT_ARGUMENTS_MAX)
             abort ();
         argv[count++] = (char *)argument;
+        /* A setting of this call's alone stands before the verb. */
+        if (count == verb + 2 && strcmp (argv[verb], "-c") == 0)
+            verb = count;
     }
     for (size_t i = 0; call->more && call->more[i]; i++)
         argv[count++] = (char *)call->more[i];

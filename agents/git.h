@@ -53,9 +53,9 @@ __attribute__ ((sentinel)) int rota_git_line (const rota_git_t *git, char *line,
 /* 40 or 64 lower case hexadecimal digits. */
 bool rota_git_is_oid (const char *text);
 
-/* Options for git at the other end of a file:// URL, which is on this machine. */
+/* Options for git at the other end of a file:// URL, which is on this machine; a shell reads them. */
 #define ROTA_GIT_PLAIN_SETTINGS                                                                              \
-    "-c core.hooksPath=/dev/null -c core.fsmonitor=false -c safe.directory=* -c gc.auto=0 -c "               \
-    "maintenance.auto=false"
+    "-c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.alternateRefsCommand=: "                    \
+    "-c 'safe.directory=*' -c gc.auto=0 -c maintenance.auto=false -c receive.autogc=false"
 
 #endif

@@ -15,6 +15,7 @@
 #define HEADS "refs/heads/"
 #define FETCHED "refs/rota/fetched/" /* in `ours`, the branches of a remote one */
 #define LINES 4
+#define FILE_URL "file://"
 
 static rota_git_t git_of (const rota_repository_t *self)
 {
@@ -34,6 +35,16 @@ bool rota_repository_is_remote (const char *location)
     /* host:path, as ssh has it */
     const char *colon = strchr (location, ':'), *slash = strchr (location, '/');
     return colon && (!slash || colon < slash) && stat (location, &info) < 0;
+}
+
+/* At the other end of a file:// URL git runs on this machine, in that repository: not with its hooks either.
+ */
+static const char *other_end (const rota_repository_t *self, bool receiving)
+{
+    if (strncmp (self->location, FILE_URL, strlen (FILE_URL)) != 0)
+        return receiving ? "--receive-pack=git-receive-pack" : "--upload-pack=git-upload-pack";
+    return receiving ? "--receive-pack=git " ROTA_GIT_PLAIN_SETTINGS " receive-pack"
+                     : "--upload-pack=git " ROTA_GIT_PLAIN_SETTINGS " upload-pack";
 }
 
 /* ---- a directory */
@@ -73,8 +84,7 @@ static int find_target (rota_repository_t *self, const char *target, rota_error_
         rota_git_t git = {.environment = self->environment};
         char line[1024], *tab;
         status = rota_git_line (&git, line, sizeof line, NULL, error, "ls-remote", "--symref",
-                                "--upload-pack=git " ROTA_GIT_PLAIN_SETTINGS " upload-pack", "--",
-                                self->location, "HEAD", NULL);
+                                other_end (self, false), "--", self->location, "HEAD", NULL);
         if (status == 0 && strncmp (line, "ref: " HEADS, strlen ("ref: " HEADS)) == 0 &&
             (tab = strchr (line, '\t'))) {
             *tab = '\0';
@@ -134,8 +144,7 @@ static int fetch_all (rota_repository_t *self, rota_error_t *error)
     rota_git_t git = git_of_ours (self);
     const rota_git_call_t call = {0};
     int status = rota_git (&git, &call, error, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
-                           "--upload-pack=git " ROTA_GIT_PLAIN_SETTINGS " upload-pack", "--", self->location,
-                           "+" HEADS "*:" FETCHED "*", NULL);
+                           other_end (self, false), "--", self->location, "+" HEADS "*:" FETCHED "*", NULL);
     return status < 0 ? rota_error_prefix (error, status, "%s", self->location) : 0;
 }
 
@@ -187,8 +196,7 @@ static int push (const rota_repository_t *self, const char *ref, const char *old
     const rota_git_call_t call = {.exit_code = &code};
     int status = rota_git (&git, &call, &words, "push", "--quiet", "--porcelain", "--no-verify",
                            "--recurse-submodules=no", "--no-signed", old ? lease : "--force",
-                           "--receive-pack=git " ROTA_GIT_PLAIN_SETTINGS " receive-pack", "--",
-                           self->location, pair, NULL);
+                           other_end (self, true), "--", self->location, pair, NULL);
     if (status < 0 || code == 0)
         return status < 0 ? rota_error_set (error, status, "%s", words.text) : 0;
     char now[ROTA_GIT_OID_BYTES];

@@ -67,15 +67,27 @@ static bool is_below (const char *path, const char *directory)
     return strncmp (path, directory, length) == 0 && (path[length] == '/' || !path[length]);
 }
 
+/* What is mounted later covers what lies below it. */
+static bool holds_one (const char *path, const char *const *others)
+{
+    char real[PATH_MAX], other[PATH_MAX];
+    for (size_t i = 0; realpath (path, real) && others[i]; i++)
+        if (realpath (others[i], other) && strcmp (other, real) != 0 && is_below (other, real))
+            return true;
+    return false;
+}
+
 /* What is shown anyway is left as it is. */
 static void add_shown (rota_sandbox_t *self, const char *path)
 {
     char real[PATH_MAX];
     if (!realpath (path, real))
         return;
+    bool hidden = is_below (real, "/dev") && strcmp (real, "/dev") != 0;
     for (size_t i = 0; i < sizeof EMPTY / sizeof *EMPTY; i++)
-        if (is_below (real, EMPTY[i]) && strcmp (real, EMPTY[i]) != 0)
-            add_bind (self, "--ro-bind", real);
+        hidden |= is_below (real, EMPTY[i]) && strcmp (real, EMPTY[i]) != 0;
+    if (hidden)
+        add_bind (self, "--ro-bind", real);
 }
 
 static void hide (rota_sandbox_t *self, const char *path)
@@ -140,12 +152,16 @@ static void build (rota_sandbox_t *self, const rota_sandbox_spec_t *spec)
     add_own_program (self);
     for (size_t i = 0; shown[i]; i++)
         add_shown (self, shown[i]);
+    for (size_t i = 0; written[i]; i++)
+        if (holds_one (written[i], hidden))
+            add_bind (self, "--bind", written[i]);
     for (size_t i = 0; hidden[i]; i++)
         hide (self, hidden[i]);
     for (size_t i = 0; read[i]; i++)
         add_bind (self, "--ro-bind", read[i]);
     for (size_t i = 0; written[i]; i++)
-        add_bind (self, "--bind", written[i]);
+        if (!holds_one (written[i], hidden))
+            add_bind (self, "--bind", written[i]);
     add_bind (self, "--bind", spec->clone);
     for (size_t i = 0; hidden[i]; i++)
         seal (self, hidden[i]);

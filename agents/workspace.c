@@ -152,7 +152,7 @@ static int prepare_sandbox (rota_workspace_t *self, rota_error_t *error)
     const char *program = self->program ? self->program[0] : NULL;
     const char *tmp = rota_pool_format (self->pool, "%s/tmp", self->clone.ours);
     const char *home = rota_pool_format (self->pool, "%s/home", self->clone.ours);
-    const char *objects[] = {repository->remote ? repository->objects : NULL, NULL};
+    const char *objects[] = {rota_pool_format (self->pool, "%s/objects", self->clone.ours), NULL};
     const rota_sandbox_spec_t spec = {
         .off = self->spec.isolate_off,
         .clone = self->clone.path,
@@ -163,7 +163,7 @@ static int prepare_sandbox (rota_workspace_t *self, rota_error_t *error)
                       repository->common_dir, program && *program == '/' ? program : NULL),
         .read = objects,
     };
-    if (!tmp || !home || !spec.write || !spec.show)
+    if (!tmp || !home || !objects[0] || !spec.write || !spec.show)
         return rota_error_set (error, -ENOMEM, "no memory");
     int status = rota_sandbox_prepare (self->pool, &spec, &self->sandbox, error);
     json_object_set_new (self->record, "isolated", json_boolean (self->sandbox.isolated));

@@ -5,27 +5,44 @@
  *
  * Steps, each an attempt of its own:
  *   work     clone at the integration branch (or at `start`, to go on with that), run PROGRAM, commit what it
- * left, fetch its branch into the repository gate     clone at `start`, run the gates one by one review clone
- * at `start`, run PROGRAM, whose prompt gets the difference from `base`; what it changes is dropped merge
- * bring `start` onto the head of the integration branch, run the gates on the merged tree, move the branch by
- *            compare and swap; a merge that is there already is found and told again
+ *            left, fetch its branch into the repository
+ *   gate     clone at `start`, run the gates one by one, judge the checks
+ *   review   clone at `start`, run PROGRAM, whose prompt gets the difference from `base`; what it changes is
+ *            dropped
+ *   merge    bring `start` onto the head of the integration branch, run the gates on the merged tree if it
+ *            is another than that of `start`, move the branch by compare and swap; a merge that is there
+ *            already is found and told again
  *
- * SPEC is a file of JSON, written by the host (0600), never by who works in the clone:
- *   step, repository, target (optional), start, base (optional), branch, clone (directory that is made and
- * removed), record (file), setup (optional), gates [{name, command, timeout_ms}], checks [{kind, value}]
- * (exit criteria), expects_change (bool: a work step that leaves no difference is a failure), hide
- * [directories], keep [directories], isolate ("auto", "off"), task, title, attempt, agent (for author and
- * trailers of commits)
+ * SPEC is a file of JSON, written by the host (0600), never by who works in the clone; paths are absolute:
+ *   step, repository, target (optional), start, base (optional), branch (of work: rota-work/...)
+ *   clone          directory that is made and removed, with CLONE.rota beside it
+ *   record         file
+ *   setup          shell command (optional)
+ *   gates          [{name, command, timeout_ms}]; gate_retries (default 1)
+ *   checks         [{kind, value}], exit criteria, see criteria.c
+ *   expects_change true: work that leaves no difference from `base`, else `start`, is a failure
+ *   hide           [files and directories that PROGRAM must not see]
+ *   keep           [directories that it may write to]
+ *   show           [what it may read though it lies in /tmp, /var/tmp or /run, which are its own]
+ *   isolate        "auto", "off"
+ *   task, title, attempt, agent, reviewed_by [names]: for author, subject and trailers of commits
+ *   left           the commit where rota left the integration branch, if the host knows that better than the
+ *                  repository's own refs/rota/left/TARGET (a repository reached by a URL has none)
  *
  * The record is a file of JSON, renamed into place when the step has come to its end; a step without one was
- * cut short and has changed nothing that counts: state    "done", "unchanged", "failed" (a gate, a check),
- * "conflict", "environment" (the place is wrong, not the work) message  in words; commit, base, tree, branch,
- * files, insertions, deletions, merged, onto; isolated (bool); gates    [{name, state ("passed", "failed",
- * "timed_out", "flaky", "not_checkable"), exit_code, took_ms, output}] conflicts [paths]; head_moved (bool:
- * the integration branch was not where rota left it)
+ * cut short and has changed nothing that counts:
+ *   state          "done", "unchanged", "failed" (a gate, a check, work that can't be taken), "conflict",
+ *                  "environment" (the place is wrong, not the work: PROGRAM may not even have run)
+ *   message        in words, with what was left out of the work
+ *   commit, base, tree, branch, files, insertions, deletions, merged, onto, integration (branch)
+ *   isolated       bool
+ *   gates          [{name, state ("passed", "failed", "timed_out", "flaky", "not_checkable"), exit_code,
+ *                  took_ms, output}], with the checks
+ *   conflicts      [paths]
+ *   head_moved     bool: the integration branch was not where rota left it
  *
- * Exit status: that of PROGRAM for work and review (143 when it was told to stop), else 0 with a record; 70
- * without one.
+ * Exit status: that of PROGRAM for work and review, else 0 with a record; 70 without one; 143 when it was
+ * told to stop (work is taken all the same and has its record, a gate or a merge has none).
  *
  * Owner: a process of its own under the shim.
  */
