@@ -325,7 +325,7 @@ static int read_whole (int directory_fd, const char *name, const char *path, ope
 int rota_key_pair_read (const char *path, rota_key_pair_t *ret_pair, rota_error_t *error)
 {
     char bytes[ROTA_KEYFILE_MAX_BYTES + 1];
-    size_t size;
+    size_t size = 0;
     int status = read_whole (AT_FDCWD, path, path, SECRET, bytes, &size, error);
     if (status < 0)
         return status;
@@ -337,7 +337,7 @@ int rota_key_pair_read (const char *path, rota_key_pair_t *ret_pair, rota_error_
 int rota_grant_read (int directory_fd, const char *name, rota_grant_t *ret_grant, rota_error_t *error)
 {
     char bytes[ROTA_KEYFILE_MAX_BYTES + 1];
-    size_t size;
+    size_t size = 0;
     rota_grant_t grant;
     int status = read_whole (directory_fd, name, name, PUBLIC, bytes, &size, error);
     if (status < 0)

@@ -234,7 +234,7 @@ int rota_verb_key_grant (rota_cli_t *cli)
     char directory[PATH_MAX];
     uint8_t key[ROTA_KEY_BYTES];
     rota_error_t error = {""};
-    rota_grant_t grant;
+    rota_grant_t grant = {.name = ""};
     uint32_t roles = 0;
 
     int code = take_roles (cli, &roles);
@@ -256,7 +256,7 @@ int rota_verb_key_revoke (rota_cli_t *cli)
 {
     char directory[PATH_MAX];
     rota_error_t error = {""};
-    rota_grant_t grant;
+    rota_grant_t grant = {.name = ""};
     int code = find_directory (cli, false, directory);
     if (code != ROTA_EXIT_DONE)
         return code;
