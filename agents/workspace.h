@@ -20,7 +20,7 @@
  *   setup          shell command (optional)
  *   gates          [{name, command, timeout_ms}]; gate_retries (default 1)
  *   checks         [{kind, value}], exit criteria, see criteria.c
- *   expects_change true: work that leaves no difference from `base`, else `start`, is a failure
+ *   expects_change true: work that leaves no difference from the integration branch is a failure
  *   hide           [files and directories that PROGRAM must not see]
  *   keep           [directories that it may write to]
  *   show           [what it may read though it lies in /tmp, /var/tmp or /run, which are its own]

@@ -94,8 +94,21 @@ def goes_on_with_earlier_work():
           result.record["files"] == 2 and git(work.path, "rev-parse", "rota-work/t.2^") == first, result)
     result = work.sh("true", start=first, base=work.first, expects_change=True)
     check("work: what was done before counts from base on", result.state == "done" and result.record["commit"] == first, result)
-    result = work.sh("true", start=first, expects_change=True)
-    check("work: without a base only what is new counts", result.state == "failed", result)
+    # The branch has moved meanwhile: the work is brought up to it before it is gone on with.
+    other = Work({"s": "one\ntwo\n", "t": "t\n"})
+    mine = other.sh("printf 'mine\\ntwo\\n' > s").record["commit"]
+    theirs = other.sh("printf 'theirs\\ntwo\\n' > s; echo n > n").record["commit"]
+    merged = other.run("merge", start=theirs)
+    check("work: something else is merged first", merged.state == "done", merged)
+    result = other.sh("cat s n; true", start=mine, base=other.first, expects_change=True)
+    check("work: what conflicts has its marks in the files, and can't be handed in so", result.state == "failed" and
+          "marks of a conflict" in result.record["message"] and "<<<<<<<" in result.stdout and "n\n" in result.stdout, result)
+    result = other.sh("printf 'both\\ntwo\\n' > s", start=mine, base=other.first, expects_change=True)
+    check("work: solved, it differs from the branch in that alone", result.state == "done" and
+          result.record["base"] == merged.record["merged"] and result.record["files"] == 1, result)
+    again = other.run("merge", start=result.record["commit"])
+    check("work: and is merged", again.state == "done" and
+          git(other.path, "show", "rota/main:s") == "both\ntwo", again)
     result = work.sh("true", start="0" * 39 + "1")
     check("work: a commit that isn't there is the place's fault", result.state == "environment", result)
 
@@ -304,7 +317,7 @@ def outside_is_out_of_reach():
     result = work.sh(f"touch {beside} {home}; touch {work.state}/x; cat {secret}; echo x > {work.path}/a.txt; "
                      f"git -C {work.path} update-ref refs/heads/main HEAD~0; git -C {work.path} branch evil; "
                      f"git --git-dir={work.path}/.git update-ref refs/heads/rota/main {'1' * 40}; "
-                     f"echo k > {kept}/k; echo t > /tmp/rota-test-private; ls /run; test -w /dev/null && echo x > x; "
+                     f"echo k > {kept}/k; echo t > /tmp/rota-test-private-{os.getpid()}; ls /run; test -w /dev/null && echo x > x; "
                      f"kill -9 {victim.pid}; ls {work.state}/clones; touch {work.state}/record.9.json", keep=[kept])
     check("isolation: the work itself is taken", result.state == "done" and result.record["isolated"] is True, result)
     check("isolation: no other process can be reached", victim.poll() is None)
@@ -317,7 +330,7 @@ def outside_is_out_of_reach():
         os.unlink(home)
     check("isolation: the state directory isn't there, but what is to be kept is", "secret" not in result.stdout + result.stderr.split(
         "--- record")[0] and not os.path.exists(work.state + "/x") and read(kept + "/k") == "k\n", result)
-    check("isolation: /tmp is its own", not os.path.exists("/tmp/rota-test-private"))
+    check("isolation: /tmp is its own", not os.path.exists(f"/tmp/rota-test-private-{os.getpid()}"))
     result = work.sh("echo x > x", isolate="off")
     check("isolation: it can be switched off, and that is told", result.record["isolated"] is False and
           "not isolated: it is switched off" in result.stderr, result)
@@ -659,6 +672,7 @@ def remote_repositories():
               first.record["commit"] and first.record["integration"] == "rota/main", first)
         start = first.record["commit"]
         second = work.sh("echo y > y", repository=url)
+        third = work.sh("echo z > z", repository=url)
         steps = [work.run("gate", start=start, repository=url, gates=[{"name": "g", "command": "cat x"}]),
                  work.run("review", ["cat"], start=start, repository=url),
                  work.run("merge", start=start, repository=url, gates=[{"name": "g", "command": "cat x"}]),
@@ -668,7 +682,6 @@ def remote_repositories():
               rev("rota/main") == steps[3].record["merged"] and steps[4].record["merged"] == steps[2].record["merged"], *steps)
         foreign = git(path, "-c", "core.hooksPath=/dev/null", "commit-tree", f"{rev('rota/main')}^{{tree}}", "-p", rev("rota/main"), "-m", "f")
         racing = f"test -e {work.place}/raced || git --git-dir={path} -c core.hooksPath=/dev/null update-ref refs/heads/rota/main {foreign}"
-        third = work.sh("echo z > z", repository=url, start=work.first)
         result = work.run("merge", start=third.record["commit"], repository=url, isolate="off", gates=[
             {"name": "race", "command": f"{racing}; touch {work.place}/raced"}])
         check(f"{name}: moved in the middle of a merge, it is done again", result.state == "done" and result.record["onto"] == foreign, result)
