@@ -132,6 +132,7 @@ static void fill_saying (const rota_adapter_result_t *said, Rota__Result *result
     result->until_ms = said->until_ms;
     result->has_session = said->session[0] != 0;
     result->session = rota_bytes (said->session);
+    result->has_session_lost = result->session_lost = said->session_lost;
     rota__usage__init (usage);
     usage->has_input_tokens = used->input_tokens.known;
     usage->input_tokens = used->input_tokens.value;

@@ -452,6 +452,13 @@ static bool was_waiting (const rota_outcome_t *outcome, const rota_reading_t *re
                        reading->result_class == RESULT (NETWORK));
 }
 
+/* In the words of claude and codex; the scheduler believes it where it had named a session. */
+static bool says_session_lost (const char *message)
+{
+    return strstr (message, "No conversation found with session ID") ||
+           strstr (message, "no rollout found for thread id");
+}
+
 void rota_program_classify (const rota_adapter_context_t *context, rota_reader_t *reader,
                             const rota_outcome_t *outcome, const char *log_path,
                             rota_adapter_result_t *ret_result)
@@ -475,6 +482,8 @@ void rota_program_classify (const rota_adapter_context_t *context, rota_reader_t
                                               .limit_kind = verdict.limit_kind,
                                               .until_ms = verdict.until_ms};
         snprintf (ret_result->message, sizeof ret_result->message, "%s", verdict.message);
+        ret_result->session_lost =
+            verdict.result_class == RESULT (FAILED) && says_session_lost (verdict.message);
     }
     snprintf (ret_result->session, sizeof ret_result->session, "%s", reading.session);
     ret_result->usage = reading.usage;

@@ -63,6 +63,7 @@ typedef struct {
     int64_t
         agent_patience_ms; /* after the start, before a task without a fitting agent counts as unassignable */
     int64_t assign_resend_ms;
+    uint32_t free_tries;        /* in a row that the network ends, before they use attempts */
     uint32_t review_rounds;     /* verdicts that want changes, before a person decides */
     uint32_t step_tries;        /* of a review that brings no verdict, before a person decides */
     int64_t review_patience_ms; /* how long another kind of agent is waited for that rests */

@@ -175,6 +175,17 @@ void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, 
     if ((flags & (F_CANCEL | F_HOLD)) && rota_core_reason (self, node))
         reason = rota_core_text (self, "%s", rota_core_reason (self, node));
     it->flags &= (uint16_t) ~(F_CANCEL | F_HOLD | F_STOPPED);
+    rule_t rule = RULES[class].rule;
+    if (class == RESULT (FAILED) && result && result->session_lost)
+        rule = AGAIN; /* it begins anew: nothing was tried */
+    /* No provider is out of reach for ever: after a while it is the task's fault. */
+    bool unreached =
+        class == RESULT (NETWORK) && it->phase == PHASE (WORK) && it->status == STATUS (IN_PROGRESS);
+    if (unreached && ++it->stumbles >= self->policy.free_tries) {
+        it->stumbles = 0;
+        rule = RETRY;
+    } else if (!unreached && it->phase == PHASE (WORK) && class != RESULT (LOST) && class != RESULT (KILLED))
+        it->stumbles = 0;
     rota_core_event_t *event;
     if (flags & F_CANCEL)
         event = rota_core_move (self, node, STATUS (CANCELLED), 0, reason);
@@ -184,14 +195,14 @@ void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, 
         it->flags |= flags & F_STOPPED;
         event = rota_core_finish_step (self, node, class, result, reason);
         self->nodes[node].flags &= (uint16_t)~F_STOPPED;
-    } else if (RULES[class].rule == ADVANCE) {
+    } else if (rule == ADVANCE) {
         it->author = (uint16_t)(agent < UINT16_MAX ? agent + 1 : 0);
         event = rota_core_advance (self, node, PHASE (WORK), NULL);
-    } else if (RULES[class].rule == RETRY)
+    } else if (rule == RETRY)
         event = retry_or_fail (self, node, reason);
-    else if (RULES[class].rule == BLOCK)
+    else if (rule == BLOCK)
         event = rota_core_block (self, node, RULES[class].cause, reason);
-    else if (RULES[class].rule == AGAIN)
+    else if (rule == AGAIN)
         go_back (self, node, 0, &event, reason);
     else
         go_back (self, node, free_delay_ms (self, node, flags & F_STOPPED), &event, reason);

@@ -314,8 +314,11 @@ static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *
     if (!report->result || report->key == 0 || report->key > rota_core_count (self->core))
         return ERROR_CODE (NOT_FOUND);
     rota_settled_t settled;
+    rota_session_t named;
     Rota__Result *result = report->result;
     tame (result);
+    if (result->session_lost && rota_store_session (self->store, (rota_node_t)(report->key - 1), &named) < 0)
+        result->session_lost = false;
     mark_vendor (self, (rota_node_t)(report->key - 1), result);
     /* From the wall clock to the core's, which never jumps. */
     if (result->has_until_ms && result->until_ms > 0)

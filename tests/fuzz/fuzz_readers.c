@@ -14,7 +14,7 @@
 int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
 
 static rota_reader_t *const READERS[] = {rota_read_claude, rota_read_codex_exec, rota_read_codex_rpc,
-                                         rota_read_acp};
+                                         rota_read_acp, rota_read_http};
 
 static void read_in_pieces (const char *bytes, size_t size, size_t piece, rota_reader_t *reader,
                             rota_reading_t *reading)

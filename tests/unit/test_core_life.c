@@ -117,6 +117,42 @@ static void a_limit_a_loss_a_stop_or_a_network_failure_uses_no_attempt (void **s
     }
 }
 
+static void a_network_that_is_never_there_uses_attempts_in_the_end (void **state)
+{
+    drive_t *self = *state;
+    drive_join (self, "host", 1, NULL);
+    ADD (self, .id = "a", .attempts = 1);
+    for (int i = 0; i < 5; i++) {
+        drive_work (self, "a", RESULT (NETWORK));
+        drive_wait (self, 60000);
+    }
+    drive_work (self, "a", RESULT (LIMITED)); /* it was reached: the count begins anew */
+    drive_wait (self, 3600000);
+    for (uint32_t i = 1; i < 10; i++) {
+        drive_work (self, "a", RESULT (NETWORK));
+        EXPECT_STATUS (self, "a", PENDING);
+        drive_wait (self, 60000);
+    }
+    drive_work (self, "a", RESULT (NETWORK));
+    EXPECT_STATUS (self, "a", FAILED);
+}
+
+static void a_session_that_is_gone_uses_no_attempt (void **state)
+{
+    drive_t *self = *state;
+    Rota__Result result = ROTA__RESULT__INIT;
+    drive_join (self, "host", 1, NULL);
+    ADD (self, .id = "a", .attempts = 1);
+    drive_expect_handed_out (self, "a");
+    result.has_result_class = result.has_session_lost = result.session_lost = true;
+    result.result_class = RESULT (FAILED);
+    assert_int_equal (rota_core_report (self->core, drive_find (self, "a"), 1, &result, self->now_ms), 0);
+    drive_let_out (self);
+    EXPECT_STATUS (self, "a", PENDING);
+    drive_work (self, "a", RESULT (FAILED));
+    EXPECT_STATUS (self, "a", FAILED);
+}
+
 static void a_task_that_takes_its_host_down_again_and_again_is_tried_less_often (void **state)
 {
     drive_t *self = *state;
@@ -398,6 +434,8 @@ int main (void)
         DRIVE_TEST (when_its_attempts_are_used_up_a_task_has_failed_and_says_why),
         DRIVE_TEST (a_result_of_no_known_class_is_a_failure),
         DRIVE_TEST (a_limit_a_loss_a_stop_or_a_network_failure_uses_no_attempt),
+        DRIVE_TEST (a_network_that_is_never_there_uses_attempts_in_the_end),
+        DRIVE_TEST (a_session_that_is_gone_uses_no_attempt),
         DRIVE_TEST (a_task_that_takes_its_host_down_again_and_again_is_tried_less_often),
         DRIVE_TEST (a_stop_by_hand_goes_back_at_once_however_often),
         DRIVE_TEST (a_fix_up_goes_back_to_be_a_fix_up),
