@@ -47,7 +47,7 @@ typedef struct {
     char session[ROTA_READING_SESSION_BYTES]; /* of the program, to go on with; "" = none */
     rota_reading_usage_t usage;
     bool session_lost; /* what was to be gone on with isn't there */
-    char *answer; /* the agent's last words, whole; malloc'ed, NULL = none */
+    char *answer;      /* the agent's last words, whole; malloc'ed, NULL = none */
 } rota_adapter_result_t;
 
 typedef struct {

@@ -20,6 +20,13 @@ static const rota_program_t PROGRAM = {
     .login_remedy = "run `codex login`",
     .keys = (const char *const[]){"CODEX_API_KEY", "CODEX_API_KEY=OPENAI_API_KEY", NULL},
     .also = (const char *const[]){"OPENAI_BASE_URL", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", NULL},
+    .base_variable = "OPENAI_BASE_URL",
+    .base_default = "https://api.openai.com/v1",
+    .probe_path = "/models",
+    .key_header = "Authorization",
+    .key_prefix = "Bearer ",
+    .provider_file = "config.toml",
+    .provider_word = "model_provider",
 };
 
 static void check (const rota_adapter_context_t *context, rota_adapter_check_t *ret_check)

@@ -2,6 +2,7 @@
  * given only tasks that say so (`capabilities: [text]`).
  */
 #include "agents/ask.h"
+#include "agents/probe.h"
 #include "agents/program.h"
 
 #include <errno.h>
@@ -34,16 +35,47 @@ static rota_api_t api_of (const rota_adapter_context_t *context)
     return (rota_api_t)rota_setting_choice (context->settings, ROTA_SETTING_AGENTS_HTTP_API);
 }
 
-/* Will the program find a key under that name? */
-static bool has_key (const rota_adapter_context_t *context, const char *name)
+/* The variable that the program's `name` comes from; NULL = none. */
+static const char *source_of (const rota_adapter_context_t *context, const char *name)
 {
     const char *source = context->credentials ? NULL : name;
     size_t length = strlen (name);
     for (const char *const *item = context->credentials; item && *item && !source; item++)
         if (strncmp (*item, name, length) == 0 && ((*item)[length] == '=' || !(*item)[length]))
             source = (*item)[length] ? *item + length + 1 : name;
-    const char *value = source ? getenv (source) : NULL;
+    return source;
+}
+
+static bool has_key (const rota_adapter_context_t *context, const char *name)
+{
+    const char *source = source_of (context, name), *value = source ? getenv (source) : NULL;
     return value && *value;
+}
+
+/* Asks for the list of models, which costs nothing, beside where it would ask for an answer. */
+static void try_key (const rota_adapter_context_t *context, const char *name, const char *url, char *problem,
+                     size_t capacity)
+{
+    static const char *const ENDS[] = {"/messages", "/chat/completions", "/responses"};
+    const char *source = source_of (context, name), *key = source ? getenv (source) : NULL;
+    bool bearer = api_of (context) != ROTA_API_ANTHROPIC;
+    char *models = NULL, *value = NULL;
+    size_t length = strlen (url), end = 0;
+    for (size_t i = 0; i < sizeof ENDS / sizeof *ENDS; i++)
+        if (length > strlen (ENDS[i]) && strcmp (url + length - strlen (ENDS[i]), ENDS[i]) == 0)
+            end = length - strlen (ENDS[i]);
+    if (!key || !*key || !end || asprintf (&models, "%.*s/models", (int)end, url) < 0)
+        return;
+    int status = asprintf (&value, "%s%s", bearer ? "Bearer " : "", key) < 0
+                     ? 0
+                     : rota_probe_key (models, bearer ? "Authorization" : "x-api-key", value);
+    if (status)
+        snprintf (problem, capacity, "the key in %s is refused (%d): set a valid one and start it again",
+                  source, status);
+    if (value)
+        explicit_bzero (value, strlen (value));
+    free (value);
+    free (models);
 }
 
 static void check (const rota_adapter_context_t *context, rota_adapter_check_t *ret_check)
@@ -68,6 +100,8 @@ static void check (const rota_adapter_context_t *context, rota_adapter_check_t *
         snprintf (problem, sizeof ret_check->problem, "agents.http_url: %s", error.text);
     else if (!target.local && !has_key (context, key))
         snprintf (problem, sizeof ret_check->problem, "no key: set %s, or --credential %s=SOURCE", key, key);
+    else
+        try_key (context, key, target.address, problem, sizeof ret_check->problem);
 }
 
 static int prepare (const rota_adapter_context_t *context, const Rota__Assignment *assignment, unsigned slot,

@@ -148,7 +148,27 @@ static const char *first_key (const rota_program_t *program, const rota_adapter_
         if (value && strncmp (*item, program->keys[0], (size_t)length) == 0 && !program->keys[0][length])
             return value;
     }
-    return context->credentials ? NULL : credential (program->keys[0], &length);
+    for (const char *const *item = program->keys; !context->credentials && *item; item++) {
+        const char *value = credential (*item, &length);
+        if (value && strncmp (*item, program->keys[0], (size_t)length) == 0 && !program->keys[0][length])
+            return value;
+    }
+    return NULL;
+}
+
+static bool has_other_provider (const rota_program_t *program, const rota_adapter_context_t *context)
+{
+    char path[PATH_MAX], file[PATH_MAX + 64], line[4096];
+    bool found = false;
+    if (!program->provider_file || !config_directory (program, context, path) ||
+        snprintf (file, sizeof file, "%s/%s", path, program->provider_file) >= (int)sizeof file)
+        return false;
+    FILE *stream = fopen (file, "re");
+    while (stream && !found && fgets (line, sizeof line, stream))
+        found = strstr (line, program->provider_word) != NULL;
+    if (stream)
+        fclose (stream);
+    return found;
 }
 
 static void try_key (const rota_program_t *program, const rota_adapter_context_t *context,
@@ -157,10 +177,16 @@ static void try_key (const rota_program_t *program, const rota_adapter_context_t
     char url[2048];
     const char *key = program->probe_path ? first_key (program, context) : NULL;
     const char *base = program->probe_path ? getenv (program->base_variable) : NULL;
-    if (!key || snprintf (url, sizeof url, "%s%s", base && *base ? base : program->base_default,
-                          program->probe_path) >= (int)sizeof url)
+    if (!key || has_other_provider (program, context) ||
+        snprintf (url, sizeof url, "%s%s", base && *base ? base : program->base_default,
+                  program->probe_path) >= (int)sizeof url)
         return;
-    int status = rota_probe_key (url, program->key_header, key);
+    char *value = NULL;
+    if (asprintf (&value, "%s%s", program->key_prefix ? program->key_prefix : "", key) < 0)
+        return;
+    int status = rota_probe_key (url, program->key_header, value);
+    explicit_bzero (value, strlen (value));
+    free (value);
     if (status)
         snprintf (check->problem, sizeof check->problem,
                   "the key in %s is refused (%d): set a valid one and start it again", program->keys[0],

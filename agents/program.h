@@ -27,7 +27,9 @@ typedef struct {
     const char *const *also; /* further variables that are passed on */
     /* Where a key is tried without cost before any work: the variable that names the service, what it is
      * without, the path, and the header that carries the key. NULL = it can't be tried. */
-    const char *base_variable, *base_default, *probe_path, *key_header;
+    const char *base_variable, *base_default, *probe_path, *key_header, *key_prefix;
+    /* A file of its directory and a word in it: with that it talks to another service. NULL = it can't. */
+    const char *provider_file, *provider_word;
 } rota_program_t;
 
 /* Version and problem of *ret_check: not installed, too old, not logged in, each with its remedy. */

@@ -55,7 +55,8 @@ int rota_repository_bring (const rota_repository_t *self, const char *oid, rota_
 /* The same, as branch `name`, wherever that was. */
 int rota_repository_publish (const rota_repository_t *self, const char *name, const char *oid,
                              rota_error_t *error);
-/* Forgets the branches whose names begin with `prefix`, a whole part of a name. A remote repository keeps them. */
+/* Forgets the branches whose names begin with `prefix`, a whole part of a name. A remote repository keeps
+ * them. */
 int rota_repository_forget (const rota_repository_t *self, const char *prefix, rota_error_t *error);
 
 #endif

@@ -105,7 +105,9 @@ def run_bare(settings, environment):
 BARE = (("no URL", "", {}, "agents.http_url"),
         ("no model", "http_url: http://127.0.0.1:9", {"ROTA_AGENTS_HTTP_MODEL": ""}, "agents.http_model"),
         ("http beyond this host", "http_url: http://model.example", {}, "agents.http_plain"),
-        ("no key", "http_url: https://model.example", {"ANTHROPIC_API_KEY": ""}, "ANTHROPIC_API_KEY"))
+        ("no key", "http_url: https://model.example", {"ANTHROPIC_API_KEY": ""}, "ANTHROPIC_API_KEY"),
+        *((f"a wrong key ({language})", f"http_url: {api.url('key-refused', language + '-refused')}, http_api: {language}", {},
+           f"the key in {'ANTHROPIC' if language == 'anthropic' else 'OPENAI'}_API_KEY is refused (401)") for language in APIS))
 pool = concurrent.futures.ThreadPoolExecutor(8)
 refused = [pool.submit(Run, language, ("401",)) for language in APIS]
 bare_runs = [pool.submit(run_bare, settings, environment) for _what, settings, environment, _words in BARE]

@@ -4,7 +4,10 @@ import re
 import shutil
 import sys
 
-from cli_support import BIN, Place, check, finish, json, lines_of_json, os, signal, subprocess, time, wait_until
+from cli_support import BIN, SOURCE, Place, check, finish, json, lines_of_json, os, signal, subprocess, time, wait_until
+
+sys.path.insert(0, os.path.join(SOURCE, "tests", "support"))
+import model_api  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 AGENT = os.path.join(BIN, "rota-agent")
@@ -292,6 +295,23 @@ def acp_unconfigured():
           result)
 
 
+def refused_key(programs):
+    """Codex would find out by its first task; rota asks before, where the key is for the usual service."""
+    api = model_api.Api()
+    place = Place()
+    place.write("plan.yaml", "tasks:\n  - {id: t, prompt: work}\n")
+    environment = {"PATH": programs.path + ":" + os.environ["PATH"], "CODEX_API_KEY": "dummy", "CODEX_HOME": programs.path,
+                   "OPENAI_BASE_URL": api.url("key-refused", "codex") + "/v1"}
+    result = place.run("run", "plan.yaml", "--agent", "codex", environment=environment)
+    check("codex: a wrong key is said at once, with the remedy, and nothing is handed out", result.returncode == 1 and
+          "the key in CODEX_API_KEY is refused (401)" in result.stdout and
+          json.loads(place.run("task", "t", "--json").stdout)["attempts"] == [], result)
+    programs.write("config.toml", 'model_provider = "another"\n')
+    result = place.run("doctor", environment=environment)
+    check("codex: a key for another service isn't tried there", "is refused" not in result.stdout, result)
+    api.close()
+
+
 def main():
     started = time.monotonic()
     acp_brings_a_turn_to_its_end()
@@ -317,7 +337,9 @@ def main():
     programs.write("codex", f"#!{sys.executable}\n{text}")
     os.chmod(os.path.join(programs.path, "codex"), 0o755)
     kinds("codex", "{codex_protocol: app-server}", 100,
-          {"PATH": programs.path + ":" + os.environ["PATH"], "CODEX_API_KEY": "dummy", "CODEX_HOME": programs.path})
+          {"PATH": programs.path + ":" + os.environ["PATH"], "CODEX_API_KEY": "dummy", "CODEX_HOME": programs.path,
+           "OPENAI_BASE_URL": "http://127.0.0.1:9"})
+    refused_key(programs)
     print(f"     {time.monotonic() - started:.0f} s")
     finish()
 
