@@ -98,19 +98,31 @@ static int find_changed (const judge_t *self, const char *const *specs, char *re
     return status == -E2BIG ? 0 : status;
 }
 
+static bool leads_out (const char *path)
+{
+    if (*path == '/' || strchr (path, '\n'))
+        return true;
+    for (const char *part = path; part; part = strchr (part, '/')) {
+        part += *part == '/';
+        if (strncmp (part, "..", 2) == 0 && (part[2] == '/' || !part[2]))
+            return true;
+    }
+    return false;
+}
+
 static int judge_file (judge_t *self, const char *name, const rota_workspace_check_t *check,
                        rota_error_t *error)
 {
     const char suffix[] = " changed";
     rota_pool_t *pool = self->workspace->pool;
-    char *path = rota_pool_text (pool, check->value, strlen (check->value)), found[256];
+    char *path = rota_pool_text (pool, check->value, strlen (check->value)), found[256] = "";
     size_t length = path ? strlen (path) : 0;
     bool changed = length > sizeof suffix && strcmp (path + length - strlen (suffix), suffix) == 0;
     if (!path)
         return no_memory (error);
     if (changed)
         path[length - strlen (suffix)] = '\0';
-    if (*path == '/' || strchr (path, '\n') || strstr (path, "..")) {
+    if (leads_out (path)) {
         tell (self, name, "failed", "the path leads out of the repository");
         return 0;
     }

@@ -100,6 +100,8 @@ static int find_target (rota_repository_t *self, const char *target, rota_error_
     }
     if (status < 0)
         return status;
+    if (!target)
+        return rota_error_set (error, -ENOMEM, "no memory");
     /* Who works on the integration branch itself means the one that it is for. */
     if (strncmp (target, ROTA_INTEGRATION_PREFIX, strlen (ROTA_INTEGRATION_PREFIX)) == 0)
         target += strlen (ROTA_INTEGRATION_PREFIX);

@@ -55,8 +55,8 @@ static const char *const MIGRATIONS[] = {
     " cost_nano_usd INTEGER, PRIMARY KEY (day, agent)) WITHOUT ROWID;"
     "CREATE TABLE session (task INTEGER PRIMARY KEY, agent INTEGER NOT NULL, id TEXT NOT NULL,"
     " input INTEGER, output INTEGER, cached INTEGER, cost_nano_usd INTEGER);",
-    "ALTER TABLE task ADD COLUMN wants INTEGER; ALTER TABLE task ADD COLUMN author INTEGER;"
-    "ALTER TABLE task ADD COLUMN rounds INTEGER; ALTER TABLE task ADD COLUMN stumbles INTEGER;",
+    ("ALTER TABLE task ADD COLUMN wants INTEGER; ALTER TABLE task ADD COLUMN author INTEGER;"
+     "ALTER TABLE task ADD COLUMN rounds INTEGER; ALTER TABLE task ADD COLUMN stumbles INTEGER;"),
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 
