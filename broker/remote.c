@@ -47,19 +47,13 @@ struct rota_remote {
     int patience_ms; /* for addresses that our own sockets may still hold */
 };
 
-static void close_socket (void **socket)
-{
-    if (*socket)
-        zmq_close (*socket);
-    *socket = NULL;
-}
-
 /* ---- who knocks */
 
+/* After those that they are of. */
 static void close_monitors (rota_remote_t *self)
 {
     for (size_t i = 0; i < self->monitor_count; i++)
-        close_socket (&self->monitors[i]);
+        rota_wire_close_socket (&self->monitors[i]);
     self->monitor_count = 0;
 }
 
@@ -74,7 +68,7 @@ static int open_monitor (rota_remote_t *self, void *socket, rota_error_t *error)
     if (!monitor || zmq_setsockopt (monitor, ZMQ_RCVHWM, &unlimited, sizeof unlimited) < 0 ||
         zmq_socket_monitor (socket, name, ZMQ_EVENT_ACCEPTED) < 0 || zmq_connect (monitor, name) < 0) {
         int result = rota_error_set (error, -errno, "the sockets: %s", zmq_strerror (errno));
-        close_socket (&monitor);
+        rota_wire_close_socket (&monitor);
         return result;
     }
     self->monitors[self->monitor_count++] = monitor;
@@ -174,10 +168,10 @@ void remote_destroy (rota_remote_t **self_p)
     rota_remote_t *self = *self_p;
     if (!self)
         return;
-    close_socket (&self->xsub);
-    close_socket (&self->xpub);
+    rota_wire_close_socket (&self->xsub);
+    rota_wire_close_socket (&self->xpub);
     close_monitors (self);
-    close_socket (&self->zap);
+    rota_wire_close_socket (&self->zap);
     rota_keys_destroy (&self->keys);
     rota_culprits_destroy (&self->turned_away);
     rota_strangers_destroy (&self->strangers);
@@ -415,8 +409,8 @@ static int close_and_open (rota_broker_t *broker)
     }
     for (size_t i = 0; i < self->count; i++)
         rota_wire_close (&broker->wires[self->first_wire + i]);
-    close_socket (&self->xsub);
-    close_socket (&self->xpub);
+    rota_wire_close_socket (&self->xsub);
+    rota_wire_close_socket (&self->xpub);
     close_monitors (self);
     rota_keys_all_out (self->keys);
     for (size_t i = 0; result == 0 && i < self->count; i++)

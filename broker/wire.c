@@ -160,11 +160,18 @@ int rota_wire_open_events (void *context, int type, const char *endpoint, const 
     return 0;
 }
 
+void rota_wire_close_socket (void **socket)
+{
+    if (!*socket)
+        return;
+    zmq_socket_monitor (*socket, NULL, 0);
+    zmq_close (*socket);
+    *socket = NULL;
+}
+
 void rota_wire_close (rota_wire_t *self)
 {
-    if (self->socket)
-        zmq_close (self->socket);
-    self->socket = NULL;
+    rota_wire_close_socket (&self->socket);
 }
 
 /* ---- in */

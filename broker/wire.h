@@ -40,6 +40,9 @@ int rota_wire_open_events (void *context, int type, const char *endpoint, const 
 /* One more address for a socket that is open. 0 or a negative errno. */
 int rota_wire_bind (void *socket, const char *endpoint, int patience_ms);
 void rota_wire_close (rota_wire_t *self);
+/* Ends its monitor first, if it has one: ZeroMQ's thread waits for ever for the reader of one that is closed,
+ * and the socket with it. NULL is no socket. */
+void rota_wire_close_socket (void **socket);
 
 /* ---- in */
 

@@ -8,14 +8,18 @@
 #include "tests/component/broker_thread.h"
 #include "tests/support/rawpeer.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -96,13 +100,13 @@ static void a_key_gets_the_roles_that_are_granted_to_it_and_no_others (void **st
 {
     scene_t *scene = *state;
     for (Rota__Role wants = ROLE (READ); wants <= ROLE (ADMIN); wants++) {
-        rawpeer_t peer;
-        rawpeer_open_with (&peer, scene->context, scene->tcp, &scene->alice);
-        bool welcome = rawpeer_hello (&peer, wants, "alice") != NULL;
+        rawpeer_t *peer = &scene->peers[2];
+        rawpeer_open_with (peer, scene->context, scene->tcp, &scene->alice);
+        bool welcome = rawpeer_hello (peer, wants, "alice") != NULL;
         assert_int_equal (welcome, wants == ROLE (READ) || wants == ROLE (SUBMIT) || wants == ROLE (OPERATE));
         if (!welcome)
-            assert_int_equal (rawpeer_refusal (&peer), CODE (NOT_ALLOWED));
-        rawpeer_close (&peer);
+            assert_int_equal (rawpeer_refusal (peer), CODE (NOT_ALLOWED));
+        rawpeer_close (peer);
     }
 }
 
@@ -114,11 +118,11 @@ static void who_says_no_role_gets_the_most_that_the_key_gives_a_person (void **s
     query (alice);
     assert_non_null (rawpeer_expect (scheduler, ROTA_MESSAGE_STATUS_QUERY, PATIENCE_MS));
     assert_int_equal (scheduler->envelope.role, ROLE (OPERATE));
-    rawpeer_t worker;
-    rawpeer_open_with (&worker, scene->context, scene->tcp, &scene->worker);
-    assert_null (rawpeer_hello (&worker, ROLE (UNSPECIFIED), "worker"));
-    assert_int_equal (rawpeer_refusal (&worker), CODE (NOT_ALLOWED));
-    rawpeer_close (&worker);
+    rawpeer_t *worker = &scene->peers[2];
+    rawpeer_open_with (worker, scene->context, scene->tcp, &scene->worker);
+    assert_null (rawpeer_hello (worker, ROLE (UNSPECIFIED), "worker"));
+    assert_int_equal (rawpeer_refusal (worker), CODE (NOT_ALLOWED));
+    rawpeer_close (worker);
 }
 
 /* Every role with every type, as the catalogue has it; what is allowed must not be refused as not allowed. */
@@ -182,20 +186,20 @@ static void an_instance_is_not_taken_with_another_key (void **state)
 {
     scene_t *scene = *state;
     rota_curve_t mallory;
-    rawpeer_t thief;
+    rawpeer_t *thief = &scene->peers[1];
     new_curve (scene, "mallory", &mallory);
     grant (scene, &mallory, MASK (AGENT), "");
     rawpeer_t *worker = join (scene, 0, &scene->worker, ROLE (AGENT));
-    rawpeer_open_with (&thief, scene->context, scene->tcp, &mallory);
-    memcpy (thief.instance, worker->instance, sizeof thief.instance);
-    assert_null (rawpeer_hello (&thief, ROLE (AGENT), "worker"));
-    assert_int_equal (rawpeer_refusal (&thief), CODE (NOT_ALLOWED));
-    rawpeer_close (&thief);
+    rawpeer_open_with (thief, scene->context, scene->tcp, &mallory);
+    memcpy (thief->instance, worker->instance, sizeof thief->instance);
+    assert_null (rawpeer_hello (thief, ROLE (AGENT), "worker"));
+    assert_int_equal (rawpeer_refusal (thief), CODE (NOT_ALLOWED));
+    rawpeer_close (thief);
     /* Its own key may, from a new connection. */
-    rawpeer_open_with (&thief, scene->context, scene->tcp, &scene->worker);
-    memcpy (thief.instance, worker->instance, sizeof thief.instance);
-    assert_non_null (rawpeer_hello (&thief, ROLE (AGENT), "worker"));
-    rawpeer_close (&thief);
+    rawpeer_open_with (thief, scene->context, scene->tcp, &scene->worker);
+    memcpy (thief->instance, worker->instance, sizeof thief->instance);
+    assert_non_null (rawpeer_hello (thief, ROLE (AGENT), "worker"));
+    rawpeer_close (thief);
 }
 
 /* ---- who doesn't */
@@ -210,11 +214,11 @@ static uint64_t turned_away (scene_t *scene)
 /* Says HELLO for a while; true when anything was answered. */
 static bool is_heard (scene_t *scene, const rota_curve_t *curve)
 {
-    rawpeer_t peer;
-    rawpeer_open_with (&peer, scene->context, scene->tcp, curve);
-    rawpeer_send_hello (&peer, ROLE (AGENT), "nobody");
-    bool heard = rawpeer_receive (&peer, NOTHING_MS);
-    rawpeer_close (&peer);
+    rawpeer_t *peer = &scene->peers[2];
+    rawpeer_open_with (peer, scene->context, scene->tcp, curve);
+    rawpeer_send_hello (peer, ROLE (AGENT), "nobody");
+    bool heard = rawpeer_receive (peer, NOTHING_MS);
+    rawpeer_close (peer);
     return heard;
 }
 
@@ -408,6 +412,52 @@ static void a_revoked_peer_learns_it_and_another_only_reconnects (void **state)
     rota_peer_destroy (&revoked.peer);
     rota_peer_destroy (&other.peer);
     zloop_destroy (&revoked.loop);
+}
+
+typedef struct {
+    int port;
+    atomic_bool stopping;
+    unsigned long connected;
+} knocker_t;
+
+static void *knock (void *argument)
+{
+    knocker_t *self = argument;
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons ((uint16_t)self->port),
+                                  .sin_addr.s_addr = htonl (INADDR_LOOPBACK)};
+    while (!atomic_load (&self->stopping)) {
+        int fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        self->connected += connect (fd, (struct sockaddr *)&address, sizeof address) == 0;
+        close (fd);
+    }
+    return NULL;
+}
+
+/* ZeroMQ's thread once waited for ever for whoever was to hear of a connection, and the address stayed in
+ * use. */
+static void the_endpoints_are_opened_again_however_many_connect_meanwhile (void **state)
+{
+    scene_t *scene = *state;
+    knocker_t knocker = {.port = atoi (strrchr (scene->tcp, ':') + 1)};
+    pthread_t thread;
+    assert_int_equal (pthread_create (&thread, NULL, knock, &knocker), 0);
+    for (int i = 0; i < 30; i++) {
+        join (scene, 0, &scene->alice, ROLE (OPERATE));
+        take_back (scene, &scene->alice, MASK (OPERATE));
+        while (scene->peers[0].envelope.type != ROTA_MESSAGE_ERROR) {
+            query (&scene->peers[0]);
+            rawpeer_receive (&scene->peers[0], 100);
+            if (!is_heard (scene, &scene->alice))
+                break; /* the last word was lost with the connection */
+        }
+        rawpeer_close (&scene->peers[0]);
+        grant (scene, &scene->alice, MASK (OPERATE), "");
+    }
+    atomic_store (&knocker.stopping, true);
+    pthread_join (thread, NULL);
+    assert_true (knocker.connected > 30);
+    join (scene, 0, &scene->alice, ROLE (OPERATE));
 }
 
 /* ---- events */
@@ -616,6 +666,7 @@ int main (void)
         TEST (a_revoked_key_has_no_next_message_and_others_go_on),
         TEST (a_lesser_role_holds_from_the_next_message_on),
         TEST (a_revoked_peer_learns_it_and_another_only_reconnects),
+        TEST (the_endpoints_are_opened_again_however_many_connect_meanwhile),
         TEST (events_reach_whose_key_may_ask_for_them_until_it_is_revoked),
         TEST (only_a_schedulers_key_publishes),
         TEST (events_of_a_local_scheduler_go_abroad),
