@@ -1,12 +1,12 @@
 #include "agents/program.h"
 
+#include "agents/files.h"
 #include "agents/output.h"
 #include "agents/probe.h"
 #include "bus/clock.h"
 #include "bus/names.h"
 #include "proto/words.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -227,42 +227,6 @@ void rota_program_check (const rota_program_t *program, const rota_adapter_conte
 
 /* ---- its places */
 
-static int make_directories (const char *path)
-{
-    char copy[PATH_MAX];
-    if (snprintf (copy, sizeof copy, "%s", path) >= (int)sizeof copy)
-        return -ENAMETOOLONG;
-    for (char *slash = strchr (copy + 1, '/'); slash; slash = strchr (slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir (copy, 0700) < 0 && errno != EEXIST)
-            return -errno;
-        *slash = '/';
-    }
-    return mkdir (copy, 0700) < 0 && errno != EEXIST ? -errno : 0;
-}
-
-/* What lies in a directory, not the directory; links are removed, never followed. */
-static void empty (int parent, const char *name, int depth)
-{
-    int fd = openat (parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *directory = fd < 0 ? NULL : fdopendir (fd);
-    if (!directory) {
-        if (fd >= 0)
-            close (fd);
-        return;
-    }
-    struct dirent *entry;
-    while ((entry = readdir (directory))) {
-        if (strcmp (entry->d_name, ".") == 0 || strcmp (entry->d_name, "..") == 0)
-            continue;
-        if (unlinkat (fd, entry->d_name, 0) == 0 || depth == 0)
-            continue;
-        empty (fd, entry->d_name, depth - 1);
-        unlinkat (fd, entry->d_name, AT_REMOVEDIR);
-    }
-    closedir (directory);
-}
-
 static char *place (const rota_adapter_context_t *context, rota_pool_t *pool, unsigned slot, const char *what)
 {
     char name[ROTA_ENCODED_MAX_BYTES];
@@ -311,14 +275,15 @@ static int set_places (const rota_program_t *program, const rota_adapter_context
         return -ENOMEM;
     if (!config_directory (program, context, config))
         return rota_error_set (error, -ENAMETOOLONG, "the state directory's path is too long");
-    int status = make_directories (home);
+    int status = rota_files_make_directories (home, error);
     if (status == 0)
-        status = make_directories (tmp);
+        status = rota_files_make_directories (config, error);
+    if (status == 0 && (status = rota_files_remove_path (tmp)) < 0)
+        rota_error_set (error, status, "can't empty %s: %s", tmp, strerror (-status));
     if (status == 0)
-        status = make_directories (config);
+        status = rota_files_make_directories (tmp, error);
     if (status < 0)
-        return rota_error_set (error, status, "can't make the program's directories: %s", strerror (-status));
-    empty (AT_FDCWD, tmp, 32);
+        return rota_error_prefix (error, status, "the program's directories");
     rota_program_set (variables, pool, "HOME=%s", home);
     rota_program_set (variables, pool, "TMPDIR=%s", tmp);
     rota_program_set (variables, pool, "%s=%s", program->config_variable, config);
