@@ -263,7 +263,8 @@ static int follow (pretence_t *self, const char *script)
 static int review (const pretence_t *self, const char *prompt)
 {
     const char *list = prompt ? strstr (prompt, "review:") : NULL;
-    unsigned long number = strtoul (getenv ("ROTA_ATTEMPT") ? getenv ("ROTA_ATTEMPT") : "", NULL, 10);
+    const char *attempt = getenv ("ROTA_ATTEMPT");
+    unsigned long number = strtoul (attempt ? attempt : "", NULL, 10);
     bool changes = list && strstr (list, "changes") && number < 4; /* work, gate, review is 3 */
     nap (100);
     print_result (
