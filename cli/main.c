@@ -14,6 +14,10 @@ static int unknown_verb (char *const *arguments, int count)
     char guess[ROTA_GUESS_TEXT_BYTES];
     bool store = strcmp (arguments[0], "store") == 0;
 
+    if (strcmp (arguments[0], "key") == 0)
+        return rota_cli_fail (ROTA_EXIT_USAGE,
+                              "key what? new NAME, grant NAME|PUBLICKEY ROLE..., revoke NAME or list%s",
+                              count > 1 ? "; see `rota help all`" : "");
     if (store)
         return rota_cli_fail (ROTA_EXIT_USAGE, "store what? backup FILE, restore FILE or check%s",
                               count > 1 ? "; see `rota help all`" : "");
