@@ -6,8 +6,8 @@
  * is refused is counted, in lines of ours among the agent's: {"rota":{"denied":N}}.
  *
  * The agent answers initialize with the highest version that it speaks, up to the one that was asked for. In
- * version 2 the answer to a prompt only accepts it: the turn ends with the session's state "idle". As its
- * schema of November 2026 (a preview) has it; no agent was there to try it with.
+ * version 2 the answer to a prompt only accepts it: the turn ends with the session's state "idle". As the
+ * schema of SDK 2.4.0 (November 2026, a preview) has it, tried against an agent made with that library.
  */
 #include "agents/converse_internal.h"
 

@@ -5,6 +5,7 @@ The programs are real and pinned (install), the model is not (model_api.py). The
 nothing, and no way but to 127.0.0.1. Scenarios run two at a time, each in a place of its own.
 
     programs.py [WORD...]   only the kinds or scenarios of these names, for example: programs.py codex-acp write
+    ROTA_TEST_TIMES=1       says how long each took; ROTA_TEST_KEEP=1 leaves the places to look at
 """
 import collections
 import concurrent.futures
@@ -29,6 +30,7 @@ BIN = os.environ.get("ROTA_BIN") or sys.exit("ROTA_BIN is not set: run this by c
 ROTA = os.path.join(BIN, "rota")
 WATCHDOG_S = 150
 AT_ONCE = 2
+QUIET = ", attempts: 1, silence: 20s"
 SLEEP = "time.sleep(300)"  # in the command line of the tool that takes long
 api = Api(beside="ok-text")  # some programs have the session's title made up meanwhile
 
@@ -204,13 +206,6 @@ def when(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def rests(place, result):
-    first = place.attempts()[0]
-    ahead = when(first["limited_until"]) - time.time() if first.get("limited_until") else None
-    place.check("the account rests for the hour that was said, and the run ends in time",
-                ahead and 3000 < ahead < 3700 and result.returncode == 6, first, result)
-
-
 # ---- scenarios of their own
 
 def refused_key():
@@ -231,6 +226,34 @@ def stop_in_the_middle(name):
         place.rota("wait", "t")
         place.check("stopped in the middle of it the task is cancelled", place.task()["status"] == "cancelled", place.task())
         place.check("and the tool is dead", not place.tools(), place.tools())
+
+
+def rests_as_long_as_said(name):
+    """For those that tell the time of a long wait, or sit it out until the watchdog ends that."""
+    with Place(name, "429-long") as place:
+        place.write("plan.yaml", f"name: plan\ntasks:\n  - {{id: t, prompt: 'Write hello. FILE={place.path}/made.txt'{QUIET}}}\n")
+        place.rota("up", "--agent", place.kind.agent)
+        place.rota("import", "plan.yaml")
+        wait_until(lambda: place.attempts()[:1] not in ([], [{}]), 60)
+        result = (place.attempts() or [{}])[0]
+        place.check("limited", result.get("class") == "limited", result, place.rota("log", "t"))
+        ahead = when(result["limited_until"]) - time.time() if result.get("limited_until") else 0
+        place.check("the account rests for the hour that was said", 3000 < ahead < 3700, result, place.rota("why", "t"))
+        unused(place, result)
+
+
+def version_2_of_acp():
+    """Against the protocol's own library, which refuses what its schema doesn't have."""
+    library = os.path.join(Place.programs, "..", "@agentclientprotocol", "sdk", "dist", "v2", "stable", "acp.js")
+    with Place("ACP 2 by its library", "limit, then write") as place:
+        place.kind = Kind("acp", "", False, False)
+        place.write("rota.yaml", SETTINGS + f"agents: {{acp_version: 2, acp_command: [node, {HERE}/agent_v2.mjs, {library}]}}\n")
+        result = place.run(", attempts: 1")
+        attempts = place.attempts()
+        place.check("a limit, the session resumed, the file written by permission", [attempt["class"] for attempt in attempts] ==
+                    ["limited", "ok"] and attempts[-1]["message"] == "Written." and attempts[-1]["session"] == "one", result,
+                    attempts, place.rota("log", "t"))
+        wrote(place, result)
 
 
 def done_wrong(place, names):
@@ -285,7 +308,6 @@ def job(seconds, kind, answers, expect, **more):
 # How often one answer must come until an attempt ends by it: each program tries once more by itself, but not after every kind.
 TWICE = {"claude": ("529", "cut", "429-short", "429-date", "429-bare"), "codex": ("529", "cut", "429-short")}
 SITS_OUT = ("429-date", "429-long")  # Codex waits for these itself, until the watchdog ends it: what it waited for counts
-QUIET = ", attempts: 1, silence: 20s"
 TRUSTED = ["--trust-agents"]
 
 
@@ -303,11 +325,8 @@ def jobs_of(kind):
     yield Job(10, kind, "slow", lambda: stop_in_the_middle(kind))
     if kind in ("claude-agent-acp", "gemini --acp"):  # the others have a sandbox, or ask nobody
         yield job(5, kind, "ok-tool", "ok", then=[refused])
-    if kind == "gemini --acp":
-        yield job(15, kind, "429-long", "limited", then=[rests], options=["--timeout", "15s"])
-        return
-    if kind == "opencode acp":  # it sits it out, too
-        yield job(45, kind, "429-long", "limited", task=", attempts: 1, silence: 12s", then=[rests], options=["--timeout", "45s"])
+    if kind in ("gemini --acp", "opencode acp"):
+        yield Job(30, kind, "429-long", lambda: rests_as_long_as_said(kind))
         return
     yield job(13, kind, "window+write", "limited ok", then=[wrote, resumed, unused], options=TRUSTED)
     yield job(5, kind, "context", "context_limit")
@@ -324,6 +343,7 @@ def main():
     Place.programs = install()
     jobs = [job for kind in KINDS for job in jobs_of(kind)]
     jobs.append(Job(10, "claude", "key-refused", refused_key))
+    jobs.append(Job(5, "", "version-2", version_2_of_acp))
     jobs.append(Job(60, "", "random", many_tasks_with_limits_at_random))
     words = set(sys.argv[1:])
     kinds, names = words & set(KINDS), words - set(KINDS)
