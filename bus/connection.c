@@ -13,8 +13,9 @@
 #define RECONNECT_MS 20
 #define RECONNECT_MAX_MS 200
 #define MONITORED                                                                                            \
-    (ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |         \
-     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+    (ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED |                    \
+     ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |                            \
+     ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 
 struct rota_connection {
     zloop_t *loop;
@@ -67,6 +68,8 @@ void rota_connection_look (rota_connection_t *self)
     while (next_event (self, &event)) {
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
             self->handlers.on_up (self->handlers.owner);
+        else if (event == ZMQ_EVENT_CONNECT_RETRIED)
+            self->handlers.on_unreachable (self->handlers.owner);
         else if (event == ZMQ_EVENT_DISCONNECTED)
             self->handlers.on_down (self->handlers.owner, "the connection was lost");
         else

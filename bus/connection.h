@@ -21,6 +21,7 @@ typedef struct {
     void (*on_readable) (void *owner); /* may be called without anything to receive */
     void (*on_up) (void *owner);       /* it stands (again) */
     void (*on_down) (void *owner, const char *why);
+    void (*on_unreachable) (void *owner); /* an attempt to connect has failed; ZeroMQ makes another */
 } rota_connection_handlers_t;
 
 /* NULL with the reason. Does not wait; ZeroMQ tries again by itself for as long as it lives. */

@@ -38,6 +38,8 @@ struct rota_peer {
     char hint[ROTA_ENDPOINT_MAX_BYTES]; /* tried before the list's; "" = none */
     unsigned hints_in_a_row;
     unsigned stubborn;
+    unsigned misses; /* endpoints that gave no WELCOME, in a row */
+    int64_t told_ms; /* the owner was last told that there is no connection; 0 = not since WELCOME */
     char endpoint[ROTA_ENDPOINT_MAX_BYTES]; /* in use */
     char why[ROTA_ERROR_MAX_BYTES];         /* not ready; "" = ready, or never tried */
     int64_t try_ms;                         /* PAUSED: next attempt; CONNECTING, GREETING: end of patience */
@@ -49,6 +51,7 @@ struct rota_peer {
     int heartbeat_ms;
     int dead_after_ms;
     uint64_t leader_epoch;
+    uint64_t leader_cluster, highest_epoch; /* of leaders that are elected by more than one host */
     bool has_scheduler;
     uint8_t scheduler[16];
 };

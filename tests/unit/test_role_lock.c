@@ -183,7 +183,6 @@ static void the_time_in_which_we_stood_still_ourselves_does_not_count (void **st
 static void a_holder_that_said_it_would_be_busy_is_given_that_time (void **state)
 {
     scene_t *scene = *state;
-    rota_error_t error;
     char line[256];
     start_holder (scene);
     stop_holder (scene);
@@ -195,7 +194,6 @@ static void a_holder_that_said_it_would_be_busy_is_given_that_time (void **state
     assert_int_equal (fseek (file, ftell (file), SEEK_SET), 0);
     fprintf (file, "%020d %010d\n", 77, 60000);
     fclose (file);
-    (void)error;
     assert_int_equal (stand_by (scene, 60000), 0);
     assert_true (is_alive (scene));
     stand_by (scene, DEAD_AFTER_MS + 1000);
