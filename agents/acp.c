@@ -41,7 +41,7 @@ static const char *const *command_of (const rota_adapter_context_t *context)
 static void check (const rota_adapter_context_t *context, rota_adapter_check_t *ret_check)
 {
     const char *name = command_of (context)[0];
-    *ret_check = (rota_adapter_check_t){.capabilities = {"prompt", "text"}};
+    *ret_check = (rota_adapter_check_t){.capabilities = {"prompt", "text", "review"}};
     if (!name) {
         snprintf (ret_check->problem, sizeof ret_check->problem,
                   "no ACP agent is configured: set agents.acp_command, for example [gemini, --acp]");

@@ -46,6 +46,7 @@ typedef struct {
     int64_t until_ms;                         /* Unix; 0 = not said */
     char session[ROTA_READING_SESSION_BYTES]; /* of the program, to go on with; "" = none */
     rota_reading_usage_t usage;
+    char *answer; /* the agent's last words, whole; malloc'ed, NULL = none */
 } rota_adapter_result_t;
 
 typedef struct {

@@ -33,6 +33,8 @@ typedef struct {
     int stop_signal;     /* what suits the program, SIGTERM mostly */
     uint64_t memory_limit_bytes; /* 0 = none */
     const char *cgroup_parent;   /* directory under which a cgroup may be made, or NULL */
+    char *const *writable; /* directories in which the program keeps things, NULL-terminated; or NULL. For who
+                              prepares the attempt: the shim doesn't get them */
 } rota_attempt_t;
 
 /* Why a shim ended its tree before the command ended by itself. */

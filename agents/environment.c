@@ -21,8 +21,8 @@ static const struct {
     {"ROTA_TASK_MILESTONE", offsetof (Rota__TaskSpec, milestone)},
 };
 #define TEXT_COUNT (sizeof TEXTS / sizeof *TEXTS)
-/* ROTA_TASK_LABELS, _PRIORITY, _COMPLEXITY, ROTA_ATTEMPT, ROTA_AGENT, the mark, PATH */
-#define OTHER_COUNT 7
+/* ROTA_TASK_LABELS, _PRIORITY, _COMPLEXITY, ROTA_ATTEMPT, ROTA_PHASE, ROTA_AGENT, the mark, PATH */
+#define OTHER_COUNT 8
 
 /* Cut before a character that would be split, and at a NUL, which no variable can hold. */
 static size_t fitting (const uint8_t *bytes, size_t length)
@@ -118,6 +118,7 @@ char **rota_environment_new (const rota_adapter_context_t *context, const Rota__
     made[count++] = rota_pool_format (pool, "ROTA_TASK_PRIORITY=%d", (int)spec->priority);
     made[count++] = rota_pool_format (pool, "ROTA_TASK_COMPLEXITY=%u", spec->complexity);
     made[count++] = rota_pool_format (pool, "ROTA_ATTEMPT=%u", assignment->attempt);
+    made[count++] = rota_pool_format (pool, "ROTA_PHASE=%s", rota_phase_name (assignment->phase));
     made[count++] = rota_pool_format (pool, "ROTA_AGENT=%s", context->agent);
     for (size_t i = 0; i < count; i++)
         if (!made[i])

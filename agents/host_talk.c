@@ -1,6 +1,7 @@
 /* What the host and the scheduler say to each other, and output for whoever may read it. */
 #include "agents/host_internal.h"
 #include "agents/room.h"
+#include "agents/step.h"
 
 #include "agents/output.h"
 #include "bus/clock.h"
@@ -182,8 +183,10 @@ typedef struct {
 static bool report_some (rota_agent_t *self, report_t *work, int64_t now_ms)
 {
     Rota__Report message = ROTA__REPORT__INIT;
+    char path[ROTA_LOGS_PATH_BYTES];
     rota_hold_t *reported[REPORTS_PER_MESSAGE];
     message.reports = work->list;
+    rota_arena_reset (self->arena);
     for (size_t i = 0; i < self->holds.count && message.n_reports < REPORTS_PER_MESSAGE; i++) {
         rota_hold_t *hold = self->holds.list[i];
         if (hold->state != ROTA_HOLD_FINISHED ||
@@ -198,6 +201,8 @@ static bool report_some (rota_agent_t *self, report_t *work, int64_t now_ms)
         report->store = rota_bytes_n (hold->store, sizeof hold->store);
         report->result = &work->results[n];
         fill_result (hold, &work->results[n], &work->usages[n]);
+        if (rota_logs_path (self->state_dir, hold->task_id, strlen (hold->task_id), hold->number, path) == 0)
+            rota_step_fill (path, self->arena, &work->results[n]);
         reported[n] = hold;
     }
     if (message.n_reports == 0 || send_to_scheduler (self, ROTA_MESSAGE_REPORT, &message.base) < 0)

@@ -5,6 +5,7 @@
 #include "agents/output.h"
 #include "agents/shim.h"
 #include "agents/spool.h"
+#include "agents/step.h"
 #include "agents/sweep.h"
 #include "agents/tree.h"
 #include "bus/clock.h"
@@ -121,6 +122,7 @@ static void finish_from_record (rota_agent_t *self, rota_hold_t *hold, const rot
     char path[ROTA_LOGS_PATH_BYTES] = "";
     rota_logs_path (self->state_dir, hold->task_id, strlen (hold->task_id), hold->number, path);
     self->adapter->classify (&self->context, outcome, path, &result);
+    rota_step_classify (path, outcome, &result);
     finish (self, hold, outcome, &result);
 }
 
@@ -191,7 +193,11 @@ static int prepare (rota_agent_t *self, const Rota__Assignment *assignment, unsi
                              log_path);
     if (status == 0)
         status = rota_logs_prepare (log_path, error);
-    return status == -EINVAL ? -EIO : status; /* EINVAL is the task's fault */
+    if (status == -EINVAL)
+        return -EIO; /* that would be the task's fault */
+    if (status == 0 && assignment->repository)
+        status = rota_step_prepare (&self->context, assignment, slot, log_path, pool, attempt, error);
+    return status;
 }
 
 static void set_limits (rota_agent_t *self, const Rota__Assignment *assignment, rota_attempt_t *attempt)

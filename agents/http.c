@@ -54,7 +54,7 @@ static void check (const rota_adapter_context_t *context, rota_adapter_check_t *
     const char *key = rota_ask_key_name (api_of (context));
     rota_ask_target_t target;
     rota_error_t error = {""};
-    *ret_check = (rota_adapter_check_t){.capabilities = {"text"}};
+    *ret_check = (rota_adapter_check_t){.capabilities = {"text", "review"}};
     char *problem = ret_check->problem;
     snprintf (ret_check->version, sizeof ret_check->version, "%s", model);
     if (!*url)

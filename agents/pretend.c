@@ -254,6 +254,25 @@ static int follow (pretence_t *self, const char *script)
     return 0;
 }
 
+/* "review: changes, approve" in the prompt: the verdicts of its reviews, one after the other; else it
+ * approves. */
+static int review (const pretence_t *self, const char *prompt)
+{
+    const char *list = prompt ? strstr (prompt, "review:") : NULL;
+    unsigned long number = strtoul (getenv ("ROTA_ATTEMPT") ? getenv ("ROTA_ATTEMPT") : "", NULL, 10);
+    bool changes = list && strstr (list, "changes") && number < 4; /* work, gate, review is 3 */
+    nap (100);
+    print_result (
+        self, false,
+        changes ? "Not yet. {\"verdict\": \"changes\", \"summary\": \"it pretends to want more\", "
+                  "\"score\": 40, \"comments\": [{\"file\": \"\", \"line\": 0, \"severity\": \"major\", "
+                  "\"text\": \"say more\"}]}"
+                : "Good. {\"verdict\": \"approve\", \"summary\": \"it pretends to like it\", \"score\": 90, "
+                  "\"comments\": []}",
+        "completed", 0);
+    return 0;
+}
+
 int rota_pretend (void)
 {
     pretence_t self = {0};
@@ -265,6 +284,9 @@ int rota_pretend (void)
     int64_t until_ms = limited_until_ms (&self);
     if (until_ms > rota_clock_wall_ms ())
         return end_limited (&self, until_ms);
+    const char *phase = getenv ("ROTA_PHASE");
+    if (phase && strcmp (phase, "review") == 0)
+        return review (&self, prompt);
     if (script)
         return follow (&self, script + strlen (SCRIPT_MARK));
     work (&self, 200 + (int64_t)(rota_hash (self.session, strlen (self.session)) % 1000));

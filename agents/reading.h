@@ -38,8 +38,16 @@ typedef struct {
     bool cost_of_session;
 } rota_reading_usage_t;
 
+/* Where an agent's last words are wanted whole; the end counts when they are too long. */
+#define ROTA_ANSWER_MAX_BYTES (256u << 10)
+typedef struct {
+    char *bytes; /* malloc'ed, NUL-terminated; NULL = none */
+    size_t size_bytes;
+} rota_last_words_t;
+
 typedef struct {
     rota_limits_t *limits;   /* for sentences; may be NULL */
+    rota_last_words_t *answer;   /* or NULL: they aren't wanted */
     const void *description; /* for readers that need one (described.h) */
     const char *zone;        /* of clock times that name none, for limits.h; NULL = the process's */
     int64_t now_ms;          /* Unix: what relative and clock times in sentences are counted from */

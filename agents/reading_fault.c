@@ -279,10 +279,36 @@ void rota_reading_complete (rota_reading_t *reading)
     reading->interrupted = false;
 }
 
+/* In the place of what was said before, or behind it. Without memory the answer is lost, which is no verdict.
+ */
+static void keep_answer (rota_last_words_t *answer, bool more, const char *text, size_t size_bytes)
+{
+    size_t kept = more ? answer->size_bytes : 0;
+    if (size_bytes > ROTA_ANSWER_MAX_BYTES) {
+        text += size_bytes - ROTA_ANSWER_MAX_BYTES;
+        size_bytes = ROTA_ANSWER_MAX_BYTES;
+    }
+    size_t drop = kept + size_bytes > ROTA_ANSWER_MAX_BYTES ? kept + size_bytes - ROTA_ANSWER_MAX_BYTES : 0;
+    if (drop)
+        memmove (answer->bytes, answer->bytes + drop, kept - drop);
+    kept -= drop;
+    char *grown = realloc (answer->bytes, kept + size_bytes + 1);
+    if (!grown) {
+        free (answer->bytes);
+        *answer = (rota_last_words_t){0};
+        return;
+    }
+    memcpy (grown + kept, text, size_bytes);
+    grown[kept + size_bytes] = '\0';
+    *answer = (rota_last_words_t){grown, kept + size_bytes};
+}
+
 void rota_reading_say (rota_reading_t *reading, const char *text, size_t size_bytes)
 {
     if (reading->result_class != RESULT (UNSPECIFIED))
         return;
+    if (reading->answer)
+        keep_answer (reading->answer, reading->inner.speaking, text, size_bytes);
     size_t used = reading->inner.speaking ? strlen (reading->message) : 0;
     rota_reading_copy (reading->message, sizeof reading->message, used, text, size_bytes);
 }

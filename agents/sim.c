@@ -21,7 +21,7 @@ static const rota_program_t PROGRAM = {
 static void check (const rota_adapter_context_t *context, rota_adapter_check_t *ret_check)
 {
     (void)context;
-    *ret_check = (rota_adapter_check_t){.capabilities = {"prompt", "text"}, .version = ROTA_VERSION};
+    *ret_check = (rota_adapter_check_t){.capabilities = {"prompt", "text", "review"}, .version = ROTA_VERSION};
 }
 
 static int prepare (const rota_adapter_context_t *context, const Rota__Assignment *assignment, unsigned slot,

@@ -192,6 +192,59 @@ static json_t *result_of (const Rota__Result *result)
     return object;
 }
 
+static void set_work (json_t *object, const Rota__Work *work)
+{
+    json_t *it = json_object ();
+    rota_json_set_text (it, "commit", work->has_commit, work->commit);
+    rota_json_set_text (it, "begun_from", work->has_begun_from, work->begun_from);
+    rota_json_set_text (it, "tree", work->has_tree, work->tree);
+    rota_json_set_text (it, "branch", work->has_branch, work->branch);
+    rota_json_set_text (it, "merged", work->has_merged, work->merged);
+    rota_json_set_text (it, "onto", work->has_onto, work->onto);
+    set_signed (it, "files", work->has_files, work->files);
+    set_signed (it, "insertions", work->has_insertions, work->insertions);
+    set_signed (it, "deletions", work->has_deletions, work->deletions);
+    json_object_set_new (it, "isolated", json_boolean (work->isolated));
+    json_object_set_new (object, "work", it);
+}
+
+static void set_gates (json_t *object, const Rota__Result *result)
+{
+    static const char *const STATES[] = {"?", "passed", "failed", "timed_out", "flaky", "not_checkable"};
+    json_t *list = json_array ();
+    for (size_t i = 0; i < result->n_gates; i++) {
+        const Rota__GateResult *gate = result->gates[i];
+        json_t *it = json_object ();
+        rota_json_set_text (it, "name", gate->has_name, gate->name);
+        rota_json_set_string (it, "state", STATES[gate->state < 6 ? gate->state : 0]);
+        set_signed (it, "exit_code", gate->has_exit_code, gate->exit_code);
+        set_signed (it, "took_ms", gate->has_took_ms, gate->took_ms);
+        rota_json_set_text (it, "output", gate->has_output, gate->output);
+        json_array_append_new (list, it);
+    }
+    json_object_set_new (object, "gates", list);
+}
+
+static void set_verdict (json_t *object, const Rota__Verdict *verdict)
+{
+    json_t *it = json_object (), *comments = json_array ();
+    json_object_set_new (it, "approved", json_boolean (verdict->approved));
+    rota_json_set_text (it, "summary", verdict->has_summary, verdict->summary);
+    set_signed (it, "score", verdict->has_score, verdict->score);
+    rota_json_set_true (it, "same_vendor", verdict->same_vendor);
+    for (size_t i = 0; i < verdict->n_comments; i++) {
+        const Rota__ReviewComment *comment = verdict->comments[i];
+        json_t *one = json_object ();
+        rota_json_set_text (one, "file", comment->has_file, comment->file);
+        set_signed (one, "line", comment->has_line && comment->line, comment->line);
+        rota_json_set_text (one, "severity", comment->has_severity, comment->severity);
+        rota_json_set_text (one, "text", comment->has_text, comment->text);
+        json_array_append_new (comments, one);
+    }
+    json_object_set_new (it, "comments", comments);
+    json_object_set_new (object, "verdict", it);
+}
+
 json_t *rota_json_attempt (const Rota__Attempt *attempt)
 {
     json_t *object = json_object ();
@@ -208,6 +261,12 @@ json_t *rota_json_attempt (const Rota__Attempt *attempt)
     rota_json_set_text (object, "note", attempt->has_note, attempt->note);
     if (attempt->result)
         json_object_set_new (object, "result", result_of (attempt->result));
+    if (attempt->result && attempt->result->work)
+        set_work (object, attempt->result->work);
+    if (attempt->result && attempt->result->n_gates)
+        set_gates (object, attempt->result);
+    if (attempt->result && attempt->result->verdict)
+        set_verdict (object, attempt->result->verdict);
     return object;
 }
 
@@ -292,6 +351,8 @@ json_t *rota_json_status (const Rota__StatusReply *status)
     rota_json_set_number (object, "unassignable", status->unassignable);
     rota_json_set_number (object, "awaiting_human", status->awaiting_human);
     rota_json_set_number (object, "orphaned", status->orphaned);
+    rota_json_set_number (object, "merged", status->merged);
+    rota_json_set_number (object, "unchecked", status->unchecked);
     rota_json_set_time (object, "next", status->next_ms);
     rota_json_set_number (object, "attempts", status->attempts);
     rota_json_set_number (object, "slots", status->slots);

@@ -1,5 +1,6 @@
 /* The verb run: reads, starts, imports, watches, sums up, stops. */
 #include "bus/clock.h"
+#include "cli/git.h"
 #include "cli/json.h"
 #include "cli/plan.h"
 #include "cli/summary.h"
@@ -24,8 +25,30 @@ typedef struct {
     rota_watch_t watch;
     rota_progress_t *progress;
     int64_t began_ms;
-    char *source, *again;
+    char *source, *again, *target;
 } run_t;
+
+/* The branch that the work is for: the file's, or what is checked out in its repository. NULL: it has none,
+ * or is elsewhere. */
+static char *target_of (const Rota__RoadmapHeader *header)
+{
+    char branch[ROTA_GIT_LINE_BYTES];
+    const ProtobufCBinaryData path = header->path, at = header->repository;
+    const uint8_t *slash = path.len ? memrchr (path.data, '/', path.len) : NULL;
+    char *directory = NULL, *target = NULL;
+    if (!at.len)
+        return NULL;
+    if (header->target.len)
+        return strndup ((const char *)header->target.data, header->target.len);
+    int prefix = at.data[0] == '/' || !slash ? 0 : (int)(slash - path.data) + 1;
+    if (asprintf (&directory, "%.*s%.*s", prefix, (const char *)path.data, (int)at.len,
+                  (const char *)at.data) < 0)
+        return NULL;
+    if (rota_git_branch (directory, branch))
+        target = strdup (branch);
+    free (directory);
+    return target;
+}
 
 /* All tasks of the file as the progress is to know them. */
 static rota_progress_t *know (const rota_cli_t *cli, const rota_roadmap_t *roadmap)
@@ -149,6 +172,7 @@ static int conclude (run_t *self, int watched)
                               .sums = &sums,
                               .wall_ms = rota_clock_monotonic_ms () - self->began_ms,
                               .interrupted = cut,
+                              .target = self->target,
                               .again = self->again};
     rota_progress_destroy (&self->progress);
     int code = rota_summary (&summary);
@@ -225,8 +249,11 @@ static int with_roadmap (run_t *self)
         return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
     if (rota_options_flag (self->cli->options, "dry-run"))
         return rota_waves_print (self->cli, self->roadmap);
+    self->target = target_of (&self->roadmap->header);
     self->given = self->agents.count > 0 || self->agents.exec;
     if (rota_agents_discover (&self->agents, self->roadmap) < 0)
+        return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
+    if (self->roadmap->header.repository.len && rota_agents_add_git (&self->agents) < 0)
         return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
     if (rota_options_flag (self->cli->options, "detach"))
         return detach (self);
@@ -256,5 +283,6 @@ int rota_verb_run (rota_cli_t *cli)
     rota_agents_free (&self.agents);
     free (self.source);
     free (self.again);
+    free (self.target);
     return code;
 }

@@ -15,6 +15,7 @@ typedef struct {
     const rota_summary_t *config;
     const rota_screen_t *screen;
     rota_verdict_t verdict;
+    uint64_t merged, unchecked;
     uint64_t left; /* could still go on: after an interruption */
     rota_task_list_t failed, blocked, cancelled, unreachable, human;
     /* Of the agents, this day. */
@@ -65,6 +66,8 @@ static int ask (summary_t *self)
     if (code != ROTA_EXIT_DONE)
         return code;
     rota_verdict_of_status (reply, &self->verdict);
+    self->merged = reply->merged;
+    self->unchecked = reply->unchecked;
     uint64_t over = self->verdict.done + self->verdict.failed + self->verdict.blocked +
                     self->verdict.cancelled + self->verdict.unreachable + self->verdict.unassignable;
     self->left = self->verdict.total > over ? self->verdict.total - over : 0;
@@ -301,6 +304,23 @@ static void put_use (const summary_t *self)
         fprintf (stream, "\n  agents that can't work\n%s", self->problems);
 }
 
+/* What was made, how to look at it and how to take it. */
+static void put_merged (const summary_t *self)
+{
+    FILE *stream = self->screen->stream;
+    const char *target = self->config->target;
+    char tasks[48];
+    if (!self->merged || !target)
+        return;
+    fprintf (stream, "   %s merged into rota/%s", rota_plural (self->merged, "task", tasks), target);
+    if (self->unchecked)
+        fprintf (stream, "%s, %llu of them unchecked (no gate, no review)%s",
+                 rota_style (self->screen, ROTA_STYLE_YELLOW), (unsigned long long)self->unchecked,
+                 rota_style_end (self->screen));
+    fprintf (stream, "\n    %sgit log %s..rota/%s  |  rota merge%s\n",
+             rota_style (self->screen, ROTA_STYLE_DIM), target, target, rota_style_end (self->screen));
+}
+
 static void put_text (const summary_t *self, int code)
 {
     static const char *const FAILED[] = {"log", "why", "retry"}, *const BLOCKED[] = {"why", "release"},
@@ -310,6 +330,7 @@ static void put_text (const summary_t *self, int code)
     put_headline (self, code);
     put_times (self);
     put_use (self);
+    put_merged (self);
     put_list (self, "failed", ROTA_STYLE_RED, &self->failed, self->verdict.failed, false);
     put_next (self, &self->failed, FAILED, 3);
     put_list (self, "blocked", ROTA_STYLE_YELLOW, &self->blocked, self->verdict.blocked, false);
@@ -354,6 +375,8 @@ static void put_json (const summary_t *self, int code)
     rota_json_set_number (object, "unreachable", verdict->unreachable);
     rota_json_set_number (object, "unassignable", verdict->unassignable);
     rota_json_set_number (object, "awaiting_human", verdict->awaiting_human);
+    rota_json_set_number (object, "merged", self->merged);
+    rota_json_set_number (object, "unchecked", self->unchecked);
     rota_json_set_number (object, "wall_ms", (uint64_t)self->config->wall_ms);
     rota_json_set_number (object, "agents_tokens_today", self->tokens);
     if (self->cost_known)

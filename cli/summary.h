@@ -13,8 +13,9 @@ typedef struct {
     const char *source; /* of which tasks; NULL = all */
     const rota_progress_sums_t *sums;
     int64_t wall_ms;
-    bool interrupted;  /* or timed out: it isn't over */
-    const char *again; /* the command that goes on, "rota run plan.yaml" */
+    bool interrupted;   /* or timed out: it isn't over */
+    const char *target; /* branch that the work is for; NULL = there is no repository */
+    const char *again;  /* the command that goes on, "rota run plan.yaml" */
 } rota_summary_t;
 
 /* Asks for the figures and prints them (with --json one object of type "summary"). The exit code that the

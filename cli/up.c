@@ -101,6 +101,23 @@ int rota_agents_discover (rota_agents_option_t *agents, const rota_roadmap_t *ro
     return 0;
 }
 
+int rota_agents_add_git (rota_agents_option_t *agents)
+{
+    for (size_t i = 0; i < agents->count; i++)
+        if (strncmp (agents->list[i], "git", 3) == 0 && strchr ("=/", agents->list[i][3]))
+            return 0;
+    const char **list = calloc (agents->count + 3, sizeof *list);
+    if (!list)
+        return -ENOMEM;
+    memcpy (list, agents->list, agents->count * sizeof *list);
+    free (agents->list);
+    agents->list = list;
+    if (!agents->count)
+        add_kind (agents, "exec"); /* what there is when nobody asks for anything */
+    add_kind (agents, "git");
+    return 0;
+}
+
 void rota_agents_free (rota_agents_option_t *agents)
 {
     free (agents->list);

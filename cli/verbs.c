@@ -197,6 +197,8 @@ static const rota_option_t EVENTS_OPTIONS[] = {
      .help = "only those of this task",
      .complete = ROTA_COMPLETE_TASK},
     ROTA_OPTION_END};
+static const rota_option_t DIFF_OPTIONS[] = {
+    {.name = "stat", .kind = ROTA_OPTION_FLAG, .help = "only which files, and how much"}, ROTA_OPTION_END};
 static const rota_option_t REASON_OPTIONS[] = {OPTION_REASON, ROTA_OPTION_END};
 static const rota_option_t CANCEL_OPTIONS[] = {
     {.name = "skip", .kind = ROTA_OPTION_FLAG, .help = "what waits for it may go on, as if it were done"},
@@ -339,6 +341,37 @@ const rota_verb_t ROTA_VERBS[] = {
      .description = "",
      .complete = ROTA_COMPLETE_TASK,
      .handler = rota_verb_why},
+    {.name = "diff",
+     .group = ROTA_GROUP_LOOK,
+     .front = true,
+     .arguments = "ID",
+     .least = 1,
+     .most = 1,
+     .summary = "what a task changed in the repository",
+     .description = "The difference of its newest attempt that left work, by `git diff`, merged or not.",
+     .example = "rota diff schema\nrota diff schema --stat",
+     .complete = ROTA_COMPLETE_TASK,
+     .options = DIFF_OPTIONS,
+     .handler = rota_verb_diff},
+    {.name = "review",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "ID",
+     .least = 1,
+     .most = 1,
+     .summary = "what gates and reviewers said of a task",
+     .description = "",
+     .complete = ROTA_COMPLETE_TASK,
+     .handler = rota_verb_review},
+    {.name = "open",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "ID",
+     .least = 1,
+     .most = 1,
+     .summary = "where the clone is that an agent works in now",
+     .description = "",
+     .example = "cd \"$(rota open schema)\"",
+     .complete = ROTA_COMPLETE_TASK,
+     .handler = rota_verb_open},
     {.name = "log",
      .group = ROTA_GROUP_LOOK,
      .front = true,
@@ -414,6 +447,20 @@ const rota_verb_t ROTA_VERBS[] = {
      .complete = ROTA_COMPLETE_FILE,
      .options = LIMITS_OPTIONS,
      .handler = rota_verb_limits},
+
+    {.name = "merge",
+     .group = ROTA_GROUP_WORK,
+     .front = true,
+     .arguments = "[BRANCH]",
+     .most = 1,
+     .summary = "take the work that was merged into rota/BRANCH",
+     .description =
+         "rota merges approved work into a branch of its own, rota/BRANCH, and leaves your checkout alone. "
+         "This "
+         "brings the branch that is checked out here up to it (fast forward). It refuses when something is "
+         "not committed, and when the two have parted: then `git merge rota/BRANCH` does it.",
+     .example = "git log main..rota/main\nrota merge",
+     .handler = rota_verb_merge},
 
     TASK_VERB ("retry", true, "ID...", 1, -1, REASON_OPTIONS, "try a failed or cancelled task again",
                "It gets its attempts anew and waits its turn; what is unreachable behind it waits for it "

@@ -1,7 +1,150 @@
 /* What the core decided for hosts: assignments and stops, sent after the commit. */
 #include "scheduler/service_internal.h"
 
+#include "bus/names.h"
+
+#include <string.h>
+
 #define ASSIGN_CHUNK 500
+#define MAX_GATES 64
+#define ATTEMPTS_LOOKED_AT 64
+
+/* ---- what attempts in clones need to know */
+
+static ProtobufCBinaryData pack (service_t *self, const ProtobufCMessage *message)
+{
+    size_t size = protobuf_c_message_get_packed_size (message);
+    uint8_t *bytes = rota_arena_alloc (self->arena, size + 1);
+    if (!bytes)
+        return (ProtobufCBinaryData){0};
+    protobuf_c_message_pack (message, bytes);
+    return rota_bytes_n (bytes, size);
+}
+
+/* A directory is meant from where the roadmap lies. */
+static ProtobufCBinaryData locate (service_t *self, const Rota__RoadmapHeader *header)
+{
+    ProtobufCBinaryData name = header->repository, path = header->path;
+    bool is_url = memmem (name.data, name.len, "://", 3) != NULL;
+    const uint8_t *slash = path.len ? memrchr (path.data, '/', path.len) : NULL;
+    if (name.data[0] == '/' || is_url || !slash)
+        return name;
+    size_t length = (size_t)(slash - path.data) + 1;
+    uint8_t *whole = rota_arena_alloc (self->arena, length + name.len);
+    if (!whole)
+        return name;
+    memcpy (whole, path.data, length);
+    memcpy (whole + length, name.data, name.len);
+    return rota_bytes_n (whole, length + name.len);
+}
+
+static bool is_equal (ProtobufCBinaryData a, ProtobufCBinaryData b)
+{
+    return a.len == b.len && memcmp (a.data, b.data, a.len) == 0;
+}
+
+typedef struct {
+    Rota__Gate gates[MAX_GATES], *list[MAX_GATES];
+    size_t count;
+} gates_t;
+
+static void add_gate (gates_t *self, const Rota__RoadmapHeader *header, ProtobufCBinaryData name,
+                      ProtobufCBinaryData command)
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (is_equal (self->gates[i].name, name))
+            return;
+    if (self->count == MAX_GATES)
+        return;
+    Rota__Gate *gate = self->list[self->count] = &self->gates[self->count];
+    self->count++;
+    rota__gate__init (gate);
+    for (size_t i = 0; i < header->n_gates && !command.len; i++)
+        if (is_equal (header->gates[i]->name, name))
+            *gate = *header->gates[i];
+    gate->has_name = true;
+    gate->name = name;
+    if (!command.len)
+        return; /* the header's, or none: the gate says that it can't be checked */
+    gate->has_command = true;
+    gate->command = command;
+}
+
+/* The gates that the task names, and those of its exit criteria. */
+static void find_gates (gates_t *self, const Rota__RoadmapHeader *header, const Rota__TaskSpec *spec)
+{
+    for (size_t i = 0; i < spec->n_gates; i++)
+        add_gate (self, header, spec->gates[i], (ProtobufCBinaryData){0});
+    for (size_t i = 0; i < spec->n_exit_criteria; i++) {
+        const Rota__Criterion *it = spec->exit_criteria[i];
+        if (!it->has_kind || !it->value.len)
+            continue;
+        if (is_equal (it->kind, rota_bytes ("critic")))
+            add_gate (self, header, it->value, (ProtobufCBinaryData){0});
+        else if (is_equal (it->kind, rota_bytes ("test")) || is_equal (it->kind, rota_bytes ("run")))
+            add_gate (self, header, it->value, it->value);
+    }
+}
+
+static void fill_repository (service_t *self, const rota_core_assign_t *it, const rota_core_node_t *node,
+                             Rota__PackedAssignment *item)
+{
+    const source_t *source = &self->sources.items[node->source];
+    ProtobufCAllocator *allocator = rota_arena_allocator (self->arena);
+    Rota__RoadmapHeader *header =
+        rota__roadmap_header__unpack (allocator, source->header_size, source->header);
+    Rota__TaskSpec *spec = rota__task_spec__unpack (allocator, item->spec.len, item->spec.data);
+    if (!header || !spec || !header->repository.len)
+        return;
+    Rota__Repository repository = ROTA__REPOSITORY__INIT;
+    gates_t gates = {.count = 0};
+    char name[ROTA_ENCODED_MAX_BYTES], branch[ROTA_ENCODED_MAX_BYTES + 32];
+    find_gates (&gates, header, spec);
+    rota_id_encode (node->id, node->id_length, name);
+    snprintf (branch, sizeof branch, "rota-work/%s.%u", name, it->attempt);
+    repository.has_location = repository.has_branch = true;
+    repository.location = locate (self, header);
+    repository.branch = rota_bytes (branch);
+    repository.has_target = header->has_target;
+    repository.target = header->target;
+    repository.has_setup = header->has_setup;
+    repository.setup = header->setup;
+    repository.n_gates = gates.count;
+    repository.gates = gates.list;
+    item->repository = pack (self, &repository.base);
+    item->has_repository = item->repository.data != NULL;
+}
+
+static void find_work (void *owner, const rota_stored_attempt_t *attempt)
+{
+    struct search {
+        service_t *service;
+        ProtobufCBinaryData work;
+    } *search = owner;
+    if (search->work.data || attempt->phase != PHASE (WORK) || attempt->result_class != RESULT (OK))
+        return;
+    Rota__Result *result = rota__result__unpack (rota_arena_allocator (search->service->arena),
+                                                 attempt->result_size, attempt->result);
+    if (result && result->work && result->work->has_commit)
+        search->work = pack (search->service, &result->work->base);
+}
+
+/* What the last attempt at the work left: to be gone on with, or looked at. */
+static void fill_work (service_t *self, const rota_core_assign_t *it, const rota_core_node_t *node,
+                       Rota__PackedAssignment *item)
+{
+    struct {
+        service_t *service;
+        ProtobufCBinaryData work;
+    } search = {.service = self};
+    if (it->phase == PHASE (WORK) && node->came_from != STATUS (NEEDS_IMPROVEMENT))
+        return;
+    rota_store_attempts (self->store, it->node, ATTEMPTS_LOOKED_AT, find_work, &search);
+    item->work = search.work;
+    item->has_work = search.work.data != NULL;
+}
+
+/* ---- messages */
 
 /* Definitions come packed from the store (or the batch's additions, which are rows by now). */
 static void send_assignments (service_t *self, const rota_core_effects_t *effects, rota_agent_t agent)
@@ -48,8 +191,8 @@ static void send_assignments (service_t *self, const rota_core_effects_t *effect
             (uint64_t)rota_setting_size_bytes (self->config.settings, ROTA_SETTING_AGENTS_OUTPUT_LIMIT);
         item->keep_on_lost = node.keep_on_lost;
         rota_session_t session;
-        if (view.paid && rota_store_session (self->store, it->node, &session) == 0 &&
-            session.agent == agent) {
+        if (view.paid && it->phase == PHASE (WORK) &&
+            rota_store_session (self->store, it->node, &session) == 0 && session.agent == agent) {
             size_t length = strlen (session.id);
             item->session.data = rota_arena_alloc (self->arena, length);
             item->has_session = item->session.data != NULL;
@@ -59,6 +202,10 @@ static void send_assignments (service_t *self, const rota_core_effects_t *effect
         }
         item->source = rota_bytes_n (self->sources.items[node.source].name,
                                      self->sources.items[node.source].name_length);
+        if (node.wants & ROTA_WANTS_CLONE) {
+            fill_repository (self, it, &node, item);
+            fill_work (self, it, &node, item);
+        }
         assign.n_assignments++;
     }
 }

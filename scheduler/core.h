@@ -329,6 +329,7 @@ typedef struct {
     uint64_t status[ROTA_STATUSES];
     uint64_t place[ROTA_PLACES];
     uint64_t orphaned;
+    uint64_t merged, unchecked; /* done tasks; the second neither by gates nor by anybody */
     uint64_t unassignable; /* of the ready: no agent that is known can take them */
     uint64_t moving;       /* ready and assignable, parked, delayed, running */
 } rota_core_counts_t;

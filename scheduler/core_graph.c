@@ -653,6 +653,9 @@ void rota_core_redefine (rota_core_t *self, rota_node_t node, const rota_core_no
     bool queued = it->kind == NODE (TASK) && (place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED);
     if (queued)
         rota_core_leave_place (self, node);
+    bool counted = it->kind == NODE (TASK) && !(it->flags & F_STAGED);
+    if (counted)
+        rota_core_count_status (self, node, it->status, -1);
     it->class_index = (uint16_t)as->class_index;
     it->priority = (int16_t)as->priority;
     it->complexity = (uint8_t)as->complexity;
@@ -660,6 +663,8 @@ void rota_core_redefine (rota_core_t *self, rota_node_t node, const rota_core_no
     it->wants = as->wants;
     it->flags &= (uint16_t) ~(F_APPROVAL | F_KEEP);
     it->flags |= (uint16_t)((as->approval ? F_APPROVAL : 0) | (as->keep_on_lost ? F_KEEP : 0));
+    if (counted)
+        rota_core_count_status (self, node, it->status, 1);
     if (queued) {
         it->order_ms = 0;
         rota_core_enter_place (self, node, ROTA_PLACE_READY);

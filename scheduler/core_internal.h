@@ -94,6 +94,7 @@ typedef struct {
 typedef struct {
     uint64_t limit; /* tasks worked on at once; 0 = none */
     uint64_t working, merging;
+    uint64_t merged, unchecked; /* done, and merged; of these, neither checked nor judged by anybody */
     uint64_t total, orphaned;
     uint64_t status[ROTA_STATUSES];
     uint64_t place[ROTA_PLACES];
@@ -211,6 +212,8 @@ uint64_t rota_core_intern (rota_core_t *self, const char *const *names, size_t c
 /* core_queue.c */
 /* Puts the task where its state says. */
 void rota_core_refresh_place (rota_core_t *self, rota_node_t node);
+bool rota_core_is_merged (const node_t *it);
+bool rota_core_is_unchecked (const node_t *it);
 void rota_core_count_status (rota_core_t *self, rota_node_t node, uint8_t status, int delta);
 void rota_core_leave_place (rota_core_t *self, rota_node_t node);
 void rota_core_enter_place (rota_core_t *self, rota_node_t node, rota_place_t place);

@@ -73,11 +73,27 @@ source_counts_t *rota_core_source (rota_core_t *self, uint32_t source)
     return AT (self, sources, source_counts_t, source);
 }
 
+/* Of a task that is done. */
+bool rota_core_is_merged (const node_t *it)
+{
+    return it->wants & ROTA_WANTS_MERGE;
+}
+
+bool rota_core_is_unchecked (const node_t *it)
+{
+    return rota_core_is_merged (it) && !(it->wants & (ROTA_WANTS_GATE | ROTA_WANTS_REVIEW)) &&
+           !(it->flags & F_APPROVAL);
+}
+
 void rota_core_count_status (rota_core_t *self, rota_node_t node, uint8_t status, int delta)
 {
     source_counts_t *counts = rota_core_source (self, self->nodes[node].source);
     if (counts)
         counts->status[status] += (uint64_t)(int64_t)delta;
+    if (counts && status == STATUS (DONE)) {
+        counts->merged += rota_core_is_merged (&self->nodes[node]) ? (uint64_t)(int64_t)delta : 0;
+        counts->unchecked += rota_core_is_unchecked (&self->nodes[node]) ? (uint64_t)(int64_t)delta : 0;
+    }
     for (rota_node_t up = self->nodes[node].parent; up != ROTA_NONE; up = self->nodes[up].parent)
         AT (self, groups, group_t, self->nodes[up].slot)->status[status] += (uint32_t)delta;
 }
@@ -102,6 +118,8 @@ static void add_counts (rota_core_counts_t *total, const source_counts_t *counts
 {
     total->total += counts->total;
     total->orphaned += counts->orphaned;
+    total->merged += counts->merged;
+    total->unchecked += counts->unchecked;
     for (size_t i = 0; i < ROTA_STATUSES; i++)
         total->status[i] += counts->status[i];
     for (size_t i = 0; i < ROTA_PLACES; i++)

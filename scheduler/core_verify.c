@@ -156,6 +156,8 @@ static int verify_counts (const rota_core_t *self, rota_error_t *error)
         at->orphaned += (it->flags & F_ORPHANED) != 0;
         at->status[it->status]++;
         at->place[it->place]++;
+        at->merged += it->status == STATUS (DONE) && rota_core_is_merged (it);
+        at->unchecked += it->status == STATUS (DONE) && rota_core_is_unchecked (it);
         at->merging += it->phase == PHASE (MERGE) && (it->flags & F_LEASED);
         at->working += it->phase == PHASE (WORK) && (it->flags & F_LEASED);
     }

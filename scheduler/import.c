@@ -207,7 +207,11 @@ static void take_existing (service_t *self, rota_node_t node, const Rota__TaskSp
     if (faults->count || node >= import->first)
         return;
     import->seen[node / 8] |= (uint8_t)(1u << (node % 8));
-    if (rota_define_is_stored (self->store, node, spec)) {
+    /* The same words may want something else when the file names a repository now. */
+    rota_define_source_t source = rota_service_define_source (self, import->source);
+    rota_core_node_t as;
+    rota_define_node (&source, spec, it.class_index, &as);
+    if (as.wants == it.wants && rota_define_is_stored (self->store, node, spec)) {
         import->unchanged++;
         return;
     }

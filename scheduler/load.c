@@ -65,8 +65,9 @@ uint32_t rota_service_source (service_t *self, const char *name, size_t length,
 
 rota_define_source_t rota_service_define_source (const service_t *self, uint32_t source)
 {
+    bool known = source < self->sources.count; /* a dry run makes none */
     return (rota_define_source_t){.source = source,
-                                  .repository = self->sources.items[source].repository,
+                                  .repository = known && self->sources.items[source].repository,
                                   .default_attempts = self->policy.default_attempts};
 }
 

@@ -208,12 +208,16 @@ static void set_names (rota_roadmap_reader_t *reader, const char *path)
     reader->path = rota_pool_text (reader->pool, path, strlen (path));
     reader->file_directory = directory_of (reader->pool, path);
     rota__roadmap_header__init (&reader->header);
-    if (reader->path) {
+    const char *slash = strrchr (path, '/');
+    char *whole = reader->file_directory ? rota_pool_format (reader->pool, "%s/%s", reader->file_directory,
+                                                             slash ? slash + 1 : path)
+                                         : NULL;
+    if (reader->path && whole) {
         reader->header.has_path = reader->header.has_source = true;
-        reader->header.path = rota_bytes (reader->path);
+        reader->header.path = rota_bytes (whole);
         reader->header.source = rota_bytes (reader->path);
     }
-    if (!reader->path || !reader->file_directory)
+    if (!reader->path || !whole)
         reader->no_memory = true;
 }
 

@@ -175,6 +175,11 @@ static void read_target (rota_roadmap_reader_t *self, const rota_yaml_node_t *va
     read_line (self, value, "target", &self->header.has_target, &self->header.target);
 }
 
+static void read_setup (rota_roadmap_reader_t *self, const rota_yaml_node_t *value)
+{
+    read_line (self, value, "setup", &self->header.has_setup, &self->header.setup);
+}
+
 static void read_wip (rota_roadmap_reader_t *self, const rota_yaml_node_t *value)
 {
     const rota_yaml_sink_t sink = {report_error, self};
@@ -268,15 +273,11 @@ static const struct {
     const char *name;
     void (*read) (rota_roadmap_reader_t *self, const rota_yaml_node_t *value);
 } HEAD_KEYS[] = {
-    {"name", read_source},
-    {"repository", read_repository},
-    {"target", read_target},
-    {"wip", read_wip},
-    {"directory", read_head_directory},
-    {"gates", read_gates},
-    {"defaults", read_defaults},
-    {"epics", NULL},
-    {"tasks", NULL},
+    {"name", read_source},   {"repository", read_repository},
+    {"target", read_target}, {"setup", read_setup},
+    {"wip", read_wip},       {"directory", read_head_directory},
+    {"gates", read_gates},   {"defaults", read_defaults},
+    {"epics", NULL},         {"tasks", NULL},
 };
 #define HEAD_KEY_COUNT (sizeof HEAD_KEYS / sizeof *HEAD_KEYS)
 

@@ -567,6 +567,7 @@ static void put_file (writer_t *self, const Rota__RoadmapHeader *header)
     if (header) {
         put_text_pair (self, "name", header->has_source, &header->source);
         put_text_pair (self, "repository", header->has_repository, &header->repository);
+        put_text_pair (self, "setup", header->has_setup, &header->setup);
         put_text_pair (self, "target", header->has_target, &header->target);
         if (header->has_wip_limit && header->wip_limit)
             put_pair (self, "wip", "%u", header->wip_limit);

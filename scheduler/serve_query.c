@@ -271,6 +271,9 @@ HANDLER (status)
     reply.awaiting_human = counts.place[ROTA_PLACE_HUMAN];
     reply.unassignable = counts.unassignable;
     reply.orphaned = counts.orphaned;
+    reply.has_merged = reply.has_unchecked = true;
+    reply.merged = counts.merged;
+    reply.unchecked = counts.unchecked;
     reply.paused = rota_core_is_paused (self->core) || self->config.hold;
     reply.has_next_ms = reply.delayed > 0;
     reply.next_ms = next_due_ms (self);

@@ -2,7 +2,7 @@
 _rota()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}
-    local first=2 options verbs='init run validate import export submit status tasks task show why log events wait agents leader doctor limits retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check config completion man help'
+    local first=2 options verbs='init run validate import export submit status tasks task show why diff review open log events wait agents leader doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check config completion man help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$verbs --help --version" -- "$word"); return
@@ -18,7 +18,7 @@ _rota()
         *:--broker) mapfile -t COMPREPLY < <(:); return ;;
         *:--connect-timeout) mapfile -t COMPREPLY < <(:); return ;;
         *:--config) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-        run:--agent|run:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex acp http command sim ' -- "$word"); return ;;
+        run:--agent|run:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex acp http command git sim ' -- "$word"); return ;;
         run:--exec|run:-e) mapfile -t COMPREPLY < <(:); return ;;
         run:--command) mapfile -t COMPREPLY < <(:); return ;;
         run:--timeout) mapfile -t COMPREPLY < <(:); return ;;
@@ -27,7 +27,7 @@ _rota()
         submit:--title|submit:-t) mapfile -t COMPREPLY < <(:); return ;;
         submit:--after) mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return ;;
         submit:--priority|submit:-p) mapfile -t COMPREPLY < <(:); return ;;
-        submit:--agent|submit:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex acp http command sim ' -- "$word"); return ;;
+        submit:--agent|submit:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex acp http command git sim ' -- "$word"); return ;;
         submit:--timeout) mapfile -t COMPREPLY < <(:); return ;;
         submit:--attempts) mapfile -t COMPREPLY < <(:); return ;;
         status:--source) mapfile -t COMPREPLY < <(:); return ;;
@@ -50,7 +50,7 @@ _rota()
         cancel:--reason|cancel:-m) mapfile -t COMPREPLY < <(:); return ;;
         reopen:--reason|reopen:-m) mapfile -t COMPREPLY < <(:); return ;;
         hold:--reason|hold:-m) mapfile -t COMPREPLY < <(:); return ;;
-        up:--agent|up:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex acp http command sim ' -- "$word"); return ;;
+        up:--agent|up:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex acp http command git sim ' -- "$word"); return ;;
         up:--exec|up:-e) mapfile -t COMPREPLY < <(:); return ;;
         up:--command) mapfile -t COMPREPLY < <(:); return ;;
     esac
@@ -87,6 +87,15 @@ _rota()
         why)
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;
+        diff)
+            options+=' --stat'
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;
+        review)
+            options+=''
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;
+        open)
+            options+=''
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;
         log)
             options+=' --follow --attempt --tail'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;
@@ -108,6 +117,9 @@ _rota()
         limits)
             options+=' --rules --provider --zone'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
+        merge)
+            options+=''
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         retry)
             options+=' --reason'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;

@@ -3,6 +3,7 @@
 from cli_support import Place, SOURCE, check, finish, json, lines_of_json, os, signal, subprocess, time, wait_until
 
 place = Place()
+place.write("rota.yaml", "scheduler: {backoff_base: 1s}\n")  # what is tried again is not waited for
 
 
 def counts():

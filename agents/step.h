@@ -1,0 +1,28 @@
+/* step.h - attempts that work in a clone of a repository (workspace.h), as the host sees them: what the
+ * driver is told, and what it left.
+ *
+ * Beside an attempt's log lie LOG.spec, which the host writes before the attempt begins, and LOG.record,
+ * which the driver writes at its end. An attempt without a spec has nothing to do with clones. So the result
+ * of an attempt can be told by a later host, as often as it is asked.
+ *
+ * Owner: the host's thread.
+ */
+#ifndef ROTA_STEP_H
+#define ROTA_STEP_H
+
+#include "agents/adapter.h"
+#include "proto/envelope.h"
+
+/* Puts the driver before the program of *attempt (which may have none: gates and merges) and writes its spec.
+ * `slot`: of the host. 0; -EINVAL the assignment is wrong; another: this place is. */
+int rota_step_prepare (const rota_adapter_context_t *context, const Rota__Assignment *assignment,
+                       unsigned slot, const char *log_path, rota_pool_t *pool, rota_attempt_t *attempt,
+                       rota_error_t *error);
+
+/* Makes of what the program said what came of the step. Takes result->answer. */
+void rota_step_classify (const char *log_path, const rota_outcome_t *outcome, rota_adapter_result_t *result);
+
+/* Work, gates and verdict for the report; their memory is the arena's. */
+void rota_step_fill (const char *log_path, rota_arena_t *arena, Rota__Result *result);
+
+#endif
