@@ -259,6 +259,16 @@ static bool stops (const etcd_t *self)
     return atomic_load (&self->stopping);
 }
 
+/* More servers to ask than were named. */
+static void look_for_members (etcd_t *self, int64_t timeout_ms)
+{
+    int64_t now_ms = rota_clock_monotonic_ms ();
+    if (now_ms < self->learn_ms)
+        return;
+    self->learn_ms = now_ms + LEARN_EVERY_MS;
+    rota_etcd_learn (self->etcd, timeout_ms);
+}
+
 /* Somebody may have taken the key from us by hand. */
 static bool is_ours (etcd_t *self, uint64_t epoch)
 {
@@ -294,10 +304,12 @@ static void lead (etcd_t *self, uint64_t epoch)
         if (stops (self) || left_ms <= 0)
             break;
         result = renew (self, left_ms, &error);
-        if (result == 0)
+        if (result == 0) {
             publish_leader (self, epoch);
-        else
+            look_for_members (self, self->granted_ms / RENEWALS);
+        } else {
             say (self, error.text);
+        }
     }
     publish_follower (self, "");
     if (!stops (self))
@@ -320,15 +332,6 @@ static void follow (etcd_t *self, const leader_key_t *key)
     rota_etcd_wait (self->etcd, LOOK_MS);
 }
 
-static void look_for_members (etcd_t *self)
-{
-    int64_t now_ms = rota_clock_monotonic_ms ();
-    if (now_ms < self->learn_ms)
-        return;
-    self->learn_ms = now_ms + LEARN_EVERY_MS;
-    rota_etcd_learn (self->etcd, TRY_MS);
-}
-
 static int take_part (etcd_t *self, rota_error_t *error)
 {
     leader_key_t key;
@@ -344,7 +347,7 @@ static int take_part (etcd_t *self, rota_error_t *error)
         return result == -ENOENT ? 0 : result;
     }
     if (key.there) {
-        look_for_members (self);
+        look_for_members (self, TRY_MS);
         follow (self, &key);
         return 0;
     }

@@ -296,6 +296,7 @@ int rota_scheduler_run (rota_scheduler_t *self, rota_error_t *error)
             return r;
     }
     self->last_tick_ms = rota_service_now_ms (self);
+    rota_service_keep_role (self);
     rota_core_note (self->core, EVENT (SCHEDULER_STARTED), "ready");
     zloop_poller (self->loop, &stop, on_stop, self);
     zloop_poller_set_tolerant (self->loop, &stop);
