@@ -339,6 +339,7 @@ static int take_part (etcd_t *self, rota_error_t *error)
     int result = read_key (self, &key, error);
     if (result < 0)
         return result;
+    look_for_members (self, TRY_MS);
     if (key.there && self->lease != 0 && key.lease == self->lease) {
         /* Ours still: only the time had passed without an answer. */
         result = renew (self, CALL_MS, error);
@@ -347,7 +348,6 @@ static int take_part (etcd_t *self, rota_error_t *error)
         return result == -ENOENT ? 0 : result;
     }
     if (key.there) {
-        look_for_members (self, TRY_MS);
         follow (self, &key);
         return 0;
     }
