@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CODE(name) ROTA__ERROR_CODE__ERROR_CODE_##name
 #define ROLE(name) ROTA__ROLE__ROLE_##name
@@ -262,6 +263,8 @@ static void welcome (rota_broker_t *self, const rota_member_t *member, const rot
         body.scheduler = rota_bytes_n (scheduler->identity.instance, ROTA_INSTANCE_BYTES);
     body.has_program_version = true;
     body.program_version = rota_bytes (self->program_version);
+    body.has_leader_cluster = self->leadership.cluster != 0;
+    body.leader_cluster = self->leadership.cluster;
     answer_member (self, member, request, ROTA_MESSAGE_WELCOME, &body.base);
 }
 
@@ -390,6 +393,15 @@ static void on_peers_query (rota_broker_t *self, rota_wire_t *wire, const rota_m
     for (size_t i = WIRES_FIXED; i < self->wires_count; i++)
         if (!self->wires[i].keyed)
             insecure[reply.n_insecure++] = rota_bytes (self->wires[i].endpoint);
+    reply.has_leader_since_ms = true;
+    reply.leader_since_ms = self->leads_since_ms;
+    reply.has_election = true;
+    reply.election = rota_bytes (self->election->ops->name);
+    reply.has_leader_cluster = self->leadership.cluster != 0;
+    reply.leader_cluster = self->leadership.cluster;
+    reply.has_host = reply.has_pid = true;
+    reply.host = rota_bytes (self->host);
+    reply.pid = (uint32_t)getpid ();
     answer_member (self, member, envelope, ROTA_MESSAGE_PEERS_REPLY, &reply.base);
     free_list (&list);
 }

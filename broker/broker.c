@@ -85,49 +85,51 @@ static int make_tables (rota_broker_t *self, const rota_broker_config_t *config,
     return 0;
 }
 
-static int open_wire (rota_broker_t *self, const char *endpoint, Rota__Role role, rota_error_t *error)
+static int open_wire (rota_broker_t *self, size_t index, const char *endpoint, Rota__Role role,
+                      rota_error_t *error)
 {
-    size_t index = self->wires_count;
-    int result =
-        rota_wire_open (&self->wires[index], self->context, endpoint, role, (uint8_t)index, NULL, error);
-    if (result == 0)
-        self->wires_count++;
-    return result;
+    return rota_wire_open (&self->wires[index], self->context, endpoint, role, (uint8_t)index, NULL, error);
 }
 
-static int open_further (rota_broker_t *self, const rota_broker_endpoint_t *endpoint, rota_error_t *error)
+static int open_further (rota_broker_t *self, size_t index, const rota_broker_endpoint_t *endpoint,
+                         rota_error_t *error)
 {
-    if (!is_keyed (endpoint)) {
-        rota_log (ROTA_LOG_WARNING, "endpoint.insecure",
-                  "endpoint=%s role=%s reason=\"no keys: every process of this host may connect\"",
-                  endpoint->endpoint, rota_role_name (endpoint->role));
-        return open_wire (self, endpoint->endpoint, endpoint->role, error);
-    }
-    size_t index = self->wires_count;
-    int result = remote_open (self, endpoint->endpoint, (uint8_t)index, &self->wires[index], error);
-    if (result == 0)
-        self->wires_count++;
-    return result;
+    if (is_keyed (endpoint))
+        return remote_open (self, endpoint->endpoint, (uint8_t)index, &self->wires[index], error);
+    rota_log (ROTA_LOG_WARNING, "endpoint.insecure",
+              "endpoint=%s role=%s reason=\"no keys: every process of this host may connect\"",
+              endpoint->endpoint, rota_role_name (endpoint->role));
+    return open_wire (self, index, endpoint->endpoint, endpoint->role, error);
 }
 
-/* In the order of WIRE_SERVICE, WIRE_AGENT, WIRE_CLIENT; then the further ones. */
+/* The further ones, which are this broker's own, whoever leads. */
 static int open_sockets (rota_broker_t *self, const rota_broker_config_t *config, rota_error_t *error)
 {
+    int result = 0;
     self->context = zmq_ctx_new ();
     self->wake_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!self->context || self->wake_fd < 0)
         return rota_error_set (error, -errno, "the sockets: %s", strerror (errno));
-    int result = 0;
     if (any_keyed (config)) /* before the first socket */
         result = remote_new (config->keys_dir, self->context, &self->remote, error);
+    for (size_t i = 0; result == 0 && i < config->endpoints_count; i++) {
+        self->wires_count = WIRES_FIXED + i;
+        result = open_further (self, WIRES_FIXED + i, &config->endpoints[i], error);
+    }
+    self->wires_count = WIRES_FIXED + config->endpoints_count;
+    return result;
+}
+
+/* Those of the state directory. Binding an ipc path that is in use succeeds and takes it from its owner: only
+ * who has the directory, or the role that owns them, may do it. */
+int broker_open_own_sockets (rota_broker_t *self, rota_error_t *error)
+{
+    self->owns_sockets = true;
+    int result = open_wire (self, WIRE_SERVICE, self->endpoints.service, ROTA_ENDPOINT_OF_SERVICES, error);
     if (result == 0)
-        result = open_wire (self, self->endpoints.service, ROTA_ENDPOINT_OF_SERVICES, error);
+        result = open_wire (self, WIRE_AGENT, self->endpoints.agent, ROTA__ROLE__ROLE_AGENT, error);
     if (result == 0)
-        result = open_wire (self, self->endpoints.agent, ROTA__ROLE__ROLE_AGENT, error);
-    if (result == 0)
-        result = open_wire (self, self->endpoints.client, ROTA__ROLE__ROLE_ADMIN, error);
-    for (size_t i = 0; result == 0 && i < config->endpoints_count; i++)
-        result = open_further (self, &config->endpoints[i], error);
+        result = open_wire (self, WIRE_CLIENT, self->endpoints.client, ROTA__ROLE__ROLE_ADMIN, error);
     if (result == 0)
         result = rota_wire_open_events (self->context, ZMQ_XSUB, self->endpoints.publish, NULL, &self->xsub,
                                         error);
@@ -153,16 +155,10 @@ static int assemble (rota_broker_t *self, const rota_broker_config_t *config, ro
     rota_instance_new (self->instance);
     self->started_wall_ms = rota_clock_wall_ms ();
 
-    /* Before any bind: binding an ipc path that is in use succeeds and takes it from its owner. */
-    result = rota_election_local_new (config->state_dir, &self->election, error);
-    if (result == 0)
-        result = rota_election_step (self->election, rota_clock_boot_ms (), &self->leadership,
-                                     &self->election_again_ms, error);
-    if (result == 0)
-        result = make_tables (self, config, error);
+    result = make_tables (self, config, error);
     if (result == 0)
         result = open_sockets (self, config, error);
-    return result;
+    return result == 0 ? lead_begin (self, config, error) : result;
 }
 
 rota_broker_t *rota_broker_new (const rota_broker_config_t *config, int *ret_status, rota_error_t *error)
@@ -214,7 +210,7 @@ void rota_broker_destroy (rota_broker_t **self_p)
     rota_outbox_release (&self->events_outbox);
     if (self->wake_fd >= 0)
         close (self->wake_fd);
-    if (self->election)
+    if (self->owns_sockets)
         remove_sockets (self);
     rota_election_destroy (&self->election);
     free (self);
@@ -265,19 +261,6 @@ static int watch_memory (const rota_broker_t *self)
     return -ENOMEM;
 }
 
-static int follow_election (rota_broker_t *self)
-{
-    rota_error_t error = {.text = ""};
-    int64_t boot_ms = rota_clock_boot_ms ();
-    if (boot_ms < self->election_again_ms)
-        return 0;
-    int result =
-        rota_election_step (self->election, boot_ms, &self->leadership, &self->election_again_ms, &error);
-    if (result < 0)
-        rota_log (ROTA_LOG_ERROR, "broker.election", "reason=\"%s\"", error.text);
-    return result;
-}
-
 /* After a pause of this process (a stopped or starved one) the heartbeats of its peers still wait to be read.
  */
 static void forgive_own_stall (rota_broker_t *self)
@@ -299,9 +282,7 @@ static int tick (rota_broker_t *self)
         for (rota_member_t *member = NULL; (member = rota_presence_each (self->presence, member));)
             rota_quota_age (self->quota, &member->quota);
     rota_culprits_forget (self->culprits, self->now_ms);
-    int result = follow_election (self);
-    if (result == 0)
-        result = remote_turn (self, true);
+    int result = remote_turn (self, true);
     return result == 0 ? watch_memory (self) : result;
 }
 
@@ -314,7 +295,8 @@ static int turn (rota_broker_t *self)
     if (count < 0)
         return count;
     for (size_t i = 0; i < self->wires_count; i++)
-        count += relay_turn (self, &self->wires[i]);
+        if (self->wires[i].socket)
+            count += relay_turn (self, &self->wires[i]);
     relay_follow_scheduler (self);
     relay_pump (self);
     count += events_turn (self);
@@ -326,15 +308,24 @@ static int turn (rota_broker_t *self)
 
 static int wait_for_messages (rota_broker_t *self)
 {
-    zmq_pollitem_t items[WIRES_MAX + 3 + REMOTE_POLL_ITEMS];
+    zmq_pollitem_t items[WIRES_MAX + 4 + REMOTE_POLL_ITEMS];
+    void *const events[] = {self->xsub, self->xpub};
     size_t count = 0;
     items[count++] = (zmq_pollitem_t){.fd = self->wake_fd, .events = ZMQ_POLLIN};
     for (size_t i = 0; i < self->wires_count; i++)
-        items[count++] = (zmq_pollitem_t){.socket = self->wires[i].socket, .events = ZMQ_POLLIN};
-    items[count++] = (zmq_pollitem_t){.socket = self->xsub, .events = ZMQ_POLLIN};
-    items[count++] = (zmq_pollitem_t){.socket = self->xpub, .events = ZMQ_POLLIN};
+        if (self->wires[i].socket)
+            items[count++] = (zmq_pollitem_t){.socket = self->wires[i].socket, .events = ZMQ_POLLIN};
+    for (size_t i = 0; i < 2; i++)
+        if (events[i])
+            items[count++] = (zmq_pollitem_t){.socket = events[i], .events = ZMQ_POLLIN};
+    if (rota_election_descriptor (self->election) >= 0)
+        items[count++] =
+            (zmq_pollitem_t){.fd = rota_election_descriptor (self->election), .events = ZMQ_POLLIN};
     count += remote_poll_items (self, items + count);
     int64_t left_ms = self->tick_ms + ROTA_BROKER_TICK_MS - rota_clock_monotonic_ms ();
+    int64_t election_ms = self->election_again_ms - rota_clock_boot_ms ();
+    if (election_ms < left_ms)
+        left_ms = election_ms;
     if (zmq_poll (items, (int)count, left_ms > 0 ? (long)left_ms : 0) < 0 && errno != EINTR)
         return -errno;
     return 0;
@@ -344,9 +335,10 @@ int rota_broker_run (rota_broker_t *self)
 {
     int result = 0;
     self->now_ms = self->tick_ms = rota_clock_monotonic_ms ();
-    rota_log (ROTA_LOG_INFO, "broker.ready", "pid=%ld epoch=%llu sockets=%s further=%zu", (long)getpid (),
-              (unsigned long long)self->leadership.epoch, self->rundir, self->wires_count - WIRES_FIXED);
     while (result == 0 && !atomic_load (&self->stopping)) {
+        result = lead_follow (self);
+        if (result < 0)
+            break;
         int count = turn (self);
         if (count < 0)
             result = count;

@@ -5,7 +5,8 @@
  *     rota_broker_destroy (&broker);
  *
  * Several may live in one process, each with its own ZeroMQ context. The broker stores nothing but its epoch:
- * a new one learns from its peers' HELLOs what the old one knew.
+ * a new one learns from its peers' HELLOs what the old one knew. Of several one leads and routes; the others
+ * stand by and say NOT_LEADER (election.h).
  *
  * Owner: the thread that calls new, run and destroy; only stop may come from elsewhere.
  */
@@ -43,6 +44,12 @@ typedef struct {
     int64_t quota_bytes;
     int64_t in_flight;          /* requests in the scheduler's hands */
     int64_t memory_limit_bytes; /* of the whole process */
+    /* Where others reach the further endpoints, in their order, as far as it is not where they are bound. */
+    const char *const *advertise;
+    size_t advertise_count;
+    bool stand_by;        /* wait while another broker of this host leads; else that is an error */
+    int64_t take_over_ms; /* a leader of this host without progress for so long is ended; 0 = never */
+    const struct rota_election_etcd *etcd; /* brokers on several hosts, by etcd; NULL: of this host */
 } rota_broker_config_t;
 
 /* What it counted since it started. */
@@ -58,9 +65,9 @@ typedef struct {
     uint64_t turned_away; /* connections whose key is not granted */
 } rota_broker_counts_t;
 
-/* Takes the lock, binds the sockets. NULL with the reason in *error, and in *ret_status: -EBUSY another
- * broker serves the state directory; -EINVAL the configuration; else what the kernel or ZeroMQ says.
- * `ret_status` may be NULL. */
+/* Leads or stands by, and binds the sockets that are its own then. NULL with the reason in *error, and in
+ * *ret_status: -EBUSY another broker serves the state directory; -EINVAL the configuration; else what the
+ * kernel or ZeroMQ says. `ret_status` may be NULL. */
 rota_broker_t *rota_broker_new (const rota_broker_config_t *config, int *ret_status, rota_error_t *error);
 void rota_broker_destroy (rota_broker_t **self_p);
 

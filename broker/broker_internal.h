@@ -1,5 +1,5 @@
 /* broker_internal.h - the broker's state, shared by its files: broker.c (assembly and loop), relay.c (what
- * becomes of a message), answers.c (what the broker says itself), events.c (fan-out).
+ * becomes of a message), answers.c (what the broker says itself), events.c (fan-out), lead.c (leadership).
  *
  * Owner: the broker's thread.
  */
@@ -30,8 +30,13 @@ struct rota_broker {
     int64_t started_wall_ms;
 
     rota_election_t *election;
-    rota_election_state_t leadership;
+    rota_election_state_t leadership; /* as the election says; lead_holds counts */
     int64_t election_again_ms;
+    bool leads; /* as the peers were told */
+    uint64_t led_cluster, led_epoch;
+    int64_t leads_since_ms; /* wall clock */
+    char host[ROTA_BROKER_MAX_HOST_BYTES + 1];
+    bool owns_sockets; /* those of the state directory were bound */
 
     int wake_fd;
     atomic_bool stopping;
@@ -56,6 +61,23 @@ struct rota_broker {
     int64_t tick_ms;
     rota_broker_counts_t counts;
 };
+
+/* ---- broker.c */
+
+int broker_open_own_sockets (rota_broker_t *self, rota_error_t *error);
+
+/* ---- lead.c */
+
+/* After the further sockets are bound: their addresses are what others are told. */
+int lead_begin (rota_broker_t *self, const rota_broker_config_t *config, rota_error_t *error);
+/* After every wait. Negative: the broker must end. */
+int lead_follow (rota_broker_t *self);
+/* Whether this broker may act as the leader now, by the clock too: it may have been stopped since it last
+ * looked. */
+bool lead_holds (const rota_broker_t *self);
+/* Answers NOT_LEADER, with the endpoint at which the leader has the same part as `wire` here. */
+void lead_refuse (rota_broker_t *self, const rota_wire_t *wire, rota_route_key_t route,
+                  const rota_envelope_t *request);
 
 /* ---- relay.c */
 

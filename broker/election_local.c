@@ -1,6 +1,6 @@
 #include "broker/election.h"
 #include "bus/clock.h"
-#include "bus/names.h"
+#include "bus/role_lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,13 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct {
     rota_election_t base;
-    int lock_fd;
+    rota_role_lock_t *lock;
+    char state_dir[PATH_MAX];
+    bool leads;
     uint64_t epoch;
 } local_t;
 
@@ -25,6 +26,16 @@ int rota_election_step (rota_election_t *self, int64_t boot_ms, rota_election_st
     return self->ops->step (self, boot_ms, ret_state, ret_again_ms, error);
 }
 
+int rota_election_descriptor (const rota_election_t *self)
+{
+    return self->ops->descriptor (self);
+}
+
+const char *rota_election_news (rota_election_t *self)
+{
+    return self->ops->news (self);
+}
+
 void rota_election_destroy (rota_election_t **self_p)
 {
     if (*self_p)
@@ -32,73 +43,7 @@ void rota_election_destroy (rota_election_t **self_p)
     *self_p = NULL;
 }
 
-static int local_step (void *self, int64_t boot_ms, rota_election_state_t *ret_state, int64_t *ret_again_ms,
-                       rota_error_t *error)
-{
-    (void)boot_ms;
-    (void)error;
-    *ret_state = (rota_election_state_t){.leads = true, .epoch = ((local_t *)self)->epoch};
-    *ret_again_ms = INT64_MAX;
-    return 0;
-}
-
-/* The lock file stays: removing it would let a third broker lock a new file beside one that holds the old. */
-static void local_destroy (void *self)
-{
-    local_t *local = self;
-    if (local->lock_fd >= 0)
-        close (local->lock_fd);
-    free (local);
-}
-
-static const rota_election_ops_t LOCAL_OPS = {.name = "local", .step = local_step, .destroy = local_destroy};
-
-static int write_all (int fd, const char *text)
-{
-    size_t size = strlen (text);
-    ssize_t written = pwrite (fd, text, size, 0);
-    if (written < 0)
-        return -errno;
-    return (size_t)written == size ? 0 : -ENOSPC;
-}
-
-/* What the holder wrote: "pid since incarnation". Only for the message. */
-static int say_who_holds (int fd, rota_error_t *error)
-{
-    char text[256] = "", *since = text;
-    ssize_t size = pread (fd, text, sizeof text - 1, 0);
-    long pid = size > 0 ? strtol (text, &since, 10) : 0;
-    since += strspn (since, " ");
-    since[strcspn (since, " \n")] = 0;
-    if (pid > 0 && since[0])
-        return rota_error_set (error, -EBUSY, "another broker (pid %ld since %s) serves this state directory",
-                               pid, since);
-    return rota_error_set (error, -EBUSY, "another broker serves this state directory");
-}
-
-static int take_lock (local_t *self, const char *path, rota_error_t *error)
-{
-    self->lock_fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (self->lock_fd < 0)
-        return rota_error_set (error, -errno, "%s: %s", path, strerror (errno));
-    if (flock (self->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno == EWOULDBLOCK)
-            return say_who_holds (self->lock_fd, error);
-        return rota_error_set (error, -errno, "%s: %s", path, strerror (errno));
-    }
-
-    uint8_t incarnation[ROTA_INSTANCE_BYTES];
-    char since[ROTA_CLOCK_ISO_BYTES], line[128], hex[2 * ROTA_INSTANCE_BYTES + 1];
-    rota_instance_new (incarnation);
-    rota_clock_iso (rota_clock_wall_ms (), since);
-    for (size_t i = 0; i < ROTA_INSTANCE_BYTES; i++)
-        snprintf (hex + 2 * i, 3, "%02x", incarnation[i]);
-    snprintf (line, sizeof line, "%ld %s %s\n", (long)getpid (), since, hex);
-    int result = ftruncate (self->lock_fd, 0) < 0 ? -errno : write_all (self->lock_fd, line);
-    if (result < 0)
-        return rota_error_set (error, result, "%s: %s", path, strerror (-result));
-    return 0;
-}
+/* ---- the epoch */
 
 /* A number too large is refused too: after it there is none left to raise to. */
 static int read_epoch (const char *path, uint64_t *ret_epoch, rota_error_t *error)
@@ -137,7 +82,9 @@ static int write_epoch (const char *state_dir, const char *path, uint64_t epoch,
         goto out;
     }
     snprintf (line, sizeof line, "%" PRIu64 "\n", epoch);
-    result = write_all (fd, line);
+    ssize_t written = write (fd, line, strlen (line));
+    if (written != (ssize_t)strlen (line))
+        result = written < 0 ? -errno : -ENOSPC;
     if (result == 0 && (fsync (fd) < 0 || rename (beside, path) < 0 || fsync (directory) < 0))
         result = -errno;
 out:
@@ -150,24 +97,89 @@ out:
     return 0;
 }
 
-int rota_election_local_new (const char *state_dir, rota_election_t **ret_election, rota_error_t *error)
+static int raise_epoch (local_t *self, rota_error_t *error)
 {
-    char lock_path[PATH_MAX], epoch_path[PATH_MAX];
-    if (snprintf (lock_path, sizeof lock_path, "%s/broker.lock", state_dir) >= (int)sizeof lock_path ||
-        snprintf (epoch_path, sizeof epoch_path, "%s/broker.epoch", state_dir) >= (int)sizeof epoch_path)
+    char path[PATH_MAX];
+    uint64_t epoch = 0;
+    if (snprintf (path, sizeof path, "%s/broker.epoch", self->state_dir) >= (int)sizeof path)
         return rota_error_set (error, -ENAMETOOLONG, "the state directory's path is too long");
+    int result = read_epoch (path, &epoch, error);
+    if (result == 0)
+        result = write_epoch (self->state_dir, path, epoch + 1, error);
+    if (result < 0)
+        return result;
+    self->epoch = epoch + 1;
+    self->leads = true;
+    return 0;
+}
 
+/* ---- leading and standing by */
+
+static int local_step (void *owner, int64_t boot_ms, rota_election_state_t *ret_state, int64_t *ret_again_ms,
+                       rota_error_t *error)
+{
+    local_t *self = owner;
+    int64_t now_ms = rota_clock_monotonic_ms (), again_ms;
+    int held = rota_role_lock_step (self->lock, now_ms, &again_ms, error);
+    int result = held < 0 ? held : 0;
+    if (held == 1 && !self->leads)
+        result = raise_epoch (self, error);
+    *ret_again_ms = boot_ms + (again_ms - now_ms);
+    ret_state->leads = result == 0 && self->leads;
+    ret_state->cluster = 0;
+    ret_state->epoch = self->epoch;
+    ret_state->until_ms = INT64_MAX; /* who stands by ends a leader before it takes over */
+    const char *note = rota_role_lock_holder (self->lock)->note;
+    memcpy (ret_state->leader, note, strlen (note) + 1);
+    return result;
+}
+
+static int local_descriptor (const void *self)
+{
+    return rota_role_lock_fd (((const local_t *)self)->lock);
+}
+
+static const char *local_news (void *self)
+{
+    return rota_role_lock_news (((local_t *)self)->lock);
+}
+
+static void local_destroy (void *owner)
+{
+    local_t *self = owner;
+    rota_role_lock_destroy (&self->lock);
+    free (self);
+}
+
+static const rota_election_ops_t LOCAL_OPS = {
+    .name = "local",
+    .shares_directory = true,
+    .step = local_step,
+    .descriptor = local_descriptor,
+    .news = local_news,
+    .destroy = local_destroy,
+};
+
+int rota_election_local_new (const rota_election_local_t *config, rota_election_t **ret_election,
+                             rota_error_t *error)
+{
+    char path[PATH_MAX];
     local_t *self = calloc (1, sizeof *self);
     if (!self)
         return rota_error_set (error, -ENOMEM, "out of memory");
     self->base.ops = &LOCAL_OPS;
-    self->lock_fd = -1;
-
-    int result = take_lock (self, lock_path, error);
+    rota_role_lock_config_t lock = {
+        .path = path, .role = "broker", .note = config->address, .dead_after_ms = config->dead_after_ms};
+    int result = 0;
+    if (snprintf (path, sizeof path, "%s/broker.lock", config->state_dir) >= (int)sizeof path)
+        result = rota_error_set (error, -ENAMETOOLONG, "the state directory's path is too long");
+    snprintf (self->state_dir, sizeof self->state_dir, "%s", config->state_dir);
     if (result == 0)
-        result = read_epoch (epoch_path, &self->epoch, error);
-    if (result == 0)
-        result = write_epoch (state_dir, epoch_path, ++self->epoch, error);
+        result = rota_role_lock_new (&lock, &self->lock, error);
+    if (result == 0 && !config->stand_by)
+        result = rota_role_lock_try (self->lock, error);
+    if (result == 0 && !config->stand_by)
+        result = raise_epoch (self, error);
     if (result < 0) {
         local_destroy (self);
         return result;

@@ -55,6 +55,13 @@ static void stamp (const rota_broker_t *self, uint32_t pid, const char *key, rot
     envelope->pid = pid;
 }
 
+/* A scheduler that was stopped and replaced may still speak when it wakes. */
+static bool is_outdated (const rota_broker_t *self, const rota_envelope_t *envelope)
+{
+    const rota_member_t *scheduler = rota_presence_scheduler (self->presence);
+    return scheduler && envelope->scheduler_epoch < scheduler->scheduler_epoch;
+}
+
 /* NULL, or why it isn't passed on. */
 static const char *check_event (event_t *event, rota_envelope_t *ret_envelope)
 {
@@ -109,7 +116,7 @@ static void publish (rota_broker_t *self, event_t *event, const rota_envelope_t 
 static int events_from (rota_broker_t *self, void *socket, bool is_remote)
 {
     int count = 0;
-    for (; count < ROTA_BROKER_TURN_EVENTS; count++) {
+    for (; self->xsub && count < ROTA_BROKER_TURN_EVENTS; count++) {
         event_t event;
         rota_envelope_t envelope = {0};
         int result = receive_event (socket, &event);
@@ -117,7 +124,14 @@ static int events_from (rota_broker_t *self, void *socket, bool is_remote)
         const char *key = is_remote && result == 1 ? rota_wire_key (&event.envelope) : NULL;
         if (result == 1 && !problem && is_remote && !remote_may_publish (self, key))
             problem = "the key may not publish";
-        if (result == 1 && !problem) {
+        if (result == 1 && !problem && !lead_holds (self)) {
+            self->counts.undelivered++; /* who is subscribed elsewhere by now asks for what is missing */
+        } else if (result == 1 && !problem && is_outdated (self, &envelope)) {
+            self->counts.events_refused++;
+            rota_log_limited (ROTA_LOG_WARNING, "event.outdated", "event.outdated", LOG_EVERY_MS,
+                              "epoch=%llu reason=\"from a scheduler that another has replaced\"",
+                              (unsigned long long)envelope.scheduler_epoch);
+        } else if (result == 1 && !problem) {
             stamp (self, rota_wire_pid (&event.envelope), key, &envelope);
             publish (self, &event, &envelope);
         } else if (result >= 0) {
@@ -161,7 +175,7 @@ static void pass_subscription (rota_broker_t *self, zmq_msg_t *frame)
 static int subscriptions_from (rota_broker_t *self, void *socket, bool is_remote)
 {
     int count = 0;
-    for (; count < ROTA_BROKER_TURN_EVENTS; count++) {
+    for (; self->xpub && count < ROTA_BROKER_TURN_EVENTS; count++) {
         zmq_msg_t frame;
         zmq_msg_init (&frame);
         bool there = zmq_msg_recv (&frame, socket, ZMQ_DONTWAIT) >= 0;

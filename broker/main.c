@@ -1,5 +1,6 @@
 /* main.c - rota-broker: options, configuration, signals around a broker. */
 #include "broker/broker.h"
+#include "broker/election.h"
 #include "broker/router.h"
 #include "bus/keyfile.h"
 #include "bus/log.h"
@@ -46,9 +47,12 @@ static const char HELP[] =
     "  --log-level LEVEL     error, warning, info (default) or debug\n"
     "  --version, --help\n"
     "\n"
+    "Of several brokers over one state directory one leads; the others stand by and take over when it ends "
+    "or\n"
+    "hangs. With election.backend: etcd, each has a state directory of its own, on hosts of their own.\n"
     "It ends at SIGTERM and SIGINT. Exit status: 0 stopped; 1 failed (a new start may help); 2 wrong usage "
     "or\n"
-    "settings; 4 another broker serves the state directory.\n";
+    "settings; 4 with etcd, another broker uses the state directory.\n";
 
 /* A handler has nothing but statics. */
 static rota_broker_t *signalled_broker;
@@ -175,8 +179,31 @@ static int make_config (const options_t *options, const rota_settings_t *setting
         .quota_bytes = rota_setting_size_bytes (settings, ROTA_SETTING_BROKER_QUOTA_BYTES),
         .in_flight = rota_setting_integer (settings, ROTA_SETTING_BROKER_IN_FLIGHT),
         .memory_limit_bytes = rota_setting_size_bytes (settings, ROTA_SETTING_BROKER_MEMORY_LIMIT),
+        .stand_by = true,
+        .take_over_ms = rota_setting_duration_ms (settings, ROTA_SETTING_ELECTION_TAKE_OVER),
     };
+    ret_config->advertise =
+        rota_setting_list (settings, ROTA_SETTING_BROKER_ADVERTISE, &ret_config->advertise_count);
     return -1;
+}
+
+/* NULL: brokers of this host alone. */
+static const rota_election_etcd_t *read_etcd (const rota_settings_t *settings, rota_election_etcd_t *ret_etcd)
+{
+    if (strcmp (rota_setting_text (settings, ROTA_SETTING_ELECTION_BACKEND), "etcd") != 0)
+        return NULL;
+    *ret_etcd = (rota_election_etcd_t){
+        .prefix = rota_setting_text (settings, ROTA_SETTING_ELECTION_ETCD_PREFIX),
+        .user = rota_setting_text (settings, ROTA_SETTING_ELECTION_ETCD_USER),
+        .password_file = rota_setting_text (settings, ROTA_SETTING_ELECTION_ETCD_PASSWORD_FILE),
+        .ca_file = rota_setting_text (settings, ROTA_SETTING_ELECTION_ETCD_CA_FILE),
+        .cert_file = rota_setting_text (settings, ROTA_SETTING_ELECTION_ETCD_CERT_FILE),
+        .key_file = rota_setting_text (settings, ROTA_SETTING_ELECTION_ETCD_KEY_FILE),
+        .ttl_ms = rota_setting_duration_ms (settings, ROTA_SETTING_ELECTION_ETCD_TTL),
+    };
+    ret_etcd->endpoints =
+        rota_setting_list (settings, ROTA_SETTING_ELECTION_ETCD_ENDPOINTS, &ret_etcd->endpoints_count);
+    return ret_etcd;
 }
 
 /* As many connections as the system allows; each is a descriptor. */
@@ -242,6 +269,7 @@ int main (int argc, char **argv)
     rota_broker_endpoint_t endpoints[2 * INSECURE_MAX]; /* and as many from the settings */
     char keys_dir[PATH_MAX] = "";
     rota_broker_config_t config = {.state_dir = options.state_dir};
+    rota_election_etcd_t etcd;
     rota_settings_t *settings = NULL;
     rota_error_t error;
 
@@ -253,6 +281,7 @@ int main (int argc, char **argv)
     status = set_up_log (&options, settings);
     if (status < 0)
         status = make_config (&options, settings, keys_dir, endpoints, &config);
+    config.etcd = read_etcd (settings, &etcd);
     if (status < 0)
         status = serve (&config, settings, keys_dir);
     rota_settings_destroy (&settings);

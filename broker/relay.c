@@ -287,11 +287,27 @@ static void on_refuse (rota_broker_t *self, rota_wire_t *wire, const rota_wire_m
         relay_refuse (self, wire, message->route, envelope, route->code, route->text, 0);
 }
 
+/* Another leads, or nobody. Answers get no answer, and one NOT_LEADER tells a peer as much as a thousand. */
+static void stand_aside (rota_broker_t *self, rota_wire_t *wire, const rota_wire_message_t *message,
+                         const rota_envelope_t *envelope)
+{
+    const rota_catalogue_entry_t *entry = rota_catalogue_find (envelope->type);
+    if (!entry || rota_router_is_answer (entry) || entry->type == ROTA_MESSAGE_GOODBYE)
+        return;
+    if (entry->type == ROTA_MESSAGE_HELLO ||
+        rota_culprits_tell_stranger (self->culprits, message->route, self->now_ms))
+        lead_refuse (self, wire, message->route, envelope);
+}
+
 static void on_message (rota_broker_t *self, rota_wire_t *wire, rota_wire_message_t *message)
 {
     rota_envelope_t envelope = {0};
     int decoded = rota_envelope_decode (zmq_msg_data (&message->envelope), zmq_msg_size (&message->envelope),
                                         &envelope);
+    if (decoded == 0 && !lead_holds (self)) {
+        stand_aside (self, wire, message, &envelope);
+        return;
+    }
     rota_member_t *sender = rota_presence_by_route (self->presence, message->route);
     if (wire->keyed && !remote_permits (self, wire, message, &envelope, sender))
         return;

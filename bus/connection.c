@@ -15,8 +15,9 @@
 #define RECONNECT_MAX_MS 200
 #define HUNG_UP_CERTAIN 3
 #define MONITORED                                                                                            \
-    (ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |         \
-     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+    (ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED |                    \
+     ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |                            \
+     ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 
 struct rota_connection {
     zloop_t *loop;
@@ -106,7 +107,9 @@ void rota_connection_look (rota_connection_t *self)
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
             self->hung_up = 0;
             self->handlers.on_up (self->handlers.owner);
-        } else if (event == ZMQ_EVENT_DISCONNECTED)
+        } else if (event == ZMQ_EVENT_CONNECT_RETRIED)
+            self->handlers.on_unreachable (self->handlers.owner);
+        else if (event == ZMQ_EVENT_DISCONNECTED)
             self->handlers.on_down (self->handlers.owner, "the connection was lost");
         else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
             on_hung_up (self);

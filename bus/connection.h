@@ -25,6 +25,7 @@ typedef struct {
     /* No connection came to be, and ZeroMQ won't try again: this one is to be destroyed. `certain`: one side
      * doesn't take the other's key, and a new one won't help before somebody changes that. */
     void (*on_turned_away) (void *owner, const char *why, bool certain);
+    void (*on_unreachable) (void *owner); /* an attempt to connect has failed; ZeroMQ makes another */
 } rota_connection_handlers_t;
 
 /* NULL with the reason. Does not wait; ZeroMQ tries again by itself for as long as it lives. `curve` is

@@ -22,6 +22,8 @@
 #define HELLO_AGAIN_MS 250   /* without WELCOME */
 #define WRITABLE_LOOK_MS 50  /* where no monitor says that a connection stands (inproc) */
 #define PAUSE_MS 20          /* between endpoints, and as much again by chance */
+#define PAUSE_MAX_MS 320     /* when one after the other gives nothing */
+#define TELL_EVERY_MS 900    /* that there is no connection */
 #define REFUSED_PAUSE_MS 200 /* after a broker that will not have us, and as much again by chance */
 #define REFUSED_PAUSE_MAX_MS 5000
 #define TURNED_AWAY_PAUSE_MS 500 /* after one that doesn't take our key, and as much again by chance */
@@ -111,8 +113,11 @@ static int send_own (rota_peer_t *self, uint32_t type, const ProtobufCMessage *m
 
 static void tell_connecting (rota_peer_t *self)
 {
-    if (self->config.on_state && !self->closing)
-        self->config.on_state (self->config.owner, ROTA_PEER_CONNECTING, NULL, self->why);
+    int64_t now_ms = rota_clock_monotonic_ms ();
+    if (!self->config.on_state || self->closing || (self->told_ms && now_ms - self->told_ms < TELL_EVERY_MS))
+        return;
+    self->told_ms = now_ms;
+    self->config.on_state (self->config.owner, ROTA_PEER_CONNECTING, NULL, self->why);
 }
 
 /* True when it is another one than before. */
@@ -154,6 +159,14 @@ static void give_up (rota_peer_t *self, int64_t pause_ms)
 static bool is_alone (const rota_peer_t *self)
 {
     return self->endpoints.count == 1 && strcmp (self->endpoint, self->endpoints.list[0]) == 0;
+}
+
+/* On to the next endpoint: at once while there are untried ones, slower with each time around. */
+static void move_on (rota_peer_t *self)
+{
+    unsigned rounds = self->misses++ / (unsigned)self->endpoints.count;
+    int64_t pause_ms = rounds < 4 ? PAUSE_MS << rounds : PAUSE_MAX_MS;
+    give_up (self, pause_ms + rota_peer_jitter (self, pause_ms));
 }
 
 static void say_hello (rota_peer_t *self, int64_t now_ms)
@@ -214,6 +227,10 @@ static void on_down (void *owner, const char *why)
     int64_t now_ms = rota_clock_monotonic_ms ();
     set_why (self, "%s: %s", self->endpoint, why);
     self->has_why = !stood;
+    if (!is_alone (self)) {
+        move_on (self);
+        return;
+    }
     if (!stood)
         return;
     self->state = PEER_CONNECTING;
@@ -224,12 +241,23 @@ static void on_down (void *owner, const char *why)
     forget_scheduler (self);
 }
 
+/* A lone endpoint is left to ZeroMQ. */
+static void on_unreachable (void *owner)
+{
+    rota_peer_t *self = owner;
+    if (self->state != PEER_CONNECTING || is_alone (self))
+        return;
+    set_why (self, "%s: nothing listens there", self->endpoint);
+    move_on (self);
+}
+
 static void try_next (rota_peer_t *self, int64_t now_ms)
 {
     static const rota_connection_handlers_t HANDLERS = {.on_readable = rota_peer_receive,
                                                         .on_up = on_up,
                                                         .on_down = on_down,
-                                                        .on_turned_away = on_turned_away};
+                                                        .on_turned_away = on_turned_away,
+                                                        .on_unreachable = on_unreachable};
     rota_connection_handlers_t handlers = HANDLERS;
     rota_error_t error = {""};
 
@@ -274,7 +302,7 @@ static void lose_patience (rota_peer_t *self, int64_t now_ms)
         tell_connecting (self);
         return;
     }
-    give_up (self, PAUSE_MS + rota_peer_jitter (self, PAUSE_MS));
+    move_on (self);
 }
 
 /* ---- what brokers say to the peer itself */
@@ -282,6 +310,18 @@ static void lose_patience (rota_peer_t *self, int64_t now_ms)
 static int clamp_ms (uint32_t value_ms, int low_ms, int high_ms)
 {
     return value_ms < (uint32_t)low_ms ? low_ms : value_ms > (uint32_t)high_ms ? high_ms : (int)value_ms;
+}
+
+/* A leader that was stopped and wakes up may not know yet that there is another. */
+static bool is_deposed (rota_peer_t *self, const Rota__Welcome *welcome)
+{
+    if (!welcome->has_leader_cluster)
+        return false;
+    if (welcome->leader_cluster == self->leader_cluster && welcome->leader_epoch < self->highest_epoch)
+        return true;
+    self->leader_cluster = welcome->leader_cluster;
+    self->highest_epoch = welcome->leader_epoch;
+    return false;
 }
 
 void rota_peer_on_welcome (rota_peer_t *self, const uint8_t *body, size_t size_bytes)
@@ -292,6 +332,11 @@ void rota_peer_on_welcome (rota_peer_t *self, const uint8_t *body, size_t size_b
         (const Rota__Welcome *)rota_peer_decode (self, ROTA_MESSAGE_WELCOME, body, size_bytes);
     if (!welcome)
         return;
+    if (is_deposed (self, welcome)) {
+        set_why (self, "%s: it led once, but another does now", self->endpoint);
+        give_up (self, REFUSED_PAUSE_MS + rota_peer_jitter (self, REFUSED_PAUSE_MS));
+        return;
+    }
     int64_t now_ms = rota_clock_monotonic_ms ();
     self->heartbeat_ms = welcome->has_heartbeat_ms
                              ? clamp_ms (welcome->heartbeat_ms, HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS)
@@ -305,7 +350,8 @@ void rota_peer_on_welcome (rota_peer_t *self, const uint8_t *body, size_t size_b
         self->state = PEER_READY;
         self->beat_ms = now_ms + self->heartbeat_ms;
         self->welcomed_ms = self->looked_ms = now_ms;
-        self->hints_in_a_row = 0;
+        self->hints_in_a_row = self->misses = 0;
+        self->told_ms = 0;
         self->why[0] = '\0';
         rota_peer_resend_all (self, now_ms);
         if (self->config.on_state && !self->closing)

@@ -40,6 +40,8 @@ struct rota_peer {
     unsigned stubborn;
     bool turned_away; /* for good, as far as can be seen; `why` says by whom and why */
     bool has_why;     /* of a handshake that failed, which says more than that nothing answers */
+    unsigned misses; /* endpoints that gave no WELCOME, in a row */
+    int64_t told_ms; /* the owner was last told that there is no connection; 0 = not since WELCOME */
     char endpoint[ROTA_ENDPOINT_MAX_BYTES]; /* in use */
     char why[ROTA_ERROR_MAX_BYTES];         /* not ready; "" = ready, or never tried */
     int64_t try_ms;                         /* PAUSED: next attempt; CONNECTING, GREETING: end of patience */
@@ -51,6 +53,7 @@ struct rota_peer {
     int heartbeat_ms;
     int dead_after_ms;
     uint64_t leader_epoch;
+    uint64_t leader_cluster, highest_epoch; /* of leaders that are elected by more than one host */
     bool has_scheduler;
     uint8_t scheduler[16];
 };

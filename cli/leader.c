@@ -37,10 +37,17 @@ static void put_table (const rota_cli_t *cli, const Rota__PeersReply *reply)
 static void put (const rota_cli_t *cli, const Rota__PeersReply *reply, const char *endpoint)
 {
     char *version = rota_clean_bytes (reply->has_program_version, reply->program_version), when[24];
+    char *host = rota_clean_bytes (reply->has_host, reply->host);
+    char *election = rota_clean_bytes (reply->has_election, reply->election);
 
-    printf ("leader: the broker at %s, version %s, epoch %llu, since %s\n", endpoint, version ? version : "?",
+    printf ("leader: the broker at %s (pid %u on %s, version %s), epoch %llu, since %s, elected by %s\n",
+            endpoint, reply->pid, host ? host : "?", version ? version : "?",
             (unsigned long long)reply->leader_epoch,
-            rota_when (reply->started_ms, rota_clock_wall_ms (), when));
+            rota_when (reply->has_leader_since_ms ? reply->leader_since_ms : reply->started_ms,
+                       rota_clock_wall_ms (), when),
+            election && strcmp (election, "etcd") == 0 ? "etcd" : "the lock of its state directory");
+    if (reply->has_leader_cluster)
+        printf ("epochs count in etcd's cluster %llx\n", (unsigned long long)reply->leader_cluster);
     printf ("%llu messages routed, %llu refused", (unsigned long long)reply->messages_routed,
             (unsigned long long)reply->messages_refused);
     if (reply->has_turned_away)
@@ -55,6 +62,8 @@ static void put (const rota_cli_t *cli, const Rota__PeersReply *reply, const cha
     printf ("\n");
     put_table (cli, reply);
     free (version);
+    free (host);
+    free (election);
 }
 
 static void put_insecure (json_t *object, const Rota__PeersReply *reply)
@@ -90,6 +99,10 @@ int rota_verb_leader (rota_cli_t *cli)
         rota_json_set_string (object, "endpoint", endpoint);
         rota_json_set_number (object, "leader_epoch", reply->leader_epoch);
         rota_json_set_time (object, "started", reply->started_ms);
+        rota_json_set_time (object, "leader_since", reply->leader_since_ms);
+        rota_json_set_text (object, "election", reply->has_election, reply->election);
+        rota_json_set_text (object, "host", reply->has_host, reply->host);
+        rota_json_set_number (object, "pid", reply->pid);
         rota_json_set_number (object, "messages_routed", reply->messages_routed);
         rota_json_set_number (object, "messages_refused", reply->messages_refused);
         for (size_t i = 0; i < reply->n_peers; i++)

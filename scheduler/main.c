@@ -1,5 +1,6 @@
 /* rota-scheduler: options, signals, the service. */
 #include "bus/log.h"
+#include "bus/role_lock.h"
 #include "bus/rundir.h"
 #include "bus/settings.h"
 #include "scheduler/service.h"
@@ -13,6 +14,8 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
+#define RESTORE_MS 3600000 /* so long a scheduler that stands by takes no restore for one that hangs */
+
 static rota_scheduler_t *scheduler;
 
 static void on_signal (int number)
@@ -25,7 +28,9 @@ static const char HELP[] =
     "usage: rota-scheduler --state DIR [options]\n"
     "\n"
     "Decides what runs next and keeps it in DIR/rota.db. `rota run` and `rota up` start it; by hand it is\n"
-    "started for development and by systemd.\n"
+    "started for development and by systemd. A second one for the same DIR stands by and takes over when "
+    "the\n"
+    "first ends or hangs.\n"
     "\n"
     "  --state DIR          state directory\n"
     "  --broker ENDPOINTS   brokers, comma-separated; default: the sockets of DIR\n"
@@ -114,16 +119,26 @@ static void set_up_log (const options_t *options, const rota_settings_t *setting
                     strcmp (format, "json") == 0 ? ROTA_LOG_JSON : ROTA_LOG_LOGFMT);
 }
 
+/* Nobody may serve the directory meanwhile, also none that stands by. */
 static int restore (const options_t *options)
 {
-    char path[4096];
+    char path[4096], lock_path[4096];
     rota_error_t error;
+    rota_role_lock_t *role = NULL;
     snprintf (path, sizeof path, "%s/rota.db", options->state);
-    if (rota_store_restore (options->restore, path, &error) < 0) {
-        fprintf (stderr, "rota-scheduler: %s\n", error.text);
-        return 1;
+    snprintf (lock_path, sizeof lock_path, "%s/scheduler.lock", options->state);
+    rota_role_lock_config_t config = {.path = lock_path, .role = "scheduler"};
+    int r = rota_role_lock_new (&config, &role, &error);
+    if (r == 0)
+        r = rota_role_lock_try (role, &error);
+    if (r == 0) {
+        rota_role_lock_allow (role, RESTORE_MS);
+        r = rota_store_restore (options->restore, path, &error);
     }
-    return 0;
+    rota_role_lock_destroy (&role);
+    if (r < 0)
+        fprintf (stderr, "rota-scheduler: %s\n", error.text);
+    return r < 0 ? 1 : 0;
 }
 
 static int serve (const options_t *options, const rota_settings_t *settings)
@@ -140,6 +155,7 @@ static int serve (const options_t *options, const rota_settings_t *settings)
         .state_directory = options->state,
         .endpoints = options->broker ? options->broker : endpoints.service,
         .hold = options->hold,
+        .stand_by = true,
         .settings = settings,
     };
     if (rota_curve_load (config.endpoints, options->key, options->insecure, settings, &config.curve, &error) <

@@ -6,10 +6,7 @@
 #include "bus/names.h"
 #include "bus/start.h"
 
-#include <fcntl.h>
 #include <sys/eventfd.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define TICK_MS 250
@@ -204,6 +201,7 @@ static int on_tick (zloop_t *loop, int timer, void *owner)
     int64_t now_ms = rota_service_now_ms (self);
     int64_t stalled_ms = now_ms - self->last_tick_ms - 4 * TICK_MS;
     self->last_tick_ms = now_ms;
+    rota_service_keep_role (self);
     look_at_quiet_hours (self, now_ms);
     /* After a stall what the hosts said meanwhile still waits in the socket: it is read before anything
      * expires. */
@@ -232,34 +230,11 @@ void rota_service_fail (service_t *self, int code, const char *text)
     rota_scheduler_stop (self);
 }
 
-/* The lock says who serves the directory; a second one is told. (Standing by and taking over: election.) */
-static int take_lock (service_t *self, rota_error_t *error)
-{
-    char path[4096], text[64] = "";
-    snprintf (path, sizeof path, "%s/scheduler.lock", self->config.state_directory);
-    self->lock_fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (self->lock_fd < 0)
-        return rota_error_set (error, -errno, "can't open %s: %s", path, strerror (errno));
-    if (flock (self->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-        ssize_t length = pread (self->lock_fd, text, sizeof text - 1, 0);
-        text[length > 0 ? length : 0] = '\0';
-        return rota_error_set (error, -EBUSY, "another scheduler (pid %d) serves %s",
-                               (int)strtol (text, NULL, 10), self->config.state_directory);
-    }
-    int length = snprintf (text, sizeof text, "%d\n", getpid ());
-    if (ftruncate (self->lock_fd, 0) < 0 || pwrite (self->lock_fd, text, (size_t)length, 0) < 0)
-        return rota_error_set (error, -errno, "can't write %s: %s", path, strerror (errno));
-    return 0;
-}
-
 static int open_all (service_t *self, rota_error_t *error)
 {
-    int r = take_lock (self, error);
-    if (r < 0)
-        return r;
     if (asprintf (&self->store_path, "%s/rota.db", self->config.state_directory) < 0)
         return rota_error_set (error, -ENOMEM, "no memory");
-    r = rota_store_open (self->store_path, &self->store, error);
+    int r = rota_store_open (self->store_path, &self->store, error);
     if (r < 0)
         return r;
     rota_store_set_wal_limit (
@@ -270,10 +245,9 @@ static int open_all (service_t *self, rota_error_t *error)
     if (r < 0)
         return rota_error_prefix (error, r, "%s", self->store_path);
     rota_bus_start ();
-    self->stop_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
     self->loop = zloop_new ();
     self->arena = rota_arena_new (ARENA_CAP_BYTES);
-    if (self->stop_fd < 0 || !self->loop || !self->arena)
+    if (!self->loop || !self->arena)
         return rota_error_set (error, -ENOMEM, "no memory");
     zloop_set_nonstop (self->loop, true);
     rota_peer_config_t config = {
@@ -298,11 +272,15 @@ int rota_scheduler_new (const rota_scheduler_config_t *config, rota_scheduler_t 
     if (!self)
         return rota_error_set (error, -ENOMEM, "no memory");
     self->config = *config;
-    self->lock_fd = self->stop_fd = -1;
+    self->stop_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
     self->steady_base_ms = rota_clock_wall_ms () - rota_clock_boot_ms ();
     rota_service_read_policy (self);
-    int r = rota_service_read_quiet_hours (self, error);
+    int r = self->stop_fd < 0 ? rota_error_set (error, -errno, "no descriptor left") : 0;
     if (r == 0)
+        r = rota_service_read_quiet_hours (self, error);
+    if (r == 0)
+        r = rota_service_ask_role (self, error);
+    if (r == 0 && rota_role_lock_is_held (self->role))
         r = open_all (self, error);
     if (r < 0) {
         rota_scheduler_destroy (&self);
@@ -315,7 +293,15 @@ int rota_scheduler_new (const rota_scheduler_config_t *config, rota_scheduler_t 
 int rota_scheduler_run (rota_scheduler_t *self, rota_error_t *error)
 {
     zmq_pollitem_t stop = {.fd = self->stop_fd, .events = ZMQ_POLLIN};
+    if (!self->store) {
+        int r = rota_service_await_role (self, error);
+        if (r == 0 && !self->stopping)
+            r = open_all (self, error);
+        if (r < 0 || self->stopping)
+            return r;
+    }
     self->last_tick_ms = rota_service_now_ms (self);
+    rota_service_keep_role (self);
     rota_core_note (self->core, EVENT (SCHEDULER_STARTED), "ready");
     zloop_poller (self->loop, &stop, on_stop, self);
     zloop_poller_set_tolerant (self->loop, &stop);
@@ -372,8 +358,7 @@ void rota_scheduler_destroy (rota_scheduler_t **self_p)
     free (self->store_path);
     if (self->stop_fd >= 0)
         close (self->stop_fd);
-    if (self->lock_fd >= 0)
-        close (self->lock_fd);
+    rota_role_lock_destroy (&self->role);
     free (self);
     *self_p = NULL;
 }

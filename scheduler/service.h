@@ -19,15 +19,16 @@ typedef struct {
     const char *endpoints;           /* of brokers, comma-separated */
     rota_curve_t curve;              /* for brokers on tcp */
     bool hold;                       /* hand nothing out */
+    bool stand_by;                   /* wait while another serves the directory; else that is an error */
     const rota_settings_t *settings; /* must outlive it */
 } rota_scheduler_config_t;
 
-/* Opens the store and rebuilds the core. -EBUSY: another scheduler serves this directory; else as
- * rota_store_open. */
+/* Opens the store and rebuilds the core, unless it stands by. -EBUSY: another scheduler serves this
+ * directory; else as rota_store_open. */
 int rota_scheduler_new (const rota_scheduler_config_t *config, rota_scheduler_t **ret_self,
                         rota_error_t *error);
-/* Until rota_scheduler_stop. 0; -ESTALE when another process took the role; -EIO when the store failed for
- * good. */
+/* Stands by if need be, takes over when the other ends or hangs, and serves until rota_scheduler_stop. 0;
+ * -ESTALE when another process took the role; -EIO when the store failed for good. */
 int rota_scheduler_run (rota_scheduler_t *self, rota_error_t *error);
 /* From any thread or signal handler. */
 void rota_scheduler_stop (rota_scheduler_t *self);

@@ -12,6 +12,7 @@
 #define ROTA_SERVICE_INTERNAL_H
 
 #include "bus/peer.h"
+#include "bus/role_lock.h"
 #include "proto/words.h"
 #include "scheduler/core.h"
 #include "scheduler/define.h"
@@ -83,7 +84,9 @@ struct rota_scheduler {
     rota_scheduler_config_t config;
     rota_core_policy_t policy;
     char *store_path;
-    int lock_fd, stop_fd;
+    rota_role_lock_t *role;
+    bool role_allowance; /* of progress, for something long that is under way */
+    int stop_fd;
     zloop_t *loop;
     rota_peer_t *peer;
     zsock_t *publish;
@@ -217,6 +220,16 @@ void rota_answers_begin (rota_answers_t *self, const rota_envelope_t *request, u
 void rota_answers_end (rota_answers_t *self);
 void rota_answers_answer (rota_answers_t *self, const rota_envelope_t *request, uint32_t type,
                           const uint8_t *body, size_t size);
+
+/* role.c: the lock scheduler.lock in the state directory */
+/* Takes the role, or finds another with it: -EBUSY, or 0 for one that stands by. */
+int rota_service_ask_role (service_t *self, rota_error_t *error);
+/* Returns when the role is held, or it was told to stop. */
+int rota_service_await_role (service_t *self, rota_error_t *error);
+/* Shows that the loop turns; ends the service when the lock is no longer what says who serves. */
+void rota_service_keep_role (service_t *self);
+/* Something long is about to begin; the loop's next turn ends it. */
+void rota_service_hold_role (service_t *self, int64_t for_ms);
 
 /* spend.c */
 /* Makes this attempt's usage of what was counted since the session began. */

@@ -11,6 +11,7 @@
 #define FORGET_AFTER 30  /* times scheduler.conversation_idle */
 #define CURSOR_EVERY_EVENTS 1000
 #define BACKUP_STEPS_A_TICK 8
+#define CHECK_MS 600000 /* how long looking through a large store may keep the loop */
 
 static void note_gap (service_t *self, const uint64_t gap[2])
 {
@@ -159,6 +160,7 @@ HANDLER (check)
     Rota__CheckReply reply = ROTA__CHECK_REPLY__INIT;
     checking_t checking = {.service = self, .reply = &reply};
     rota_error_t error;
+    rota_service_hold_role (self, CHECK_MS);
     rota_service_flush (self); /* rows and memory are compared: both must be at the same commit */
     reply.faults = rota_arena_alloc (self->arena, 1002 * sizeof (Rota__Fault *));
     if (!reply.faults || rota_store_check (self->store, self->core, add_fault, &checking, &error) < 0) {

@@ -537,14 +537,53 @@ static bool receive_event (void *socket, char topic[64], rota_envelope_t *envelo
     return true;
 }
 
-static void publish (void *socket, const char *topic, uint32_t type, const char *body)
+static void publish_of (void *socket, const char *topic, uint32_t type, uint64_t scheduler_epoch,
+                        const char *body)
 {
     uint8_t bytes[ROTA_ENVELOPE_MAX_BYTES];
-    rota_envelope_t envelope = {
-        .version = ROTA_PROTOCOL_VERSION, .type = type, .role = ROLE (ADMIN), .leader_epoch = 999};
+    rota_envelope_t envelope = {.version = ROTA_PROTOCOL_VERSION,
+                                .type = type,
+                                .role = ROLE (ADMIN),
+                                .leader_epoch = 999,
+                                .scheduler_epoch = scheduler_epoch};
     zmq_send (socket, topic, strlen (topic), ZMQ_SNDMORE);
     zmq_send (socket, bytes, rota_envelope_encode (&envelope, bytes), ZMQ_SNDMORE);
     zmq_send (socket, body, strlen (body), 0);
+}
+
+static void publish (void *socket, const char *topic, uint32_t type, const char *body)
+{
+    publish_of (socket, topic, type, 0, body);
+}
+
+static void events_of_a_scheduler_that_was_replaced_reach_nobody (void **state)
+{
+    scene_t *scene = *state;
+    void *publisher = scene->publisher = zmq_socket (scene->context, ZMQ_PUB);
+    void *subscriber = scene->subscriber = zmq_socket (scene->context, ZMQ_SUB);
+    int linger_ms = 0;
+    zmq_setsockopt (publisher, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+    join (&scene->scheduler, ROLE (SCHEDULER));
+    rota_envelope_t beat = {
+        .version = ROTA_PROTOCOL_VERSION, .type = ROTA_MESSAGE_HEARTBEAT, .scheduler_epoch = 6};
+    uint8_t bytes[ROTA_ENVELOPE_MAX_BYTES];
+    rawpeer_send_frames (&scene->scheduler, bytes, rota_envelope_encode (&beat, bytes), "", 0);
+    assert_non_null (rawpeer_expect (&scene->scheduler, ROTA_MESSAGE_HEARTBEAT, PATIENCE_MS));
+    zmq_setsockopt (subscriber, ZMQ_SUBSCRIBE, "event", 5);
+    zmq_connect (publisher, scene->broker.endpoints.publish);
+    zmq_connect (subscriber, scene->broker.endpoints.events);
+    char topic[64], body[64];
+    rota_envelope_t envelope;
+    bool came = false;
+    for (int i = 0; i < 100 && !came; i++) {
+        publish_of (publisher, "event", ROTA_MESSAGE_EVENT_BATCH, 5, "old");
+        publish_of (publisher, "event", ROTA_MESSAGE_EVENT_BATCH, 6, "new");
+        came = receive_event (subscriber, topic, &envelope, body);
+    }
+    assert_true (came);
+    do
+        assert_string_equal (body, "new");
+    while (receive_event (subscriber, topic, &envelope, body));
 }
 
 static void events_reach_subscribers_with_the_publisher_named_by_the_broker (void **state)
@@ -819,6 +858,7 @@ int main (void)
         TEST (requests_wait_by_turns_and_over_the_quota_are_sent_back),
         TEST (a_new_scheduler_is_not_held_up_by_what_the_old_one_never_answered),
         TEST (events_reach_subscribers_with_the_publisher_named_by_the_broker),
+        TEST (events_of_a_scheduler_that_was_replaced_reach_nobody),
         TEST (tcp_on_loopback_gives_the_role_that_was_configured),
         TEST (a_second_broker_over_the_same_directory_is_refused_by_name),
         TEST (sockets_are_closed_to_others),
