@@ -26,7 +26,12 @@
 #define TELL_EVERY_MS 900    /* that there is no connection */
 #define REFUSED_PAUSE_MS 200 /* after a broker that will not have us, and as much again by chance */
 #define REFUSED_PAUSE_MAX_MS 5000
+<<<<<<< HEAD
 #define TURNED_AWAY_PAUSE_MS 500 /* after one that doesn't take our key, and as much again by chance */
+=======
+#define LEADERLESS_PAUSE_MS                                                                                  \
+    75 /* after one that knows no leader: one is being elected; as much again by chance */
+>>>>>>> election
 #define WELCOME_DUST_MS 100 /* so long after WELCOME, HELLO_REQUIRED may answer what was sent before it */
 #define HINTS_IN_A_ROW 3    /* two brokers that each take the other for the leader must not spin us */
 #define STUBBORN_TURNS 5    /* patience with a lone broker that has the connection but says nothing */
@@ -390,6 +395,7 @@ void rota_peer_on_not_leader (rota_peer_t *self, const Rota__Error *refusal)
 {
     char hint[ROTA_ENDPOINT_MAX_BYTES] = "";
 
+    self->misses = 0;
     if (refusal->has_leader && refusal->leader.len < sizeof hint && refusal->leader.len > 0 &&
         rota_text_is_valid ((const char *)refusal->leader.data, refusal->leader.len, false))
         memcpy (hint, refusal->leader.data, refusal->leader.len);
@@ -401,9 +407,11 @@ void rota_peer_on_not_leader (rota_peer_t *self, const Rota__Error *refusal)
         give_up (self, 0);
         return;
     }
+    /* After hints that lead around in circles no less than after a refusal. */
+    int pause_ms = self->hints_in_a_row > 0 ? REFUSED_PAUSE_MS : LEADERLESS_PAUSE_MS;
     self->hints_in_a_row = 0;
     set_why (self, "%s: not the leader, and it knows no other", self->endpoint);
-    give_up (self, REFUSED_PAUSE_MS + rota_peer_jitter (self, REFUSED_PAUSE_MS));
+    give_up (self, pause_ms + rota_peer_jitter (self, pause_ms));
 }
 
 void rota_peer_on_refused (rota_peer_t *self, const Rota__Error *refusal)

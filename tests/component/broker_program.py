@@ -56,13 +56,19 @@ class BrokerProgram(unittest.TestCase):
             self.assertEqual(self.notify.recv(64), b"STOPPING=1")
             self.assertEqual(list(sockets.iterdir()), [])
 
-    def test_a_second_one_is_told_who_is_there_and_the_first_goes_on(self):
+    def test_a_second_one_stands_by_says_for_whom_and_takes_over(self):
         first = self.start()
-        second = self.run_to_its_end("--state", self.state)
-        self.assertEqual(second.returncode, 4)
-        self.assertRegex(second.stderr,
-                         rf"another broker \(pid {first.pid} since 20\S+Z\) serves this state directory")
+        second = self.start()
+        while "event=broker.election" not in (line := second.stderr.readline()):
+            self.assertTrue(line)
+        self.assertRegex(line, rf"stands by: another broker \(pid {first.pid} since 20\S+Z\) serves this state directory")
         self.assertIsNone(first.poll())
+        first.terminate()
+        first.wait(PATIENCE_S)
+        self.assertEqual(self.notify.recv(64), b"STOPPING=1")
+        while "event=broker.ready" not in (line := second.stderr.readline()):
+            self.assertTrue(line)
+        self.assertIn("epoch=2", line)
 
     def test_after_sigkill_the_next_one_takes_over(self):
         first = self.start()

@@ -16,6 +16,7 @@ import urllib.request
 
 BIN, SOURCE = os.environ["ROTA_BIN"], os.environ["ROTA_SOURCE"]
 PATIENCE_S = 60
+SANITIZERS = ("Sanitizer", "runtime error:")
 HELLO, WELCOME, ERROR, SUBMIT, SUBMIT_REPLY, STATUS_QUERY, STATUS_REPLY = 1, 2, 5, 20, 21, 40, 41
 EVENTS_QUERY, EVENTS_REPLY, PEERS_QUERY, PEERS_REPLY = 48, 49, 7, 8
 
@@ -249,10 +250,11 @@ class Stage:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if failed:
-            for name in self.processes:
-                print(f"---- {name}\n{self.log(name)[-4000:]}", file=sys.stderr)
+        broken = [name for name in self.processes if any(word in self.log(name) for word in SANITIZERS)]
+        for name in self.processes if failed else broken:
+            print(f"---- {name}\n{self.log(name)[-4000:]}", file=sys.stderr)
         shutil.rmtree(self.directory, ignore_errors=True)
+        assert failed or not broken, f"a sanitizer found something in {broken}"
 
 
 class Etcd:
@@ -297,6 +299,37 @@ class Etcd:
 
     def cluster_id(self):
         return int(self.call("/v3/kv/range", key=base64.b64encode(b"x").decode())["header"]["cluster_id"])
+
+
+def broker(stage, name, etcd, **settings):
+    """One with a state directory of its own, like one on another host."""
+    environment = {"ROTA_ELECTION_BACKEND": "etcd", "ROTA_ELECTION_ETCD_ENDPOINTS": etcd if isinstance(etcd, str) else etcd.url}
+    environment.update({f"ROTA_ELECTION_{key.upper()}": value for key, value in settings.items()})
+    return stage.service(name, "broker", name, environment=environment)
+
+
+def brokers(stage, etcd, count, **settings):
+    names = [f"b{i}" for i in range(count)]
+    for name in names:
+        broker(stage, name, etcd, **settings)
+    return names
+
+
+def who_leads(stage, names, but=()):
+    """The name of the one that welcomes, and its WELCOME."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        for name in names:
+            if name in but or stage.processes[name].poll() is not None:
+                continue
+            if not os.path.exists(stage.path(name, "run", "client.sock")):
+                continue
+            answer = ask_once(stage.client_endpoint(name))
+            if isinstance(answer, rota.Welcome):
+                stage.history.note("asks", "leader", answer.leader_cluster, answer.leader_epoch, answer.broker.hex())
+                return name, answer
+        time.sleep(0.02)
+    raise AssertionError(f"nobody of {names} leads")
 
 
 def run_all(tests, stage_class=Stage):

@@ -89,6 +89,10 @@ static void on_hello (scripted_broker_t *self, const rota_envelope_t *envelope, 
     welcome.has_heartbeat_ms = welcome.has_dead_after_ms = true;
     welcome.heartbeat_ms = self->heartbeat_ms;
     welcome.dead_after_ms = self->dead_after_ms;
+    welcome.has_leader_cluster = self->leader_cluster != 0;
+    welcome.leader_cluster = self->leader_cluster;
+    welcome.has_leader_epoch = self->leader_epoch != 0;
+    welcome.leader_epoch = self->leader_epoch;
     welcome.has_events_endpoint = self->events_endpoint != NULL;
     if (self->events_endpoint)
         welcome.events_endpoint = rota_bytes (self->events_endpoint);

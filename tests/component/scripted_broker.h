@@ -19,6 +19,7 @@ typedef struct scripted_broker {
     bool refuses; /* no WELCOME: HELLO gets the error in `refusal` */
     Rota__Error refusal;
     uint32_t heartbeat_ms, dead_after_ms;
+    uint64_t leader_cluster, leader_epoch; /* with WELCOME; 0 = absent */
     const char *events_endpoint;
     bool has_scheduler;
     uint8_t scheduler[16];

@@ -35,7 +35,7 @@ typedef struct {
     broker_thread_t broker;
     fake_t election;
     rota_election_t *real;
-    rawpeer_t client, scheduler;
+    rawpeer_t client, stranger, scheduler;
 } scene_t;
 
 /* ---- the election */
@@ -125,11 +125,8 @@ static void a_leader_whose_time_is_over_by_the_clock_does_not_act (void **state)
     while (rota_clock_boot_ms () <= until_ms)
         poll (NULL, 0, 10);
     /* The election has said nothing since. */
-    rawpeer_t stranger;
-    rawpeer_open (&stranger, scene->context, scene->broker.endpoints.client);
-    assert_null (rawpeer_hello (&stranger, ROLE (ADMIN), "late"));
-    assert_int_equal (rawpeer_refusal (&stranger), CODE (NOT_LEADER));
-    rawpeer_close (&stranger);
+    assert_null (rawpeer_hello (&scene->stranger, ROLE (ADMIN), "late"));
+    assert_int_equal (rawpeer_refusal (&scene->stranger), CODE (NOT_LEADER));
     expect_not_leader (&scene->client); /* it was sent on without asking */
 }
 
@@ -233,6 +230,7 @@ static int set_up (void **state)
     if (pthread_create (&scene->broker.thread, NULL, serve, &scene->broker) != 0)
         return -1;
     rawpeer_open (&scene->client, scene->context, scene->broker.endpoints.client);
+    rawpeer_open (&scene->stranger, scene->context, scene->broker.endpoints.client);
     rawpeer_open (&scene->scheduler, scene->context, scene->broker.endpoints.service);
     *state = scene;
     return 0;
@@ -242,6 +240,7 @@ static int tear_down (void **state)
 {
     scene_t *scene = *state;
     rawpeer_close (&scene->client);
+    rawpeer_close (&scene->stranger);
     rawpeer_close (&scene->scheduler);
     rota_broker_stop (scene->broker.broker);
     pthread_join (scene->broker.thread, NULL);

@@ -161,6 +161,42 @@ static void the_next_endpoint_is_tried_when_one_is_silent (void **state)
     assert_string_equal (rota_peer_endpoint (stage->peer), stage->second);
 }
 
+/* The patience is for those who may still answer, not for those of whom it is known that they can't. */
+static void of_several_the_next_is_tried_as_soon_as_one_is_gone (void **state)
+{
+    peer_stage_t *stage = *state;
+    char both[300];
+    stage->config.connect_patience_ms = 3600000;
+    snprintf (both, sizeof both, "%s,%s", stage->first, stage->second);
+    peer_stage_open_broker (stage, &stage->other, stage->second);
+    peer_stage_open_peer (stage, both); /* nothing listens at the first */
+    assert_true (loop_until (stage->loop, &stage->ready, 1));
+    assert_string_equal (rota_peer_endpoint (stage->peer), stage->second);
+    peer_stage_open_broker (stage, &stage->broker, stage->first);
+    scripted_broker_close (&stage->other);
+    assert_true (loop_until (stage->loop, &stage->ready, 2));
+    assert_string_equal (rota_peer_endpoint (stage->peer), stage->first);
+}
+
+static void a_leader_that_another_has_followed_is_not_followed_again (void **state)
+{
+    peer_stage_t *stage = *state;
+    char both[300];
+    snprintf (both, sizeof both, "%s,%s", stage->first, stage->second);
+    stage->broker.leader_cluster = stage->other.leader_cluster = 7;
+    stage->broker.leader_epoch = 6;
+    stage->other.leader_epoch = 5;
+    peer_stage_open_broker (stage, &stage->broker, stage->first);
+    peer_stage_open_broker (stage, &stage->other, stage->second);
+    peer_stage_open_peer (stage, both);
+    assert_true (loop_until (stage->loop, &stage->ready, 1));
+    scripted_broker_close (&stage->broker);
+    assert_true (loop_until (stage->loop, &stage->other.hellos, 3));
+    assert_int_equal (stage->ready, 1);
+    stage->other.leader_cluster = 8; /* numbers of another cluster don't compare */
+    assert_true (loop_until (stage->loop, &stage->ready, 2));
+}
+
 static void the_hint_to_the_leader_is_followed (void **state)
 {
     peer_stage_t *stage = *state;
@@ -408,6 +444,8 @@ int main (void)
         TEST (tcp_without_keys_is_used_on_loopback_only_and_only_when_told_to),
         TEST (a_malformed_endpoint_is_refused_with_what_is_right),
         TEST (the_next_endpoint_is_tried_when_one_is_silent),
+        TEST (of_several_the_next_is_tried_as_soon_as_one_is_gone),
+        TEST (a_leader_that_another_has_followed_is_not_followed_again),
         TEST (the_hint_to_the_leader_is_followed),
         TEST (a_request_refused_by_a_deposed_leader_reaches_the_new_one_once),
         TEST (two_brokers_that_point_at_each_other_do_not_spin_it),
