@@ -26,12 +26,9 @@
 #define TELL_EVERY_MS 900    /* that there is no connection */
 #define REFUSED_PAUSE_MS 200 /* after a broker that will not have us, and as much again by chance */
 #define REFUSED_PAUSE_MAX_MS 5000
-<<<<<<< HEAD
 #define TURNED_AWAY_PAUSE_MS 500 /* after one that doesn't take our key, and as much again by chance */
-=======
 #define LEADERLESS_PAUSE_MS                                                                                  \
     75 /* after one that knows no leader: one is being elected; as much again by chance */
->>>>>>> election
 #define WELCOME_DUST_MS 100 /* so long after WELCOME, HELLO_REQUIRED may answer what was sent before it */
 #define HINTS_IN_A_ROW 3    /* two brokers that each take the other for the leader must not spin us */
 #define STUBBORN_TURNS 5    /* patience with a lone broker that has the connection but says nothing */
