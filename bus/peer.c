@@ -209,6 +209,16 @@ static void on_up (void *owner)
     set_alarm (self);
 }
 
+/* The first time it is news, however lately something else was told. */
+static void note_turned_away (rota_peer_t *self, bool certain)
+{
+    self->turned_away = certain;
+    if (certain && !self->told_turned_away) {
+        self->told_turned_away = true;
+        self->told_ms = 0;
+    }
+}
+
 /* It is asked again, since somebody may grant our key, but not at ZeroMQ's pace. */
 static void on_turned_away (void *owner, const char *why, bool certain)
 {
@@ -216,7 +226,7 @@ static void on_turned_away (void *owner, const char *why, bool certain)
     if (self->state == PEER_PAUSED)
         return;
     set_why (self, "%s: %s", self->endpoint, why);
-    self->turned_away = certain;
+    note_turned_away (self, certain);
     give_up (self, TURNED_AWAY_PAUSE_MS + rota_peer_jitter (self, TURNED_AWAY_PAUSE_MS));
 }
 
@@ -354,6 +364,7 @@ void rota_peer_on_welcome (rota_peer_t *self, const uint8_t *body, size_t size_b
         self->welcomed_ms = self->looked_ms = now_ms;
         self->hints_in_a_row = self->misses = 0;
         self->told_ms = 0;
+        self->told_turned_away = false;
         self->why[0] = '\0';
         rota_peer_resend_all (self, now_ms);
         if (self->config.on_state && !self->closing)
@@ -421,7 +432,7 @@ void rota_peer_on_refused (rota_peer_t *self, const Rota__Error *refusal)
              rota_error_code_name (refusal->code), readable ? ": " : "",
              readable && refusal->text.len < sizeof self->why ? (int)refusal->text.len : 0,
              readable ? (const char *)refusal->text.data : "");
-    self->turned_away = refusal->code == ROTA__ERROR_CODE__ERROR_CODE_NOT_ALLOWED;
+    note_turned_away (self, refusal->code == ROTA__ERROR_CODE__ERROR_CODE_NOT_ALLOWED);
     give_up (self,
              clamp_ms (pause_ms, PAUSE_MS, REFUSED_PAUSE_MAX_MS) + rota_peer_jitter (self, REFUSED_PAUSE_MS));
 }

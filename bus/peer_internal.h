@@ -38,10 +38,11 @@ struct rota_peer {
     char hint[ROTA_ENDPOINT_MAX_BYTES]; /* tried before the list's; "" = none */
     unsigned hints_in_a_row;
     unsigned stubborn;
-    bool turned_away; /* for good, as far as can be seen; `why` says by whom and why */
-    bool has_why;     /* of a handshake that failed, which says more than that nothing answers */
-    unsigned misses; /* endpoints that gave no WELCOME, in a row */
-    int64_t told_ms; /* the owner was last told that there is no connection; 0 = not since WELCOME */
+    bool turned_away;      /* for good, as far as can be seen; `why` says by whom and why */
+    bool has_why;          /* of a handshake that failed, which says more than that nothing answers */
+    bool told_turned_away; /* since WELCOME */
+    unsigned misses;       /* endpoints that gave no WELCOME, in a row */
+    int64_t told_ms;       /* the owner was last told that there is no connection; 0 = not since WELCOME */
     char endpoint[ROTA_ENDPOINT_MAX_BYTES]; /* in use */
     char why[ROTA_ERROR_MAX_BYTES];         /* not ready; "" = ready, or never tried */
     int64_t try_ms;                         /* PAUSED: next attempt; CONNECTING, GREETING: end of patience */
