@@ -51,8 +51,8 @@ int answers_send (rota_broker_t *self, rota_wire_t *wire, rota_route_key_t route
     return rota_wire_send (wire, route, bytes, size, &body, outbox);
 }
 
-static void answer_member (rota_broker_t *self, const rota_member_t *member, const rota_envelope_t *request,
-                           uint32_t type, const ProtobufCMessage *message)
+void answers_member (rota_broker_t *self, const rota_member_t *member, const rota_envelope_t *request,
+                     uint32_t type, const ProtobufCMessage *message)
 {
     rota_envelope_t answer;
     rota_envelope_answer (request, type, &answer);
@@ -265,7 +265,7 @@ static void welcome (rota_broker_t *self, const rota_member_t *member, const rot
     body.program_version = rota_bytes (self->program_version);
     body.has_leader_cluster = self->leadership.cluster != 0;
     body.leader_cluster = self->leadership.cluster;
-    answer_member (self, member, request, ROTA_MESSAGE_WELCOME, &body.base);
+    answers_member (self, member, request, ROTA_MESSAGE_WELCOME, &body.base);
 }
 
 static void join (rota_broker_t *self, rota_wire_t *wire, const rota_identity_t *identity,
@@ -350,7 +350,7 @@ static void on_heartbeat (rota_broker_t *self, const rota_member_t *member, cons
     body.has_scheduler = scheduler != NULL;
     if (scheduler)
         body.scheduler = rota_bytes_n (scheduler->identity.instance, ROTA_INSTANCE_BYTES);
-    answer_member (self, member, envelope, ROTA_MESSAGE_HEARTBEAT, &body.base);
+    answers_member (self, member, envelope, ROTA_MESSAGE_HEARTBEAT, &body.base);
 }
 
 static void on_peers_query (rota_broker_t *self, rota_wire_t *wire, const rota_member_t *member,
@@ -402,7 +402,7 @@ static void on_peers_query (rota_broker_t *self, rota_wire_t *wire, const rota_m
     reply.has_host = reply.has_pid = true;
     reply.host = rota_bytes (self->host);
     reply.pid = (uint32_t)getpid ();
-    answer_member (self, member, envelope, ROTA_MESSAGE_PEERS_REPLY, &reply.base);
+    answers_member (self, member, envelope, ROTA_MESSAGE_PEERS_REPLY, &reply.base);
     free_list (&list);
 }
 
@@ -421,6 +421,14 @@ void answers_message (rota_broker_t *self, rota_wire_t *wire, rota_member_t *mem
         break;
     case ROTA_MESSAGE_PEERS_QUERY:
         on_peers_query (self, wire, member, envelope, message);
+        break;
+    case ROTA_MESSAGE_CANDIDATES:
+        coordinator_take (self, member, message);
+        break;
+    case ROTA_MESSAGE_COORDINATOR_QUERY:
+        if (coordinator_answer (self, member, envelope) < 0)
+            relay_refuse (self, wire, message->route, envelope, CODE (RETRY_LATER), "out of memory",
+                          ROTA_BROKER_RETRY_AFTER_MS);
         break;
     default:
         relay_refuse (self, wire, message->route, envelope, CODE (UNKNOWN_TYPE),

@@ -201,6 +201,7 @@ void rota_broker_destroy (rota_broker_t **self_p)
     if (self->xpub)
         zmq_close (self->xpub);
     remote_destroy (&self->remote);
+    coordinator_end (self);
     while (self->context && zmq_ctx_term (self->context) < 0 && errno == EINTR)
         continue;
     rota_presence_destroy (&self->presence);
@@ -299,6 +300,7 @@ static int turn (rota_broker_t *self)
             count += relay_turn (self, &self->wires[i]);
     relay_follow_scheduler (self);
     relay_pump (self);
+    coordinator_turn (self);
     count += events_turn (self);
     count += events_subscriptions_turn (self);
     if (!self->presence_blocked && rota_presence_has_news (self->presence))

@@ -1,5 +1,6 @@
 /* broker_internal.h - the broker's state, shared by its files: broker.c (assembly and loop), relay.c (what
- * becomes of a message), answers.c (what the broker says itself), events.c (fan-out), lead.c (leadership).
+ * becomes of a message), answers.c (what the broker says itself), events.c (fan-out), lead.c (leadership),
+ * coordinator.c (who coordinates).
  *
  * Owner: the broker's thread.
  */
@@ -7,6 +8,7 @@
 #define ROTA_BROKER_INTERNAL_H
 
 #include "broker/broker.h"
+#include "broker/candidates.h"
 #include "broker/election.h"
 #include "broker/remote.h"
 #include "broker/router.h"
@@ -56,6 +58,12 @@ struct rota_broker {
     /* The scheduler that requests in flight went to; `served_arrival` tells a new HELLO of it. */
     uint64_t served_arrival;
     bool presence_blocked; /* a scheduler didn't take the last report: wait for the next tick */
+
+    struct {
+        rota_candidates_t candidates;
+        int64_t leads_ms; /* since when this broker leads */
+        int64_t look_ms;  /* when there may be something to propose */
+    } coordinator;
 
     int64_t now_ms; /* monotonic, of this turn */
     int64_t tick_ms;
@@ -108,6 +116,21 @@ void answers_report_presence (rota_broker_t *self);
 /* Packs and sends the broker's own message. */
 int answers_send (rota_broker_t *self, rota_wire_t *wire, rota_route_key_t route,
                   const rota_envelope_t *envelope, const ProtobufCMessage *message, rota_outbox_t *outbox);
+
+void answers_member (rota_broker_t *self, const rota_member_t *member, const rota_envelope_t *request,
+                     uint32_t type, const ProtobufCMessage *message);
+
+/* ---- coordinator.c */
+
+/* This broker leads from now on: it knows nothing yet. */
+void coordinator_begin (rota_broker_t *self);
+void coordinator_end (rota_broker_t *self);
+/* CANDIDATES, of the scheduler. */
+void coordinator_take (rota_broker_t *self, const rota_member_t *scheduler, rota_wire_message_t *message);
+/* Proposes when something is due; each turn. */
+void coordinator_turn (rota_broker_t *self);
+/* Answers COORDINATOR_QUERY; -ENOMEM. */
+int coordinator_answer (rota_broker_t *self, const rota_member_t *member, const rota_envelope_t *request);
 
 /* ---- events.c */
 

@@ -108,6 +108,7 @@ static void take_over (rota_broker_t *self)
     self->led_cluster = self->leadership.cluster;
     self->led_epoch = self->leadership.epoch;
     self->leads_since_ms = rota_clock_wall_ms ();
+    coordinator_begin (self);
 }
 
 static void say_ready (const rota_broker_t *self)

@@ -36,7 +36,10 @@ static void add_use (rota_table_t *table, const Rota__AgentState *agent)
 
 static void add_agent (rota_table_t *table, const Rota__AgentState *agent, int64_t now_ms)
 {
-    const char *how = !agent->connected ? "gone" : agent->draining ? "draining" : "here";
+    const char *how = !agent->connected    ? "gone"
+                      : agent->draining    ? "draining"
+                      : agent->coordinator ? "coordinator"
+                                           : "here";
     rota_style_t style = !agent->connected ? ROTA_STYLE_DIM
                          : agent->draining ? ROTA_STYLE_YELLOW
                                            : ROTA_STYLE_GREEN;

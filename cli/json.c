@@ -384,6 +384,7 @@ json_t *rota_json_agent (const Rota__AgentState *agent)
     rota_json_set_time (object, "cooldown_until", agent->cooldown_until_ms);
     rota_json_set_text (object, "cooldown_reason", agent->has_cooldown_reason, agent->cooldown_reason);
     rota_json_set_true (object, "full", agent->full);
+    rota_json_set_true (object, "coordinator", agent->coordinator);
     rota_json_set_true (object, "cooldown_by_hand", agent->cooldown_by_hand);
     rota_json_set_text (object, "account", agent->has_account, agent->account);
     if (agent->has_tokens_today)

@@ -455,6 +455,18 @@ const rota_verb_t ROTA_VERBS[] = {
      .summary = "the broker that routes, and who is connected to it",
      .description = "",
      .handler = rota_verb_leader},
+    {.name = "coordinator",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "[transfer AGENT | step-down]",
+     .summary = "the agent that judges work and gets the complex tasks; `transfer` gives the role by hand",
+     .description =
+         "Says who has the role, since when and why, and of each candidate why it could or could not "
+         "have it. The leading broker elects: another one at once when the holder meets a limit, is "
+         "gone or drains, and a preferred one (scheduler.prefer_complex) again after it was fit for "
+         "scheduler.failback. `transfer` gives the role to AGENT until that one is unfit; "
+         "`step-down` makes the holder no candidate for that time.",
+     .example = "rota coordinator\nrota coordinator transfer codex@host",
+     .handler = rota_verb_coordinator},
     {.name = "doctor",
      .group = ROTA_GROUP_LOOK,
      .arguments = "",

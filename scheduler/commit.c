@@ -84,6 +84,11 @@ void rota_service_send (service_t *self, const uint8_t to[16], uint32_t type, co
     queue_message (self, &envelope, message);
 }
 
+void rota_service_tell_broker (service_t *self, uint32_t type, const ProtobufCMessage *message)
+{
+    queue_message (self, &(rota_envelope_t){.type = type}, message);
+}
+
 static void let_out (service_t *self)
 {
     for (size_t i = 0; i < self->outgoing.count; i++) {
@@ -192,6 +197,8 @@ static uint64_t write_effects (service_t *self, const rota_core_effects_t *effec
         if (i == 0)
             first = seq;
     }
+    if (effects->role_changed)
+        rota_store_set_coordinator (self->store, self->core);
     if (effects->control_changed)
         rota_store_set_number (self->store, "paused", rota_core_is_paused (self->core));
     return first;
@@ -201,7 +208,8 @@ static bool has_effects (const service_t *self, const rota_core_effects_t *effec
 {
     return effects->event_count || effects->dirty_count || effects->ended_count || self->added.count ||
            self->edges.count || self->redefined.count || self->agents_changed.count || self->flip ||
-           rota_answers_dirty (self->answers) || effects->control_changed || effects->accounts_changed;
+           rota_answers_dirty (self->answers) || effects->control_changed || effects->accounts_changed ||
+           effects->role_changed;
 }
 
 static int commit (service_t *self, const rota_core_effects_t *effects, int64_t wall_ms, uint64_t *ret_first,
@@ -285,6 +293,7 @@ void rota_service_flush (service_t *self)
         }
         committed (self);
     }
+    rota_service_tell_candidates (self);
     if (effects.assign_count || effects.stop_count)
         rota_service_send_work (self, &effects);
     let_out (self);

@@ -22,6 +22,7 @@ void rota_core_policy_default (rota_core_policy_t *ret_policy)
         .review_patience_ms = 600000,
         .assign_resend_ms = 5000,
         .complex_from = 8,
+        .failback_ms = 300000,
         .default_cooldown_ms = 300000,
         .capacity_cooldown_ms = 60000,
         .cooldown_guess_max_ms = 3600000,
@@ -45,6 +46,7 @@ rota_core_t *rota_core_new (const rota_core_policy_t *policy, int64_t now_ms)
     self->policy = *policy;
     self->started_ms = self->now_ms = now_ms;
     self->free_edge = ROTA_NONE;
+    self->role = (rota_core_coordinator_t){.agent = ROTA_NONE, .reason = ""};
     return self;
 }
 
@@ -69,6 +71,7 @@ static void free_agents_and_classes (rota_core_t *self)
         free (AT (self, agents, agent_t, i)->host);
     }
     rota_core_accounts_free (self);
+    free (self->role_reason);
     for (unsigned i = 0; i < self->capability_count; i++)
         free (self->capability_names[i]);
 }
@@ -229,6 +232,7 @@ void rota_core_effects (const rota_core_t *self, rota_core_effects_t *ret_effect
         .dirty_count = self->dirty.count,
         .control_changed = self->control_changed,
         .accounts_changed = self->accounts_changed,
+        .role_changed = self->role_changed,
     };
 }
 
@@ -239,7 +243,7 @@ void rota_core_effects_clear (rota_core_t *self)
     free_texts (self);
     self->events.count = self->assigns.count = self->stops.count = 0;
     self->ended.count = self->dirty.count = 0;
-    self->control_changed = self->accounts_changed = false;
+    self->control_changed = self->accounts_changed = self->role_changed = false;
 }
 
 bool rota_core_broken (const rota_core_t *self)

@@ -67,6 +67,8 @@ typedef struct {
     uint32_t review_rounds;     /* verdicts that want changes, before a person decides */
     uint32_t step_tries;        /* of a review that brings no verdict, before a person decides */
     int64_t review_patience_ms; /* how long another kind of agent is waited for that rests */
+    bool coordinate;            /* complex work and reviews are the coordinator's */
+    int64_t failback_ms;        /* a preferred candidate gets the role back after it was fit for so long */
     /* For a limit that names no time, by its kind; doubled when it repeats, up to guess_max. */
     /* Kinds of agents in the order in which they are given work, and that in which work of `complex_from` and
      * up; those not named come after. Borrowed, NULL = none. */
@@ -168,6 +170,7 @@ typedef struct {
     uint8_t instance[16];
     bool drain;
     bool paid;           /* its work costs money or a subscription: not in quiet hours */
+    bool coordinates;    /* may become the coordinator */
     const char *account; /* "claude/default"; NULL = its own name */
     const char *problem; /* why it can take nothing until it registers anew; NULL = it can */
 } rota_core_agent_t;
@@ -222,6 +225,36 @@ int64_t rota_core_quiet_until_ms (const rota_core_t *self);
  * `result` is borrowed until the effects are cleared. */
 int rota_core_report (rota_core_t *self, rota_node_t node, uint32_t attempt, const Rota__Result *result,
                       int64_t now_ms);
+
+/* ------------------------------------------------------------------ the coordinator (core_coordinator.c) */
+
+typedef struct {
+    rota_agent_t agent; /* ROTA_NONE: vacant */
+    uint64_t epoch;     /* of the last change; 0 = never held */
+    int64_t since_ms;
+    bool by_hand; /* holds until it is unfit, whoever is preferred */
+    const char *reason;
+} rota_core_coordinator_t;
+void rota_core_coordinator (const rota_core_t *self, rota_core_coordinator_t *ret_role);
+/* Loading, after the agents. `agent` NULL = vacant. */
+void rota_core_coordinator_load (rota_core_t *self, const char *agent, const rota_core_coordinator_t *role);
+
+typedef struct {
+    const char *name, *kind, *host;
+    const char *why_not; /* why it can't have the role now; NULL = it can */
+    uint32_t rank;       /* of its kind among those preferred; 0 = the first */
+    uint32_t busy, slots;
+    bool connected;
+} rota_core_candidate_t;
+/* False: this agent never coordinates. */
+bool rota_core_candidate (const rota_core_t *self, rota_agent_t agent, rota_core_candidate_t *ret_candidate);
+
+/* Gives the role to `agent`, or to nobody, under a new epoch. 0; 1 it is so already; -ESTALE another epoch
+ * than `replaces` is the newest; -EPERM it can't have it, with the reason in *error; -ENOMEM. */
+int rota_core_coordinate (rota_core_t *self, rota_agent_t agent, uint64_t replaces, bool by_hand,
+                          const char *reason, int64_t now_ms, rota_error_t *error);
+/* The holder is no candidate for failback_ms. 1: the role is vacant. */
+int rota_core_step_down (rota_core_t *self, int64_t now_ms);
 
 /* ------------------------------------------------------------------ control */
 
@@ -297,6 +330,7 @@ typedef struct {
     const rota_node_t *dirty; /* nodes whose row changed, each once */
     size_t dirty_count;
     bool control_changed;  /* paused, draining */
+    bool role_changed;     /* the coordinator's row must be written */
     bool accounts_changed; /* their rows must be written */
 } rota_core_effects_t;
 
@@ -382,6 +416,7 @@ typedef struct {
     bool free;        /* and has a free slot */
     bool full;        /* one would have, but its host is short of memory or processors */
     bool open;        /* and its account is open: it could take a task now */
+    bool needs_role;  /* the coordinator's */
     int64_t opens_ms; /* when the first of their accounts opens, 0 = one is open or none will by itself */
 } rota_core_class_view_t;
 size_t rota_core_class_count (const rota_core_t *self);

@@ -280,6 +280,19 @@ static void lose_unlisted (rota_core_t *self, rota_agent_t agent, bool accepted_
     }
 }
 
+void rota_core_take_reviews (rota_core_t *self, rota_agent_t agent, const char *reason)
+{
+    for (size_t i = self->leases.count; i-- > 0;) {
+        if (i >= self->leases.count)
+            continue;
+        lease_t *lease = AT (self, leases, lease_t, i);
+        if (lease->agent != agent || lease->phase != PHASE (REVIEW))
+            continue;
+        self->nodes[lease->node].flags |= F_STOPPED; /* without waiting */
+        end_lease (self, lease->node, RESULT (LOST), NULL, reason);
+    }
+}
+
 int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *given, const rota_held_t *held,
                               size_t held_count, int64_t now_ms, rota_agent_t *ret_agent)
 {
@@ -294,6 +307,9 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *given,
     agent->capabilities = rota_core_intern (self, given->capabilities, given->capability_count, &full);
     agent->slots = given->slots;
     agent->paid = given->paid;
+    agent->coordinates = given->coordinates;
+    if (given->coordinates)
+        agent->capabilities |= rota_core_coordinates_bit (self);
     bool was_faulty = agent->faulty;
     agent->faulty = given->problem != NULL;
     rota_account_t account = rota_core_account (self, given->account ? given->account : given->name);

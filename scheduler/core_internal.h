@@ -4,6 +4,7 @@
  * satisfaction core_queue.c  places, heaps, classes, counts, dispatch  core_life.c    moves, results, control
  * core_accounts.c limits of providers             core_steps.c   gate, review, approval, merge
  * core_agents.c hosts, leases, ticks                      core_verify.c  the invariants, recomputed
+ * core_coordinator.c who judges, and gets the complex work
  */
 #ifndef ROTA_CORE_INTERNAL_H
 #define ROTA_CORE_INTERNAL_H
@@ -89,6 +90,7 @@ typedef struct {
     uint64_t capabilities;
     heap_t ready;
     bool assignable;
+    bool needs_role; /* the coordinator's */
 } class_t;
 
 typedef struct {
@@ -110,9 +112,10 @@ typedef struct {
     int64_t since_ms;
     uint64_t succeeded, failed;
     rota_account_t account;
-    bool paid;
-    bool faulty;     /* said itself that it can't work */
-    uint8_t rank[2]; /* its kind's place among those preferred, for ordinary and for complex work */
+    bool paid, coordinates;
+    int64_t aside_until_ms; /* stepped down as the coordinator */
+    bool faulty;            /* said itself that it can't work */
+    uint8_t rank[2];        /* its kind's place among those preferred, for ordinary and for complex work */
 } agent_t;
 
 typedef struct {
@@ -181,9 +184,11 @@ struct rota_core {
     list_t accounts; /* account_t */
     int64_t quiet_until_ms;
     list_t leases; /* lease_t */
+    rota_core_coordinator_t role;
+    char *role_reason;
 
     list_t events, assigns, stops, ended, dirty, texts;
-    bool control_changed, accounts_changed;
+    bool control_changed, accounts_changed, role_changed;
     list_t work; /* uint32_t: nodes whose `dead` may have to change */
 };
 
@@ -263,7 +268,16 @@ Rota__Phase rota_core_next_phase (const node_t *it);
 /* "!kind" in a class: not by an agent of that kind while another could; "!!kind": never. */
 bool rota_core_is_passed_over (const rota_core_t *self, const class_t *class, const agent_t *agent);
 
+/* core_coordinator.c */
+uint64_t rota_core_coordinates_bit (rota_core_t *self);
+bool rota_core_class_needs_role (rota_core_t *self, uint64_t capabilities);
+uint32_t rota_core_work_class (rota_core_t *self, const node_t *it);
+bool rota_core_role_admits (const rota_core_t *self, const class_t *class, const agent_t *agent);
+bool rota_core_is_coordinator (const rota_core_t *self, const agent_t *agent);
+
 /* core_agents.c */
+/* Ends its leases on reviews; they go to the next at once. */
+void rota_core_take_reviews (rota_core_t *self, rota_agent_t agent, const char *reason);
 void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, Rota__Phase phase);
 lease_t *rota_core_lease_of (const rota_core_t *self, rota_node_t node); /* NULL: none */
 void rota_core_stop (rota_core_t *self, lease_t *lease, const char *reason);

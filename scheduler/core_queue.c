@@ -359,6 +359,7 @@ int rota_core_class (rota_core_t *self, uint32_t source, const char *agent, size
     class->source = source;
     class->agent = copy;
     class->capabilities = bits;
+    class->needs_role = rota_core_class_needs_role (self, bits);
     for (size_t a = 0; a < self->agents.count && !class->assignable; a++)
         class->assignable = could_serve (self, AT (self, agents, agent_t, a), class);
     *ret_class = (uint32_t)(self->classes.count - 1);
@@ -408,9 +409,12 @@ void rota_core_rank (const rota_core_t *self, agent_t *agent)
     agent->rank[1] = rank_among (self->policy.prefer_complex, agent->kind);
 }
 
-/* Preferred kinds first, then the less busy, by share of its slots. */
-static bool is_better (const agent_t *agent, const agent_t *than, bool complex)
+/* The coordinator is kept free for what only it may do; then preferred kinds first, then the less busy, by
+ * share of its slots. */
+static bool is_better (const rota_core_t *self, const agent_t *agent, const agent_t *than, bool complex)
 {
+    if (rota_core_is_coordinator (self, agent) || rota_core_is_coordinator (self, than))
+        return rota_core_is_coordinator (self, than);
     if (agent->rank[complex] != than->rank[complex])
         return agent->rank[complex] < than->rank[complex];
     return (uint64_t)agent->busy * than->slots < (uint64_t)than->busy * agent->slots;
@@ -423,9 +427,9 @@ static rota_agent_t pick_agent (const rota_core_t *self, const class_t *class, b
     for (size_t i = 0; i < self->agents.count; i++) {
         const agent_t *agent = AT (self, agents, agent_t, i);
         if (!has_room (self, agent) || !is_open (self, agent) || !rota_core_agent_fits (agent, class) ||
-            rota_core_is_passed_over (self, class, agent))
+            rota_core_is_passed_over (self, class, agent) || !rota_core_role_admits (self, class, agent))
             continue;
-        if (best == ROTA_NONE || is_better (agent, AT (self, agents, agent_t, best), complex))
+        if (best == ROTA_NONE || is_better (self, agent, AT (self, agents, agent_t, best), complex))
             best = (rota_agent_t)i;
     }
     return best;
@@ -543,6 +547,7 @@ void rota_core_class_view (const rota_core_t *self, uint32_t class_index, rota_c
         .capabilities = class->capabilities,
         .ready = class->ready.count,
         .assignable = class->assignable,
+        .needs_role = class->needs_role && self->policy.coordinate,
         .open = pick_agent (self, class, false) != ROTA_NONE,
     };
     int64_t opens_ms = INT64_MAX;

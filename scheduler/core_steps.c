@@ -48,7 +48,7 @@ uint32_t rota_core_queue_of (rota_core_t *self, rota_node_t node)
     case PHASE (REVIEW):
         return review_class (self, it);
     default:
-        return it->class_index;
+        return rota_core_work_class (self, it);
     }
 }
 

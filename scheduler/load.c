@@ -157,8 +157,11 @@ int rota_service_rebuild (service_t *self, rota_error_t *error)
     self->sink_cursor = self->sink_cursor_stored =
         (uint64_t)rota_store_number (self->store, "sink_cursor", 0);
     rota_core_pause (self->core, rota_store_number (self->store, "paused", 0) != 0, now_ms);
+    rota_store_load_coordinator (self->store, self->core);
     rota_spend_load (self);
     self->quiet_until_ms = 0;
+    self->told_candidates = 0;
+    self->rebuilt_ms = now_ms;
     rota_core_effects_clear (self->core);
     self->agent_peer_count = 0;
     return 0;
@@ -186,6 +189,8 @@ void rota_service_read_policy (service_t *self)
     self->policy.wip_epic = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WIP_EPIC);
     self->policy.prefer = rota_setting_list (s, ROTA_SETTING_SCHEDULER_PREFER, NULL);
     self->policy.prefer_complex = rota_setting_list (s, ROTA_SETTING_SCHEDULER_PREFER_COMPLEX, NULL);
+    self->policy.coordinate = rota_setting_boolean (s, ROTA_SETTING_SCHEDULER_COORDINATOR);
+    self->policy.failback_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_FAILBACK);
     self->policy.complex_from = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_COMPLEX_FROM);
     self->policy.default_cooldown_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_COOLDOWN);
     self->policy.capacity_cooldown_ms =

@@ -183,7 +183,7 @@ static bool is_of_agents (Rota__ControlVerb verb)
     return verb == VERB (PAUSE) || verb == VERB (RESUME) || verb == VERB (DRAIN);
 }
 
-static rota_agent_t agent_by_name (const service_t *self, ProtobufCBinaryData name)
+rota_agent_t rota_service_find_agent (const service_t *self, ProtobufCBinaryData name)
 {
     for (rota_agent_t i = 0; i < rota_core_agent_count (self->core); i++) {
         const char *there = rota_service_agent_name (self, i);
@@ -210,14 +210,14 @@ static void control_agents (service_t *self, const rota_envelope_t *from, const 
     int64_t now_ms = rota_service_now_ms (self);
     Rota__ControlReply reply = ROTA__CONTROL_REPLY__INIT;
     for (size_t i = 0; i < control->n_ids; i++)
-        if (agent_by_name (self, control->ids[i]) == ROTA_NONE) {
+        if (rota_service_find_agent (self, control->ids[i]) == ROTA_NONE) {
             rota_service_refuse (self, from, ERROR_CODE (NOT_FOUND),
                                  "there is no agent %.*s: see `rota agents`", (int)control->ids[i].len,
                                  (const char *)control->ids[i].data);
             return;
         }
     for (size_t i = 0; i < control->n_ids; i++) {
-        rota_agent_t agent = agent_by_name (self, control->ids[i]);
+        rota_agent_t agent = rota_service_find_agent (self, control->ids[i]);
         rota_core_agent_view_t view;
         rota_core_agent_view (self->core, agent, &view);
         rota_core_agent_drain (self->core, agent, control->verb != VERB (RESUME), now_ms);
@@ -295,6 +295,10 @@ HANDLER (control)
         !rota_text_is_valid ((const char *)control->text.data, control->text.len, true)) {
         rota_service_refuse (self, from, ERROR_CODE (INVALID),
                              "the text is longer than 64 KiB or not valid UTF-8");
+        return;
+    }
+    if (control->verb == VERB (TRANSFER) || control->verb == VERB (STEP_DOWN)) {
+        rota_service_control_coordinator (self, from, control);
         return;
     }
     if (is_of_agents (control->verb)) {

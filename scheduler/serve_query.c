@@ -684,6 +684,8 @@ HANDLER (agents)
 {
     (void)message;
     Rota__AgentsReply reply = ROTA__AGENTS_REPLY__INIT;
+    rota_core_coordinator_t role;
+    rota_core_coordinator (self->core, &role);
     size_t count = rota_core_agent_count (self->core);
     Rota__AgentState *items = in_arena (self, count, sizeof *items);
     reply.agents = in_arena (self, count, sizeof (Rota__AgentState *));
@@ -712,6 +714,8 @@ HANDLER (agents)
         const char *problem = i < self->agent_problems.count ? self->agent_problems.items[i] : NULL;
         agent->has_problem = problem != NULL;
         agent->problem = rota_bytes (problem ? problem : "");
+        agent->has_coordinator = true;
+        agent->coordinator = role.agent == i;
         agent->has_full = true;
         agent->full = view.full;
         fill_account (self, &view, agent);

@@ -205,6 +205,10 @@ HANDLER (register)
     bool memory = agent.name && agent.kind && agent.host && version && held;
     for (size_t i = 0; i < it->n_capabilities && memory; i++)
         memory = (names[i] = text_of (self, it->capabilities[i])) != NULL;
+    for (size_t i = 0; i < it->n_capabilities && memory; i++)
+        agent.coordinates |= strcmp (names[i], "prompt") == 0;
+    if (it->has_can_coordinate)
+        agent.coordinates &= it->can_coordinate;
     if (!memory) {
         rota_service_refuse (self, from, ERROR_CODE (RETRY_LATER), "no memory");
         return;

@@ -65,6 +65,7 @@ static const struct {
     {ROTA_MESSAGE_AGENT_HEARTBEAT, rota_serve_agent_heartbeat},
     {ROTA_MESSAGE_REPORT, rota_serve_report},
     {ROTA_MESSAGE_SINK_CURSOR, rota_serve_sink_cursor},
+    {ROTA_MESSAGE_PROPOSAL, rota_serve_proposal},
 };
 
 static handler_fn find_handler (uint32_t type)
@@ -164,6 +165,7 @@ static void on_state (void *owner, rota_peer_state_t state, const Rota__Welcome 
                   rota_log_quote (why ? why : "", why ? strlen (why) : 0, quoted, sizeof quoted));
         return;
     }
+    self->told_candidates = 0;
     zsock_destroy (&self->publish);
     if (welcome->has_publish_endpoint) {
         char endpoint[ROTA_ENDPOINT_MAX_BYTES] = "";

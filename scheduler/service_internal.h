@@ -6,6 +6,7 @@
  * serve_work.c agents: register, reports        serve_change.c submit, control
  * import.c     staged imports                   serve_query.c  status, tasks, events, agents
  * why.c        why a task does not run          spend.c        what attempts used
+ * serve_coordinator.c the role's candidates for the broker, its proposals
  * upkeep.c     timers, trimming, backup, check
  */
 #ifndef ROTA_SERVICE_INTERNAL_H
@@ -128,6 +129,8 @@ struct rota_scheduler {
     rota_envelope_t backup_for;
     uint64_t sink_cursor, sink_cursor_stored;
     uint64_t published_head;
+    int64_t rebuilt_ms;       /* when the memory was made from the store */
+    uint64_t told_candidates; /* a hash of what the broker was told of the coordinator's role; 0 = nothing */
     int64_t trim_after_ms;
     uint64_t batches, messages;
 };
@@ -153,6 +156,7 @@ void rota_service_refuse_faults (service_t *self, const rota_envelope_t *request
                                  rota_define_faults_t *faults, const char *what);
 void rota_service_send (service_t *self, const uint8_t to[16], uint32_t type,
                         const ProtobufCMessage *message);
+void rota_service_tell_broker (service_t *self, uint32_t type, const ProtobufCMessage *message);
 /* Commits what there is and lets it out. */
 void rota_service_flush (service_t *self);
 /* Ends the service: another has the role, or the store failed for good. */
@@ -169,6 +173,7 @@ int rota_service_stage (service_t *self, uint32_t source, const Rota__TaskSpec *
 int rota_service_link (service_t *self, rota_node_t node, rota_node_t prerequisite,
                        Rota__DependencyType type);
 const char *rota_service_agent_name (const service_t *self, rota_agent_t agent);
+rota_agent_t rota_service_find_agent (const service_t *self, ProtobufCBinaryData name); /* or ROTA_NONE */
 
 /* commit.c */
 void rota_service_fill_envelope (const service_t *self, rota_envelope_t *envelope);
@@ -263,6 +268,14 @@ HANDLER (agents);
 HANDLER (backup);
 HANDLER (check);
 HANDLER (sink_cursor);
+HANDLER (proposal);
+
+/* serve_coordinator.c */
+/* To the leading broker, when it is not as it was told last. */
+void rota_service_tell_candidates (service_t *self);
+/* transfer, step-down */
+void rota_service_control_coordinator (service_t *self, const rota_envelope_t *from,
+                                       const Rota__Control *control);
 
 /* import.c */
 void rota_import_destroy (rota_import_t **self_p);

@@ -83,6 +83,9 @@ void rota_store_set_class (rota_store_t *self, const rota_core_t *core, uint32_t
 void rota_store_set_source (rota_store_t *self, uint32_t source, const char *name, size_t name_length,
                             const uint8_t *header, size_t header_size);
 void rota_store_set_number (rota_store_t *self, const char *name, int64_t value);
+/* Holder, epoch, since when and why; load after the agents. */
+void rota_store_set_coordinator (rota_store_t *self, const rota_core_t *core);
+void rota_store_load_coordinator (rota_store_t *self, rota_core_t *core);
 int64_t rota_store_number (rota_store_t *self, const char *name, int64_t fallback);
 void rota_store_set_conversation (rota_store_t *self, const uint8_t id[16], uint64_t low,
                                   const uint8_t *window, size_t window_size, int64_t wall_ms);

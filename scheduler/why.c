@@ -219,6 +219,31 @@ static void explain_problems (why_t *self, const rota_core_class_view_t *class)
                  service->agent_problems.items[i]);
 }
 
+/* True when it waits for the coordinator. */
+static bool explain_role (why_t *self, const rota_core_class_view_t *class)
+{
+    const service_t *service = self->service;
+    rota_core_coordinator_t role;
+    rota_core_agent_view_t holder;
+    if (class->open)
+        return false;
+    rota_core_coordinator (service->core, &role);
+    if (role.agent == ROTA_NONE) {
+        say (self, "coordinator", 0,
+             "it waits for a coordinator, and the role is vacant: %s; see `rota coordinator`",
+             role.reason[0] ? role.reason : "nobody was elected yet");
+        return true;
+    }
+    if (!rota_core_agent_can (service->core, role.agent, class))
+        return false;
+    rota_core_agent_view (service->core, role.agent, &holder);
+    say (self, "coordinator", 0, "it waits for the coordinator, %s, which %s", holder.name,
+         !holder.connected             ? "is not connected: another one is being elected"
+         : holder.busy >= holder.slots ? "is busy"
+                                       : "can't take it now");
+    return true;
+}
+
 static void explain_class (why_t *self, const rota_core_node_t *it)
 {
     rota_core_class_view_t class;
@@ -250,6 +275,8 @@ static void explain_class (why_t *self, const rota_core_node_t *it)
     else if (!class.servable)
         say (self, "agent", 0, "the agents that could take it (%s with %s) are not connected or draining",
              agent, wants);
+    else if (class.needs_role && explain_role (self, &class))
+        return;
     else if (class.assignable && !class.free)
         say (self, "slot", 0,
              class.full ? "the hosts of the agents that can take it are short of memory or processors "

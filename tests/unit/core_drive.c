@@ -306,7 +306,7 @@ rota_agent_t drive_join_as (drive_t *self, const char *name, const char *kind, u
         .name = name, .kind = kind, .host = "here", .slots = slots, .capabilities = can, .instance = {1}};
     rota_agent_t index = ROTA_NONE;
     while (can[agent.capability_count])
-        agent.capability_count++;
+        agent.coordinates |= strcmp (can[agent.capability_count++], "prompt") == 0;
     memcpy (agent.instance + 1, name, strnlen (name, 15));
     assert_int_equal (rota_core_agent_register (self->core, &agent, NULL, 0, self->now_ms, &index), 0);
     drive_let_out (self);

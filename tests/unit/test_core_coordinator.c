@@ -1,0 +1,268 @@
+/* The coordinator's role in the scheduler's core: what goes to its holder alone, who may have it, and what
+ * becomes of work and verdicts when it changes. */
+#include "tests/unit/core_drive.h"
+
+#include <errno.h>
+
+static const char *const ABLE[] = {"run", "prompt", "review", NULL};
+static const char *const JUDGE[] = {"review", NULL};
+
+enum { REVIEWED = ROTA_WANTS_CLONE | ROTA_WANTS_REVIEW };
+
+static int set_up (void **state)
+{
+    if (drive_set_up (state) < 0)
+        return -1;
+    drive_t *self = *state;
+    self->policy.coordinate = true;
+    self->policy.failback_ms = 60000;
+    self->policy.review_patience_ms = 0;
+    drive_renew (self);
+    return 0;
+}
+#define ROLE_TEST(name) cmocka_unit_test_setup_teardown (name, set_up, drive_tear_down)
+
+static rota_core_coordinator_t role_of (const drive_t *self)
+{
+    rota_core_coordinator_t role;
+    rota_core_coordinator (self->core, &role);
+    return role;
+}
+
+static int elect (drive_t *self, rota_agent_t agent)
+{
+    rota_error_t error = {""};
+    int r = rota_core_coordinate (self->core, agent, role_of (self).epoch, false, "elected", self->now_ms,
+                                  &error);
+    drive_let_out (self);
+    return r;
+}
+
+static const char *why_not (const drive_t *self, rota_agent_t agent)
+{
+    rota_core_candidate_t candidate;
+    assert_true (rota_core_candidate (self->core, agent, &candidate));
+    return candidate.why_not;
+}
+
+static rota_agent_t handed_to (drive_t *self, const char *name)
+{
+    drive_expect_handed_out (self, name);
+    return self->assigns[0].agent;
+}
+
+static void complex_work_goes_to_the_holder_alone (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude = drive_join_as (self, "claude@here", "claude", 1, ABLE);
+    rota_agent_t codex = drive_join_as (self, "codex@here", "codex", 4, ABLE);
+    elect (self, claude);
+    ADD (self, .id = "a", .needs = "prompt", .complexity = 8);
+    ADD (self, .id = "b", .needs = "prompt", .complexity = 9);
+    ADD (self, .id = "c", .needs = "prompt", .complexity = 7);
+    assert_int_equal (drive_dispatch (self), 2);
+    EXPECT_STATUS (self, "a", IN_PROGRESS);
+    EXPECT_STATUS (self, "c", IN_PROGRESS);
+    EXPECT_PLACE (self, "b", READY);
+    assert_int_equal (drive_get (self, "a").agent, claude);
+    assert_int_equal (drive_get (self, "c").agent, codex);
+    drive_report (self, "a", RESULT (OK));
+    assert_int_equal (handed_to (self, "b"), claude);
+}
+
+static void the_holder_is_kept_free_while_others_have_room (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude = drive_join_as (self, "claude@here", "claude", 2, ABLE);
+    rota_agent_t codex = drive_join_as (self, "codex@here", "codex", 1, ABLE);
+    elect (self, claude);
+    ADD (self, .id = "a", .needs = "prompt", .complexity = 3);
+    assert_int_equal (handed_to (self, "a"), codex);
+    ADD (self, .id = "b", .needs = "prompt", .complexity = 3);
+    assert_int_equal (handed_to (self, "b"), claude);
+}
+
+static void commands_and_named_agents_need_no_coordinator (void **state)
+{
+    drive_t *self = *state;
+    drive_join_as (self, "claude@here", "claude", 1, ABLE);
+    rota_agent_t codex = drive_join_as (self, "codex@here", "codex", 2, ABLE);
+    ADD (self, .id = "a", .complexity = 10);
+    ADD (self, .id = "b", .needs = "prompt", .complexity = 10, .agent = "codex");
+    assert_int_equal (drive_dispatch (self), 2);
+    assert_int_equal (drive_get (self, "b").agent, codex);
+}
+
+static void while_the_role_is_vacant_only_what_needs_it_waits (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude = drive_join_as (self, "claude@here", "claude", 4, ABLE);
+    ADD (self, .id = "a", .needs = "prompt", .complexity = 8);
+    ADD (self, .id = "b", .needs = "prompt", .complexity = 2);
+    drive_expect_handed_out (self, "b");
+    EXPECT_PLACE (self, "a", READY);
+    elect (self, claude);
+    drive_expect_handed_out (self, "a");
+}
+
+static void reviews_are_the_holders_but_for_its_own_work (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude = drive_join_as (self, "claude@here", "claude", 4, ABLE);
+    rota_agent_t codex = drive_join_as (self, "codex@here", "codex", 4, ABLE);
+    rota_agent_t gemini = drive_join_as (self, "gemini@here", "gemini", 4, ABLE);
+    elect (self, claude);
+    ADD (self, .id = "a", .needs = "prompt", .wants = REVIEWED, .agent = "codex");
+    assert_int_equal (handed_to (self, "a"), codex);
+    drive_report (self, "a", RESULT (OK));
+    assert_int_equal (handed_to (self, "a"), claude);
+    drive_judge (self, "a", true);
+    ADD (self, .id = "b", .needs = "prompt", .wants = REVIEWED, .agent = "claude");
+    assert_int_equal (handed_to (self, "b"), claude);
+    drive_report (self, "b", RESULT (OK));
+    rota_agent_t other = handed_to (self, "b");
+    assert_true (other == codex || other == gemini);
+}
+
+static void where_nobody_can_coordinate_reviews_go_to_whoever_judges (void **state)
+{
+    drive_t *self = *state;
+    drive_join (self, "exec@here", 1, NULL);
+    rota_agent_t http = drive_join_as (self, "http@here", "http", 1, JUDGE);
+    ADD (self, .id = "a", .wants = REVIEWED);
+    drive_expect_handed_out (self, "a");
+    drive_report (self, "a", RESULT (OK));
+    assert_int_equal (handed_to (self, "a"), http);
+}
+
+static void each_change_has_an_epoch_of_its_own (void **state)
+{
+    drive_t *self = *state;
+    rota_error_t error;
+    rota_agent_t claude = drive_join_as (self, "claude@here", "claude", 1, ABLE);
+    rota_agent_t codex = drive_join_as (self, "codex@here", "codex", 1, ABLE);
+    assert_int_equal (elect (self, claude), 0);
+    assert_int_equal (role_of (self).epoch, 1);
+    assert_true (drive_was_event (self, EVENT (COORDINATOR_CHANGED), NULL));
+    assert_int_equal (elect (self, claude), 1);
+    assert_int_equal (role_of (self).epoch, 1);
+    assert_int_equal (elect (self, codex), 0);
+    assert_int_equal (role_of (self).epoch, 2);
+    /* What another leader proposed, who knew an older state. */
+    assert_int_equal (rota_core_coordinate (self->core, claude, 1, false, "late", self->now_ms, &error),
+                      -ESTALE);
+    assert_int_equal (role_of (self).agent, codex);
+}
+
+static void who_rests_drains_or_is_gone_can_not_have_it (void **state)
+{
+    drive_t *self = *state;
+    rota_error_t error;
+    rota_agent_t claude = drive_join_as (self, "claude@here", "claude", 1, ABLE);
+    assert_null (why_not (self, claude));
+    rota_core_agent_drain (self->core, claude, true, self->now_ms);
+    assert_string_equal (why_not (self, claude), "is draining");
+    assert_int_equal (rota_core_coordinate (self->core, claude, 0, true, "", self->now_ms, &error), -EPERM);
+    rota_core_agent_drain (self->core, claude, false, self->now_ms);
+    ADD (self, .id = "a", .needs = "prompt");
+    drive_work (self, "a", RESULT (LIMITED));
+    assert_string_equal (why_not (self, claude), "rests: its account is limited");
+    drive_wait (self, self->policy.default_cooldown_ms + self->policy.cooldown_margin_ms + 1);
+    assert_null (why_not (self, claude));
+    rota_core_agent_gone (self->core, claude, self->now_ms);
+    drive_let_out (self);
+    assert_string_equal (why_not (self, claude), "is not connected");
+}
+
+static void who_steps_down_is_no_candidate_for_a_while (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude = drive_join_as (self, "claude@here", "claude", 1, ABLE);
+    assert_int_equal (rota_core_step_down (self->core, self->now_ms), 1);
+    elect (self, claude);
+    assert_int_equal (rota_core_step_down (self->core, self->now_ms), 0);
+    assert_string_equal (why_not (self, claude), "stepped down");
+    drive_wait (self, self->policy.failback_ms);
+    assert_null (why_not (self, claude));
+}
+
+/* Its verdict, which may still come, is of an attempt that no longer counts. */
+static void reviews_of_a_holder_that_is_gone_are_handed_over_at_once (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude = drive_join_as (self, "claude@here", "claude", 4, ABLE);
+    rota_agent_t gemini = drive_join_as (self, "gemini@here", "gemini", 4, ABLE);
+    drive_join_as (self, "codex@here", "codex", 4, ABLE);
+    elect (self, claude);
+    ADD (self, .id = "a", .needs = "prompt", .wants = REVIEWED, .agent = "codex", .attempts = 1);
+    drive_expect_handed_out (self, "a");
+    drive_report (self, "a", RESULT (OK));
+    assert_int_equal (handed_to (self, "a"), claude);
+    uint32_t first = drive_get (self, "a").attempt;
+    rota_core_agent_gone (self->core, claude, self->now_ms);
+    elect (self, gemini);
+    assert_int_equal (handed_to (self, "a"), gemini);
+    assert_int_equal (drive_report_of (self, "a", first, RESULT (OK)), -ESTALE);
+    EXPECT_STATUS (self, "a", IN_REVIEW);
+    drive_judge (self, "a", true);
+    EXPECT_STATUS (self, "a", DONE);
+    assert_int_equal (drive_get (self, "a").attempts_used, 0);
+}
+
+static void a_holder_that_is_only_replaced_ends_what_it_began (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude = drive_join_as (self, "claude@here", "claude", 4, ABLE);
+    rota_agent_t gemini = drive_join_as (self, "gemini@here", "gemini", 4, ABLE);
+    drive_join_as (self, "codex@here", "codex", 4, ABLE);
+    elect (self, claude);
+    ADD (self, .id = "a", .needs = "prompt", .wants = REVIEWED, .agent = "codex");
+    ADD (self, .id = "b", .needs = "prompt", .complexity = 9);
+    assert_int_equal (drive_dispatch (self), 2);
+    drive_report (self, "a", RESULT (OK));
+    assert_int_equal (handed_to (self, "a"), claude);
+    elect (self, gemini);
+    assert_int_equal (drive_dispatch (self), 0);
+    drive_judge (self, "a", true);
+    drive_report (self, "b", RESULT (OK));
+    EXPECT_STATUS (self, "a", DONE);
+    EXPECT_STATUS (self, "b", DONE);
+}
+
+static void what_is_loaded_is_as_it_was (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t agent;
+    drive_renew (self);
+    assert_int_equal (
+        rota_core_agent_load (self->core, "claude@here", "claude", "here", (uint8_t[16]){1}, &agent), 0);
+    rota_core_coordinator_load (
+        self->core, "claude@here",
+        &(rota_core_coordinator_t){.epoch = 7, .since_ms = 5, .by_hand = true, .reason = "so"});
+    assert_int_equal (role_of (self).agent, agent);
+    assert_int_equal (role_of (self).epoch, 7);
+    assert_true (role_of (self).by_hand);
+    assert_string_equal (role_of (self).reason, "so");
+    rota_core_coordinator_load (self->core, "nobody", &(rota_core_coordinator_t){.epoch = 8, .reason = ""});
+    assert_int_equal (role_of (self).agent, ROTA_NONE);
+    assert_int_equal (role_of (self).epoch, 8);
+}
+
+int main (void)
+{
+    const struct CMUnitTest tests[] = {
+        ROLE_TEST (complex_work_goes_to_the_holder_alone),
+        ROLE_TEST (the_holder_is_kept_free_while_others_have_room),
+        ROLE_TEST (commands_and_named_agents_need_no_coordinator),
+        ROLE_TEST (while_the_role_is_vacant_only_what_needs_it_waits),
+        ROLE_TEST (reviews_are_the_holders_but_for_its_own_work),
+        ROLE_TEST (where_nobody_can_coordinate_reviews_go_to_whoever_judges),
+        ROLE_TEST (each_change_has_an_epoch_of_its_own),
+        ROLE_TEST (who_rests_drains_or_is_gone_can_not_have_it),
+        ROLE_TEST (who_steps_down_is_no_candidate_for_a_while),
+        ROLE_TEST (reviews_of_a_holder_that_is_gone_are_handed_over_at_once),
+        ROLE_TEST (a_holder_that_is_only_replaced_ends_what_it_began),
+        ROLE_TEST (what_is_loaded_is_as_it_was),
+    };
+    return cmocka_run_group_tests (tests, NULL, NULL);
+}
