@@ -466,6 +466,7 @@ const rota_verb_t ROTA_VERBS[] = {
          "scheduler.failback. `transfer` gives the role to AGENT until that one is unfit; "
          "`step-down` makes the holder no candidate for that time.",
      .example = "rota coordinator\nrota coordinator transfer codex@host",
+     .most = 2,
      .handler = rota_verb_coordinator},
     {.name = "doctor",
      .group = ROTA_GROUP_LOOK,

@@ -2,7 +2,7 @@
 _rota()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}
-    local first=2 options verbs='init run validate import export submit status tasks task show attempts why diff review open log events wait agents leader doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check key keygen grant revoke keys config completion man help'
+    local first=2 options verbs='init run validate import export submit status tasks task show attempts why diff review open log events wait agents leader coordinator doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check key keygen grant revoke keys config completion man help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$verbs --help --version" -- "$word"); return
@@ -121,6 +121,9 @@ _rota()
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         leader)
+            options+=''
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
+        coordinator)
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         doctor)
