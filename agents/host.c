@@ -119,16 +119,29 @@ static void begin (rota_agent_t *self, int64_t now_ms)
 
 /* ---- the loop */
 
+static const char *missing (const rota_agent_t *self)
+{
+    return !self->swept || rota_hold_must_wait (&self->holds) ? "what an earlier host left to end"
+           : !self->peer || !rota_peer_is_ready (self->peer)  ? "a broker"
+                                                              : "a scheduler";
+}
+
 static void say_what_is_missing (rota_agent_t *self, int64_t now_ms)
 {
     if (now_ms < self->say_at || self->registered)
         return;
-    const char *what = !self->swept || rota_hold_must_wait (&self->holds) ? "what an earlier host left to end"
-                       : !self->peer || !rota_peer_is_ready (self->peer)  ? "a broker"
-                                                                          : "a scheduler";
-    rota_log (ROTA_LOG_WARNING, "agent.waiting", "name=%s for=\"%s\" reason=\"%s\"", self->name, what,
-              self->peer ? rota_peer_why (self->peer) : "");
+    rota_log (ROTA_LOG_WARNING, "agent.waiting", "name=%s for=\"%s\" reason=\"%s\"", self->name,
+              missing (self), self->peer ? rota_peer_why (self->peer) : "");
     self->say_at = now_ms + SAY_AGAIN_MS;
+}
+
+static void describe (void *owner, char *ret_text, size_t capacity)
+{
+    const rota_agent_t *self = owner;
+    snprintf (ret_text, capacity, "%s: %zu of %u slots busy%s%s%s%s", self->name,
+              rota_hold_running (&self->holds), self->slots, self->registered ? "" : ", waits for ",
+              self->registered ? "" : missing (self), self->check.problem[0] ? ", can't work: " : "",
+              self->check.problem);
 }
 
 static void walk_logs (rota_agent_t *self, int64_t now_ms)
@@ -234,6 +247,8 @@ static int on_stop (zloop_t *loop, zmq_pollitem_t *item, void *argument)
 
 int rota_agent_run (rota_agent_t *self)
 {
+    if (rota_ready_attach (self->ready, self->loop, describe, self) < 0)
+        return -ENOMEM;
     rota_agent_look (self);
     while (!self->done) {
         /* Ends by a handler's -1 when we are done, by a signal at any time. */
@@ -361,6 +376,7 @@ static int set_up (const rota_agent_config_t *config, rota_agent_t *self, rota_e
     self->settings = config->settings;
     self->curve = config->curve;
     self->spawner = config->spawner;
+    self->ready = config->ready;
     self->grace_ms = (uint32_t)rota_setting_duration_ms (self->settings, ROTA_SETTING_SCHEDULER_GRACE);
     const char *rules = rota_setting_text (self->settings, ROTA_SETTING_AGENTS_LIMITS);
     self->limits = rota_limits_new (*rules ? rules : NULL, error);

@@ -17,6 +17,7 @@
 #include "agents/spawner.h"
 #include "bus/curve.h"
 #include "bus/error.h"
+#include "bus/ready.h"
 #include "bus/settings.h"
 
 #include <stddef.h>
@@ -41,6 +42,7 @@ typedef struct {
     bool trust;                     /* the program may do what it likes */
     const rota_settings_t *settings;
     rota_spawner_t *spawner;
+    rota_ready_t *ready; /* must outlive it; NULL = nobody listens */
 } rota_agent_config_t;
 
 /* NULL with the reason: *ret_status is -EINVAL for the configuration, else what the system says. */

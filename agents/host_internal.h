@@ -36,6 +36,7 @@ struct rota_agent {
     rota_adapter_check_t check;
     rota_limits_t *limits;
 
+    rota_ready_t *ready;
     zloop_t *loop;
     rota_peer_t *peer;
     rota_alarm_t *alarm;

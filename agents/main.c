@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #define CREDENTIALS_MAX 32
@@ -219,26 +218,30 @@ static void raise_descriptor_limit (void)
     }
 }
 
-static int serve (const rota_agent_config_t *config)
+static int serve (rota_agent_config_t *config)
 {
     struct sigaction action = {.sa_handler = on_signal};
     rota_error_t error = {""};
     int status = 0;
 
+    config->ready = rota_ready_new ();
     rota_agent_t *agent = rota_agent_new (config, &status, &error);
-    if (!agent)
+    if (!agent) {
+        rota_ready_destroy (&config->ready);
         return complain (status == -EINVAL ? EXIT_USAGE : EXIT_FAILED, "%s", error.text);
+    }
     signalled = agent;
     sigemptyset (&action.sa_mask);
     sigaction (SIGTERM, &action, NULL);
     sigaction (SIGINT, &action, NULL);
-    sd_notify (0, "READY=1");
+    rota_ready_serving (config->ready);
     status = rota_agent_run (agent);
-    sd_notify (0, "STOPPING=1");
+    rota_ready_stopping (config->ready);
     /* From here another signal ends the process; the shims look after themselves. */
     signal (SIGTERM, SIG_DFL);
     signal (SIGINT, SIG_DFL);
     rota_agent_destroy (&agent);
+    rota_ready_destroy (&config->ready);
     return status < 0 ? EXIT_FAILED : EXIT_LEFT;
 }
 

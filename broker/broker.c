@@ -148,6 +148,7 @@ static int assemble (rota_broker_t *self, const rota_broker_config_t *config, ro
         return result;
     self->heartbeat_ms = (int)or_default (config->heartbeat_ms, ROTA_BROKER_HEARTBEAT_MS);
     self->dead_after_ms = (int)or_default (config->dead_after_ms, ROTA_BROKER_DEAD_AFTER_MS);
+    self->ready = config->ready;
     self->memory_limit_bytes = or_default (config->memory_limit_bytes, ROTA_BROKER_MEMORY_BYTES);
     snprintf (self->program_version, sizeof self->program_version, "%s",
               config->program_version ? config->program_version : "");
@@ -275,6 +276,7 @@ static int tick (rota_broker_t *self)
 {
     forgive_own_stall (self);
     self->tick_ms = self->now_ms;
+    rota_ready_turn (self->ready, self->now_ms);
     self->presence_blocked = false;
     size_t gone = rota_presence_expire (self->presence, self->now_ms, self->dead_after_ms);
     if (gone > 0)
@@ -333,9 +335,20 @@ static int wait_for_messages (rota_broker_t *self)
     return 0;
 }
 
+static void describe (void *owner, char *ret_text, size_t capacity)
+{
+    const rota_broker_t *self = owner;
+    if (self->leads)
+        snprintf (ret_text, capacity, "leads since epoch %llu, %zu peers",
+                  (unsigned long long)self->led_epoch, rota_presence_count (self->presence));
+    else
+        snprintf (ret_text, capacity, "stands by, another broker leads");
+}
+
 int rota_broker_run (rota_broker_t *self)
 {
     int result = 0;
+    rota_ready_describe (self->ready, describe, self);
     self->now_ms = self->tick_ms = rota_clock_monotonic_ms ();
     while (result == 0 && !atomic_load (&self->stopping)) {
         result = lead_follow (self);

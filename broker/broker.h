@@ -15,6 +15,7 @@
 
 #include "bus/error.h"
 #include "bus/names.h"
+#include "bus/ready.h"
 #include "proto/rota.pb-c.h"
 
 #include <stdbool.h>
@@ -50,6 +51,7 @@ typedef struct {
     bool stand_by;        /* wait while another broker of this host leads; else that is an error */
     int64_t take_over_ms; /* a leader of this host without progress for so long is ended; 0 = never */
     const struct rota_election_etcd *etcd; /* brokers on several hosts, by etcd; NULL: of this host */
+    rota_ready_t *ready;                   /* not copied; NULL = nobody listens */
 } rota_broker_config_t;
 
 /* What it counted since it started. */

@@ -42,6 +42,7 @@ struct rota_broker {
 
     int wake_fd;
     atomic_bool stopping;
+    rota_ready_t *ready;
     void *context;
     rota_wire_t wires[WIRES_MAX];
     size_t wires_count;

@@ -4,6 +4,7 @@
 #include "broker/router.h"
 #include "bus/keyfile.h"
 #include "bus/log.h"
+#include "bus/ready.h"
 #include "bus/settings.h"
 
 #include <errno.h>
@@ -16,7 +17,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 4 };
 
@@ -237,7 +237,7 @@ static int find_keys (const rota_broker_config_t *config, const rota_settings_t 
     return 0;
 }
 
-static int serve (const rota_broker_config_t *config, const rota_settings_t *settings, char *keys_dir)
+static int serve (rota_broker_config_t *config, const rota_settings_t *settings, char *keys_dir)
 {
     rota_error_t error = {""};
     int status = 0;
@@ -246,20 +246,24 @@ static int serve (const rota_broker_config_t *config, const rota_settings_t *set
     if (find_keys (config, settings, keys_dir, &error) < 0)
         return complain (EXIT_USAGE, "%s", error.text);
     raise_descriptor_limit ();
+    config->ready = rota_ready_new ();
     rota_broker_t *broker = rota_broker_new (config, &status, &error);
-    if (!broker)
+    if (!broker) {
+        rota_ready_destroy (&config->ready);
         return complain (status == -EBUSY    ? EXIT_REFUSED
                          : status == -EINVAL ? EXIT_USAGE
                                              : EXIT_FAILED,
                          "%s", error.text);
+    }
     catch_signals (broker);
-    sd_notify (0, "READY=1");
+    rota_ready_serving (config->ready);
     status = rota_broker_run (broker);
-    sd_notify (0, "STOPPING=1");
+    rota_ready_stopping (config->ready);
     /* From here a second signal ends the process at once. */
     signal (SIGTERM, SIG_DFL);
     signal (SIGINT, SIG_DFL);
     rota_broker_destroy (&broker);
+    rota_ready_destroy (&config->ready);
     return status < 0 ? EXIT_FAILED : EXIT_DONE;
 }
 

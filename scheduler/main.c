@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 
 #define RESTORE_MS 3600000 /* so long a scheduler that stands by takes no restore for one that hangs */
 
@@ -157,6 +156,7 @@ static int serve (const options_t *options, const rota_settings_t *settings)
         .hold = options->hold,
         .stand_by = true,
         .settings = settings,
+        .ready = rota_ready_new (),
     };
     if (rota_curve_load (config.endpoints, options->key, options->insecure, settings, &config.curve, &error) <
         0) {
@@ -165,6 +165,7 @@ static int serve (const options_t *options, const rota_settings_t *settings)
     }
     int r = rota_scheduler_new (&config, &scheduler, &error);
     if (r < 0) {
+        rota_ready_destroy (&config.ready);
         rota_log (ROTA_LOG_ERROR, "start.failed", "text=\"%s\"", error.text);
         return r == -EBUSY ? 4 : 1;
     }
@@ -172,12 +173,14 @@ static int serve (const options_t *options, const rota_settings_t *settings)
     sigaction (SIGTERM, &action, NULL);
     sigaction (SIGINT, &action, NULL);
     signal (SIGPIPE, SIG_IGN);
-    sd_notify (0, "READY=1");
+    rota_ready_serving (config.ready);
     rota_log (ROTA_LOG_INFO, "scheduler.started", "state=\"%s\"", options->state);
     r = rota_scheduler_run (scheduler, &error);
     if (r < 0)
         rota_log (ROTA_LOG_ERROR, "scheduler.failed", "text=\"%s\"", error.text);
+    rota_ready_stopping (config.ready);
     rota_scheduler_destroy (&scheduler);
+    rota_ready_destroy (&config.ready);
     rota_log (ROTA_LOG_INFO, "scheduler.stopped", "code=%d", r < 0);
     return r < 0 ? 1 : 0;
 }

@@ -50,6 +50,8 @@ int rota_service_await_role (service_t *self, rota_error_t *error)
             break;
         struct pollfd items[] = {{.fd = self->stop_fd, .events = POLLIN},
                                  {.fd = rota_role_lock_fd (self->role), .events = POLLIN}};
+        int64_t turn_ms = rota_ready_turn (self->config.ready, now_ms);
+        again_ms = turn_ms < again_ms ? turn_ms : again_ms;
         if (poll (items, 2, again_ms > now_ms ? (int)(again_ms - now_ms) : 0) > 0 && items[0].revents)
             self->stopping = true;
     }
@@ -61,8 +63,10 @@ void rota_service_keep_role (service_t *self)
 {
     rota_error_t error;
     int64_t again_ms;
-    if (self->role_allowance)
+    if (self->role_allowance) {
         rota_role_lock_allow (self->role, 0);
+        rota_ready_allow (self->config.ready, 0);
+    }
     self->role_allowance = false;
     int r = rota_role_lock_step (self->role, rota_clock_monotonic_ms (), &again_ms, &error);
     if (r < 0)
@@ -73,4 +77,5 @@ void rota_service_hold_role (service_t *self, int64_t for_ms)
 {
     self->role_allowance = true;
     rota_role_lock_allow (self->role, for_ms);
+    rota_ready_allow (self->config.ready, for_ms);
 }

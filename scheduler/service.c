@@ -292,9 +292,21 @@ int rota_scheduler_new (const rota_scheduler_config_t *config, rota_scheduler_t 
     return 0;
 }
 
+static void describe (void *owner, char *ret_text, size_t capacity)
+{
+    const service_t *self = owner;
+    if (!self->store)
+        snprintf (ret_text, capacity, "stands by, another scheduler serves %s", self->config.state_directory);
+    else
+        snprintf (ret_text, capacity, "serves %s, epoch %llu, %s", self->config.state_directory,
+                  (unsigned long long)self->epoch,
+                  rota_peer_is_ready (self->peer) ? rota_peer_endpoint (self->peer) : "waits for a broker");
+}
+
 int rota_scheduler_run (rota_scheduler_t *self, rota_error_t *error)
 {
     zmq_pollitem_t stop = {.fd = self->stop_fd, .events = ZMQ_POLLIN};
+    rota_ready_describe (self->config.ready, describe, self);
     if (!self->store) {
         int r = rota_service_await_role (self, error);
         if (r == 0 && !self->stopping)
@@ -307,6 +319,8 @@ int rota_scheduler_run (rota_scheduler_t *self, rota_error_t *error)
     rota_core_note (self->core, EVENT (SCHEDULER_STARTED), "ready");
     zloop_poller (self->loop, &stop, on_stop, self);
     zloop_poller_set_tolerant (self->loop, &stop);
+    if (rota_ready_attach (self->config.ready, self->loop, describe, self) < 0)
+        return rota_error_set (error, -ENOMEM, "no memory");
     zloop_timer (self->loop, TICK_MS, 0, on_tick, self);
     zloop_timer (self->loop, 1000, 0, rota_service_on_head_timer, self);
     while (!self->stopping && !self->failed)

@@ -8,6 +8,7 @@
 
 #include "bus/curve.h"
 #include "bus/error.h"
+#include "bus/ready.h"
 #include "bus/settings.h"
 
 #include <stdbool.h>
@@ -21,6 +22,7 @@ typedef struct {
     bool hold;                       /* hand nothing out */
     bool stand_by;                   /* wait while another serves the directory; else that is an error */
     const rota_settings_t *settings; /* must outlive it */
+    rota_ready_t *ready;             /* likewise; NULL = nobody listens */
 } rota_scheduler_config_t;
 
 /* Opens the store and rebuilds the core, unless it stands by. -EBUSY: another scheduler serves this

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 
 static rota_sink_t *sink;
 
@@ -139,6 +138,7 @@ static int serve (const options_t *options, const rota_settings_t *settings)
         .state_directory = options->state,
         .endpoints = options->broker ? options->broker : endpoints.service,
         .settings = settings,
+        .ready = rota_ready_new (),
     };
     if (rota_curve_load (config.endpoints, options->key, options->insecure, settings, &config.curve, &error) <
         0) {
@@ -147,6 +147,7 @@ static int serve (const options_t *options, const rota_settings_t *settings)
     }
     int rc = rota_sink_new (&config, &sink, &error);
     if (rc < 0) {
+        rota_ready_destroy (&config.ready);
         rota_log (ROTA_LOG_ERROR, "start.failed", "text=\"%s\"", error.text);
         return rc == -EBUSY ? 4 : 1;
     }
@@ -154,7 +155,7 @@ static int serve (const options_t *options, const rota_settings_t *settings)
     sigaction (SIGTERM, &action, NULL);
     sigaction (SIGINT, &action, NULL);
     signal (SIGPIPE, SIG_IGN);
-    sd_notify (0, "READY=1");
+    rota_ready_serving (config.ready);
     rota_log (ROTA_LOG_INFO, "telemetry.started", "state=\"%s\"", options->state);
     rc = rota_sink_run (sink, &error);
     if (rc < 0)
@@ -162,7 +163,9 @@ static int serve (const options_t *options, const rota_settings_t *settings)
     rota_sink_counts_t counts = rota_sink_counts (sink);
     signal (SIGTERM, SIG_IGN);
     signal (SIGINT, SIG_IGN);
+    rota_ready_stopping (config.ready);
     rota_sink_destroy (&sink);
+    rota_ready_destroy (&config.ready);
     rota_log (ROTA_LOG_INFO, "telemetry.stopped", "events=%llu synced=%llu code=%d",
               (unsigned long long)counts.events, (unsigned long long)counts.synced, rc < 0);
     return rc < 0 ? 1 : 0;

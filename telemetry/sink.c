@@ -362,10 +362,23 @@ void rota_sink_stop (rota_sink_t *self)
     }
 }
 
+static void describe (void *owner, char *ret_text, size_t capacity)
+{
+    const rota_sink_t *self = owner;
+    const char *trouble = rota_journal_trouble (self->journal);
+    unsigned long long seq = (unsigned long long)rota_journal_cursor (self->journal)->seq;
+    if (trouble)
+        snprintf (ret_text, capacity, "journal up to event %llu, can't write: %s", seq, trouble);
+    else
+        snprintf (ret_text, capacity, "journal up to event %llu%s%s", seq,
+                  self->waiting_for ? ", waits for a " : "", self->waiting_for ? self->waiting_for : "");
+}
+
 int rota_sink_run (rota_sink_t *self, rota_error_t *error)
 {
     zmq_pollitem_t stop = {.fd = self->stop_fd, .events = ZMQ_POLLIN};
-    if (zloop_poller (self->loop, &stop, on_stop, self) < 0)
+    if (zloop_poller (self->loop, &stop, on_stop, self) < 0 ||
+        rota_ready_attach (self->config.ready, self->loop, describe, self) < 0)
         return rota_error_set (error, -ENOMEM, "no memory");
     zloop_poller_set_tolerant (self->loop, &stop);
     look_whom (self, rota_clock_monotonic_ms ());

@@ -13,6 +13,7 @@
 
 #include "bus/curve.h"
 #include "bus/error.h"
+#include "bus/ready.h"
 #include "bus/settings.h"
 #include "telemetry/files.h"
 
@@ -23,6 +24,7 @@ typedef struct {
     const char *endpoints;           /* of brokers, comma-separated */
     rota_curve_t curve;              /* for brokers on tcp */
     const rota_settings_t *settings; /* must outlive it */
+    rota_ready_t *ready;             /* likewise; NULL = nobody listens */
     const rota_file_ops_t *ops;      /* for faults; NULL = ROTA_FILE_OPS */
     int tell_every_ms;               /* the scheduler is told the cursor at most so often; 0 = 2000 */
 } rota_sink_config_t;
