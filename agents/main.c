@@ -4,6 +4,7 @@
 #include "agents/host.h"
 #include "agents/pretend.h"
 #include "agents/workspace.h"
+#include "bus/check_config.h"
 #include "bus/log.h"
 #include "bus/start.h"
 
@@ -26,6 +27,7 @@ typedef struct {
     rota_agent_config_t agent;
     const char *settings_path, *log_format, *log_level, *key;
     bool insecure;
+    int show_config; /* 'x' checks, 'p' prints; 0 = neither */
     const char *credentials[CREDENTIALS_MAX + 1]; /* ended by NULL */
     size_t credential_count;
 } options_t;
@@ -55,6 +57,8 @@ static const char HELP[] =
     "  --key FILE            our key for brokers on tcp (default: the setting security.key_file)\n"
     "  --insecure            talk to brokers on tcp://127.0.0.1 without keys\n"
     "  --config FILE         settings (default: $ROTA_CONFIG, ./rota.yaml, /etc/rota/rota.yaml)\n"
+    "  --check-config        only say whether the settings are right\n"
+    "  --print-config        only print every setting, and where it comes from\n"
     "  --log-format FORMAT   logfmt (default) or json\n"
     "  --log-level LEVEL     error, warning, info (default) or debug\n"
     "  --version, --help\n"
@@ -113,6 +117,8 @@ static int read_options (int argc, char **argv, options_t *ret_options)
         {"credential", required_argument, NULL, 'C'},
         {"trust-agents", no_argument, NULL, 't'},
         {"config", required_argument, NULL, 'c'},
+        {"check-config", no_argument, NULL, 'x'},
+        {"print-config", no_argument, NULL, 'p'},
         {"log-format", required_argument, NULL, 'f'},
         {"log-level", required_argument, NULL, 'l'},
         {"version", no_argument, NULL, 'V'},
@@ -171,6 +177,10 @@ static int read_options (int argc, char **argv, options_t *ret_options)
             break;
         case 'l':
             ret_options->log_level = optarg;
+            break;
+        case 'x':
+        case 'p':
+            ret_options->show_config = option;
             break;
         case 'V':
             return printf ("rota-agent %s\n", ROTA_VERSION) < 0;
@@ -308,6 +318,8 @@ int main (int argc, char **argv)
     int status = read_options (argc, argv, &options);
     if (status >= 0)
         return status;
+    if (options.show_config)
+        return rota_check_config ("rota-agent", options.settings_path, options.show_config == 'p');
     if (!options.agent.slots)
         options.agent.slots = default_slots (options.agent.kind);
     if (mkdir (options.agent.state_dir, 0700) < 0 && errno != EEXIST)

@@ -2,6 +2,7 @@
 #include "broker/broker.h"
 #include "broker/election.h"
 #include "broker/router.h"
+#include "bus/check_config.h"
 #include "bus/keyfile.h"
 #include "bus/log.h"
 #include "bus/ready.h"
@@ -27,6 +28,7 @@ typedef struct {
     const char *config;
     const char *log_format;
     const char *log_level;
+    int show_config; /* 'C'heck or 'P'rint; 0 = neither */
     char *insecure[INSECURE_MAX];
     size_t insecure_count;
 } options_t;
@@ -40,6 +42,8 @@ static const char HELP[] =
     "  --config FILE         settings (default: $ROTA_CONFIG, ./rota.yaml, /etc/rota/rota.yaml)\n"
     "                        Endpoints with keys, for other hosts, are named by broker.endpoints in the\n"
     "                        settings; see docs/security.md\n"
+    "  --check-config        only say whether the settings are right\n"
+    "  --print-config        only print every setting, and where it comes from\n"
     "  --insecure ENDPOINT   also listen there without keys: tcp://127.0.0.1:PORT and the like.\n"
     "                        =ROLE says what may come by it: read, submit, operate, admin (default),\n"
     "                        agent, scheduler, sink, or broker for all services\n"
@@ -81,6 +85,8 @@ static int read_options (int argc, char **argv, options_t *ret_options)
         {"state", required_argument, NULL, 's'},
         {"config", required_argument, NULL, 'c'},
         {"insecure", required_argument, NULL, 'i'},
+        {"check-config", no_argument, NULL, 'C'},
+        {"print-config", no_argument, NULL, 'P'},
         {"log-format", required_argument, NULL, 'f'},
         {"log-level", required_argument, NULL, 'l'},
         {"version", no_argument, NULL, 'V'},
@@ -99,6 +105,8 @@ static int read_options (int argc, char **argv, options_t *ret_options)
             ret_options->log_level = optarg;
         else if (option == 'i' && ret_options->insecure_count < INSECURE_MAX)
             ret_options->insecure[ret_options->insecure_count++] = optarg;
+        else if (option == 'C' || option == 'P')
+            ret_options->show_config = option;
         else if (option == 'V')
             return printf ("rota-broker %s\n", ROTA_VERSION) < 0;
         else if (option == 'h')
@@ -280,6 +288,8 @@ int main (int argc, char **argv)
     int status = read_options (argc, argv, &options);
     if (status >= 0)
         return status;
+    if (options.show_config)
+        return rota_check_config ("rota-broker", options.config, options.show_config == 'P');
     if (rota_settings_load (options.config, stderr, &settings, &error) < 0)
         return complain (EXIT_USAGE, "%s", error.text);
     status = set_up_log (&options, settings);

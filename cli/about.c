@@ -1,5 +1,5 @@
 /* The verbs help, man, completion and config. */
-#include "bus/settings.h"
+#include "bus/check_config.h"
 #include "cli/cli.h"
 
 #include <string.h>
@@ -47,12 +47,6 @@ int rota_verb_completion (rota_cli_t *cli)
 
 int rota_verb_config (rota_cli_t *cli)
 {
-    rota_settings_t *settings = NULL;
-    rota_error_t error = {""};
-
-    if (rota_settings_load (rota_options_text (cli->options, "config", NULL), stderr, &settings, &error) < 0)
-        return rota_cli_fail (ROTA_EXIT_USAGE, "%s", error.text);
-    rota_settings_print (settings, stdout);
-    rota_settings_destroy (&settings);
-    return ROTA_EXIT_DONE;
+    return rota_check_config ("rota", rota_options_text (cli->options, "config", NULL),
+                              !rota_options_flag (cli->options, "check"));
 }

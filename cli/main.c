@@ -91,6 +91,16 @@ static int call (const rota_verb_t *verb, size_t count, char *const *arguments)
     return code;
 }
 
+/* As the services have it: `rota --check-config ...` is `rota config --check ...`. */
+static int show_config (char **arguments, size_t count)
+{
+    char *verb[] = {"config"};
+    size_t words = 0;
+    bool check = strcmp (arguments[0], "--check-config") == 0;
+    arguments[0] = "--check";
+    return call (rota_verb_find (1, verb, &words), check ? count : count - 1, check ? arguments : arguments + 1);
+}
+
 /* `rota --json status` works like `rota status --json`: common options may come first. */
 static size_t leading_options (int argc, char **argv)
 {
@@ -125,6 +135,8 @@ int main (int argc, char **argv)
         printf ("rota %s\n", ROTA_VERSION);
         return ROTA_EXIT_DONE;
     }
+    if (strcmp (argv[1], "--check-config") == 0 || strcmp (argv[1], "--print-config") == 0)
+        return show_config (argv + 1, (size_t)argc - 1);
     size_t leading = leading_options (argc, argv);
     size_t left = (size_t)argc - leading;
     if (left == 0 || argv[leading][0] == '-')

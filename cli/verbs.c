@@ -81,6 +81,8 @@ static const rota_option_t IMPORT_OPTIONS[] = {
     OPTION_STRICT,
     ROTA_OPTION_END};
 static const rota_option_t EXPORT_OPTIONS[] = {OPTION_SOURCE, ROTA_OPTION_END};
+static const rota_option_t CONFIG_OPTIONS[] = {
+    {.name = "check", .kind = ROTA_OPTION_FLAG, .help = "only say whether they are right"}, ROTA_OPTION_END};
 static const rota_option_t RUN_OPTIONS[] = {
     OPTION_AGENT,
     OPTION_EXEC,
@@ -653,7 +655,9 @@ const rota_verb_t ROTA_VERBS[] = {
      .group = ROTA_GROUP_ABOUT,
      .arguments = "",
      .summary = "the settings in force, and where each comes from",
-     .description = "Exit code 2 if the settings file has a fault.",
+     .description = "Exit code 2 if the settings file has a fault. Every program has it as --check-config and "
+                    "--print-config.",
+     .options = CONFIG_OPTIONS,
      .handler = rota_verb_config},
     {.name = "completion",
      .group = ROTA_GROUP_ABOUT,

@@ -1,4 +1,5 @@
 /* rota-scheduler: options, signals, the service. */
+#include "bus/check_config.h"
 #include "bus/log.h"
 #include "bus/role_lock.h"
 #include "bus/rundir.h"
@@ -38,6 +39,8 @@ static const char HELP[] =
     "  --config FILE        configuration (see docs/reference/settings.md)\n"
     "  --hold               hand nothing out\n"
     "  --restore FILE       put the backup FILE in place of DIR/rota.db and end; no scheduler may run\n"
+    "  --check-config       only say whether the settings are right\n"
+    "  --print-config       only print every setting, and where it comes from\n"
     "  --log-format FORMAT  logfmt or json\n"
     "  --log-level LEVEL    error, warning, info or debug\n"
     "  --help, --version\n";
@@ -45,6 +48,7 @@ static const char HELP[] =
 typedef struct {
     const char *state, *broker, *key, *config, *restore, *log_format, *log_level;
     bool hold, insecure;
+    int show_config; /* 'C'heck or 'P'rint; 0 = neither */
 } options_t;
 
 /* Below 0: go on; else the exit code. */
@@ -56,7 +60,8 @@ static int read_options (int argc, char **argv, options_t *options)
         {"restore", required_argument, NULL, 'r'},   {"log-format", required_argument, NULL, 'f'},
         {"log-level", required_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},         {"key", required_argument, NULL, 'k'},
-        {"insecure", no_argument, NULL, 'i'},        {0},
+        {"insecure", no_argument, NULL, 'i'},        {"check-config", no_argument, NULL, 'C'},
+        {"print-config", no_argument, NULL, 'P'},    {0},
     };
     for (int c; (c = getopt_long (argc, argv, "h", LONG, NULL)) != -1;)
         switch (c) {
@@ -87,6 +92,10 @@ static int read_options (int argc, char **argv, options_t *options)
         case 'H':
             options->hold = true;
             break;
+        case 'C':
+        case 'P':
+            options->show_config = c;
+            break;
         case 'h':
             fputs (HELP, stdout);
             return 0;
@@ -97,7 +106,7 @@ static int read_options (int argc, char **argv, options_t *options)
             fputs ("try rota-scheduler --help\n", stderr);
             return 2;
         }
-    if (optind < argc || !options->state) {
+    if (optind < argc || (!options->state && !options->show_config)) {
         fprintf (stderr, "rota-scheduler: %s; try --help\n",
                  options->state ? "too many arguments" : "--state is missing");
         return 2;
@@ -193,6 +202,8 @@ int main (int argc, char **argv)
     int code = read_options (argc, argv, &options);
     if (code >= 0)
         return code;
+    if (options.show_config)
+        return rota_check_config ("rota-scheduler", options.config, options.show_config == 'P');
     if (rota_settings_load (options.config, stderr, &settings, &error) < 0) {
         fprintf (stderr, "rota-scheduler: %s\n", error.text);
         return 2;

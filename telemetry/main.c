@@ -1,4 +1,5 @@
 /* rota-telemetry: options, signals, the service. */
+#include "bus/check_config.h"
 #include "bus/log.h"
 #include "bus/rundir.h"
 #include "bus/settings.h"
@@ -24,6 +25,8 @@ static const char HELP[] =
     "  --key FILE           our key for brokers on tcp (default: the setting security.key_file)\n"
     "  --insecure           talk to brokers on tcp://127.0.0.1 without keys\n"
     "  --config FILE        configuration (see docs/reference/settings.md, section telemetry)\n"
+    "  --check-config       only say whether the settings are right\n"
+    "  --print-config       only print every setting, and where it comes from\n"
     "  --log-format FORMAT  logfmt or json\n"
     "  --log-level LEVEL    error, warning, info or debug\n"
     "  --help, --version\n"
@@ -33,6 +36,7 @@ static const char HELP[] =
 typedef struct {
     const char *state, *broker, *key, *config, *log_format, *log_level;
     bool insecure;
+    int show_config; /* 'C'heck or 'P'rint; 0 = neither */
 } options_t;
 
 static void on_signal (int number)
@@ -55,7 +59,7 @@ static const char *const FORMATS[] = {"logfmt", "json", NULL};
 /* NULL, or what is wrong. */
 static const char *check (const options_t *options)
 {
-    if (!options->state)
+    if (!options->state && !options->show_config)
         return "--state is missing";
     if (options->log_level && choice (options->log_level, LEVELS) < 0)
         return "--log-level is error, warning, info or debug";
@@ -72,7 +76,8 @@ static int read_options (int argc, char **argv, options_t *ret_options)
         {"config", required_argument, NULL, 'c'},    {"log-format", required_argument, NULL, 'f'},
         {"log-level", required_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},         {"key", required_argument, NULL, 'k'},
-        {"insecure", no_argument, NULL, 'i'},        {0},
+        {"insecure", no_argument, NULL, 'i'},        {"check-config", no_argument, NULL, 'C'},
+        {"print-config", no_argument, NULL, 'P'},    {0},
     };
     for (int c; (c = getopt_long (argc, argv, "h", LONG, NULL)) != -1;)
         switch (c) {
@@ -96,6 +101,10 @@ static int read_options (int argc, char **argv, options_t *ret_options)
             break;
         case 'l':
             ret_options->log_level = optarg;
+            break;
+        case 'C':
+        case 'P':
+            ret_options->show_config = c;
             break;
         case 'h':
             fputs (HELP, stdout);
@@ -179,6 +188,8 @@ int main (int argc, char **argv)
     int code = read_options (argc, argv, &options);
     if (code >= 0)
         return code;
+    if (options.show_config)
+        return rota_check_config ("rota-telemetry", options.config, options.show_config == 'P');
     if (rota_settings_load (options.config, stderr, &settings, &error) < 0) {
         fprintf (stderr, "rota-telemetry: %s\n", error.text);
         return 2;

@@ -205,7 +205,7 @@ _rota()
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         config)
-            options+=''
+            options+=' --check'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         completion)
             options+=''
