@@ -655,8 +655,9 @@ const rota_verb_t ROTA_VERBS[] = {
      .group = ROTA_GROUP_ABOUT,
      .arguments = "",
      .summary = "the settings in force, and where each comes from",
-     .description = "Exit code 2 if the settings file has a fault. Every program has it as --check-config and "
-                    "--print-config.",
+     .description =
+         "Exit code 2 if the settings file has a fault. Every program has it as --check-config and "
+         "--print-config.",
      .options = CONFIG_OPTIONS,
      .handler = rota_verb_config},
     {.name = "completion",
