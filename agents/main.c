@@ -27,7 +27,7 @@ typedef struct {
     rota_agent_config_t agent;
     const char *settings_path, *log_format, *log_level, *key;
     bool insecure;
-    int show_config; /* 'x' checks, 'p' prints; 0 = neither */
+    int show_config;                              /* 'x' checks, 'p' prints; 0 = neither */
     const char *credentials[CREDENTIALS_MAX + 1]; /* ended by NULL */
     size_t credential_count;
 } options_t;

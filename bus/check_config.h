@@ -7,8 +7,8 @@
 
 #include <stdbool.h>
 
-/* Reads the settings as rota_settings_load does and says on stdout which file is right, or, with `print`, every
- * value and where it came from. The status to exit with: 0, or 2 with all faults on stderr. */
+/* Reads the settings as rota_settings_load does and says on stdout which file is right, or, with `print`,
+ * every value and where it came from. The status to exit with: 0, or 2 with all faults on stderr. */
 int rota_check_config (const char *program, const char *path, bool print);
 
 #endif

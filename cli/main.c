@@ -98,7 +98,8 @@ static int show_config (char **arguments, size_t count)
     size_t words = 0;
     bool check = strcmp (arguments[0], "--check-config") == 0;
     arguments[0] = "--check";
-    return call (rota_verb_find (1, verb, &words), check ? count : count - 1, check ? arguments : arguments + 1);
+    return call (rota_verb_find (1, verb, &words), check ? count : count - 1,
+                 check ? arguments : arguments + 1);
 }
 
 /* `rota --json status` works like `rota status --json`: common options may come first. */
