@@ -111,8 +111,8 @@ bool rota_core_role_admits (const rota_core_t *self, const class_t *class, const
     if (self->role.agent == ROTA_NONE)
         return !anyone_connected (self);
     const agent_t *holder = AT (self, agents, agent_t, self->role.agent);
-    if (agent == holder)
-        return true;
+    if (agent == holder || !holder->connected) /* one that is gone is about to be replaced, or to come back */
+        return agent == holder;
     return !rota_core_agent_fits (holder, class) || rota_core_is_passed_over (self, class, holder);
 }
 

@@ -105,7 +105,11 @@ typedef struct {
     account_row_t accounts[ACCOUNTS];
     size_t account_count;
     host_t hosts[HOSTS];
-    queue_t in; /* to the scheduler */
+    queue_t in;                   /* to the scheduler */
+    rota_core_coordinator_t role; /* as committed */
+    size_t elections;
+    uint32_t
+        taken_away[MODEL_NODES]; /* the newest review that was begun anew while its reviewer may be at it */
     uint8_t next_instance;
     unsigned next_id;
     char history[HISTORY][120];

@@ -2,14 +2,16 @@
 #include "scheduler/core.h"
 #include "tests/sim/sim.h"
 
+/* But for reviews of a coordinator that is gone: they change nothing, and what they say no longer counts. */
 void sim_expect_one_runner (world_t *self)
 {
     uint8_t running[MODEL_NODES] = {0};
     for (size_t h = 0; h < HOSTS; h++)
-        for (size_t i = 0; i < self->hosts[h].count; i++)
-            if (self->hosts[h].held[i].running)
-                EXPECT (self, ++running[self->hosts[h].held[i].node] == 1, "n%u runs twice",
-                        self->hosts[h].held[i].node);
+        for (size_t i = 0; i < self->hosts[h].count; i++) {
+            const held_t *it = &self->hosts[h].held[i];
+            if (it->running && it->attempt > self->taken_away[it->node])
+                EXPECT (self, ++running[it->node] == 1, "n%u runs twice", it->node);
+        }
 }
 
 /* ------------------------------------------------------------------------------------------- messages */

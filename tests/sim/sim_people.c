@@ -45,6 +45,7 @@ static rota_node_t stage (world_t *self, Rota__NodeKind kind, rota_node_t parent
                               .status = kind == NODE (TASK) ? STATUS (PENDING) : 0,
                               .priority = (int32_t)sim_below (self, 50),
                               .attempts_allowed = 1 + (uint32_t)sim_below (self, 3),
+                              .complexity = self->policy.coordinate && sim_chance (self, 30) ? 9 : 0,
                               .approval = sim_chance (self, 5),
                               .wants = random_wants (self),
                               .author = ROTA_NONE,

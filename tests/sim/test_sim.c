@@ -9,6 +9,8 @@
 #include "scheduler/core.h"
 #include "tests/sim/sim.h"
 
+#include <errno.h>
+
 enum { STEPS = 600, COMPARE_EVERY = 64 };
 
 /* ------------------------------------------------------------------------------------------- chance */
@@ -138,6 +140,8 @@ static void commit_ended (world_t *self, const rota_core_ended_t *it)
     const rota_core_node_t *before = &self->rows[it->node].node;
     bool asked = before->cancelling || before->holding;
     bool may_use = !asked && it->phase != PHASE (REVIEW); /* the author's attempts, not the reviewer's */
+    if (self->policy.coordinate && it->phase == PHASE (REVIEW) && it->result_class == RESULT (LOST))
+        self->taken_away[it->node] = it->attempt;
     EXPECT (self, it->used == (uses_an_attempt (it->result_class) && may_use), "n%u.%u used %s attempt",
             it->node, it->attempt, it->used ? "an" : "no");
     if (it->agent == ROTA_NONE)
@@ -193,6 +197,12 @@ static void commit_event (world_t *self, const rota_core_event_t *event)
         row->done = 0;
 }
 
+static bool needs_role (const world_t *self, const rota_core_assign_t *it)
+{
+    bool complex = self->rows[it->node].node.complexity >= self->policy.complex_from;
+    return it->phase == PHASE (REVIEW) || (it->phase == PHASE (WORK) && complex);
+}
+
 static void let_out (world_t *self, const rota_core_effects_t *effects)
 {
     rota_core_agent_view_t view;
@@ -202,6 +212,9 @@ static void let_out (world_t *self, const rota_core_effects_t *effects)
         EXPECT (self, view.busy <= view.slots, "more work than slots");
         EXPECT (self, it->again || self->accounts[view.account].closed_until_ms <= self->now_ms,
                 "n%u goes to %s, whose account rests", it->node, view.name);
+        if (self->policy.coordinate && !it->again && needs_role (self, it))
+            EXPECT (self, it->agent == self->role.agent, "n%u goes to %s, which doesn't coordinate", it->node,
+                    view.name);
         host_t *host = sim_host_of (self, view.instance);
         message_t message = {.kind = ASSIGN,
                              .instance = view.instance[0],
@@ -224,10 +237,10 @@ static void let_out (world_t *self, const rota_core_effects_t *effects)
 
 uint32_t sim_class (world_t *self)
 {
-    const char *run = "run";
+    static const char *const WANTED[] = {"run", "prompt"};
     uint32_t class_index = 0;
     bool new;
-    assert_int_equal (rota_core_class (self->core, 1, "", 0, &run, 1, &class_index, &new), 0);
+    assert_int_equal (rota_core_class (self->core, 1, "", 0, WANTED, 2, &class_index, &new), 0);
     return class_index;
 }
 
@@ -256,6 +269,10 @@ static void rebuild (world_t *self)
     sim_class (self);
     rota_core_limit_source (self->core, 1, self->source_limit);
     load_accounts_and_agents (self);
+    char holder[16];
+    snprintf (holder, sizeof holder, "%s",
+              self->role.agent == ROTA_NONE ? "" : self->agent_name[self->role.agent]);
+    rota_core_coordinator_load (self->core, holder[0] ? holder : NULL, &self->role);
     for (rota_node_t i = 0; i < model->count; i++) {
         rota_core_node_t node = self->rows[i].node;
         node.id = self->rows[i].id;
@@ -283,6 +300,17 @@ static void rebuild (world_t *self)
 
 typedef enum { GOES_WELL, DIES_BEFORE, DIES_AFTER } fate_t;
 
+static void commit_role (world_t *self)
+{
+    rota_core_coordinator_t role;
+    rota_core_coordinator (self->core, &role);
+    EXPECT (self, role.epoch == self->role.epoch + 1, "epoch %llu comes after %llu",
+            (unsigned long long)role.epoch, (unsigned long long)self->role.epoch);
+    self->role = role;
+    self->role.reason = "";
+    self->elections++;
+}
+
 static void commit (world_t *self, const rota_core_effects_t *effects)
 {
     for (size_t i = 0; i < effects->ended_count; i++)
@@ -290,6 +318,8 @@ static void commit (world_t *self, const rota_core_effects_t *effects)
     commit_rows (self, effects);
     for (size_t i = 0; i < effects->event_count; i++)
         commit_event (self, &effects->events[i]);
+    if (effects->role_changed)
+        commit_role (self);
     if (++self->batches % COMPARE_EVERY == 0)
         expect_as_the_model_says (self);
     expect_limits_kept (self);
@@ -336,7 +366,7 @@ static size_t number_of_host (const world_t *self, const host_t *host)
 static void hear_register (world_t *self, host_t *host, const message_t *message)
 {
     char name[32];
-    static const char *const CAN[] = {"run", "gate", "review", "merge"};
+    static const char *const CAN[] = {"run", "prompt", "gate", "review", "merge"};
     snprintf (name, sizeof name, "host-%zu", number_of_host (self, host));
     rota_core_agent_t agent = {.name = name,
                                .kind = "exec",
@@ -344,6 +374,7 @@ static void hear_register (world_t *self, host_t *host, const message_t *message
                                .slots = 4,
                                .capabilities = CAN,
                                .capability_count = sizeof CAN / sizeof *CAN,
+                               .coordinates = true,
                                .account = number_of_host (self, host) < 2 ? "shared" : NULL};
     sim_instance_bytes (host->instance, agent.instance);
     rota_agent_t index;
@@ -403,6 +434,32 @@ static void scheduler_hears (world_t *self, const message_t *message)
     }
 }
 
+/* What the leading broker proposes, now and then knowing an older state. */
+static void elect (world_t *self)
+{
+    rota_core_coordinator_t role;
+    rota_core_candidate_t candidate;
+    rota_agent_t fit = ROTA_NONE;
+    rota_error_t error;
+    rota_core_coordinator (self->core, &role);
+    bool holds = role.agent != ROTA_NONE && rota_core_candidate (self->core, role.agent, &candidate) &&
+                 !candidate.why_not;
+    for (rota_agent_t i = 0; i < rota_core_agent_count (self->core); i++)
+        if (rota_core_candidate (self->core, i, &candidate) && !candidate.why_not &&
+            (fit == ROTA_NONE || sim_chance (self, 50)))
+            fit = i;
+    if (self->faults && sim_chance (self, 20) && role.epoch) {
+        int r = rota_core_coordinate (self->core, fit, role.epoch - 1, false, "late", self->now_ms, &error);
+        EXPECT (self, r == -ESTALE, "a proposal of the past has an effect");
+        return;
+    }
+    if (holds && !(self->faults && sim_chance (self, 2)))
+        return;
+    sim_note (self, "agent %d is to coordinate", (int)fit);
+    rota_core_coordinate (self->core, fit, role.epoch, false, "elected", self->now_ms, &error);
+    sim_end_batch (self, NULL, NULL);
+}
+
 static void strike (world_t *self)
 {
     host_t *host = &self->hosts[sim_below (self, HOSTS)];
@@ -454,6 +511,8 @@ static void step (world_t *self, int64_t by_ms)
         scheduler_hears (self, &message);
     rota_core_tick (self->core, self->now_ms, 0);
     sim_end_batch (self, NULL, NULL);
+    if (self->policy.coordinate && (!self->faults || sim_chance (self, 30)))
+        elect (self);
     if (self->faults)
         strike (self);
     sim_expect_one_runner (self);
@@ -477,6 +536,9 @@ static void set_up (world_t *self, unsigned seed)
     self->policy.cooldown_margin_ms = 20;
     self->policy.agent_patience_ms = 0;
     self->policy.jitter_seed = seed;
+    self->policy.coordinate = seed % 2;
+    self->role.agent = ROTA_NONE;
+    self->role.reason = "";
     self->policy.wip_limit = sim_chance (self, 20) ? 5 : 0;
     self->policy.wip_epic = sim_chance (self, 30) ? 1 + (uint32_t)sim_below (self, 2) : 0;
     self->source_limit = sim_chance (self, 20) ? 4 : 0;
@@ -517,7 +579,7 @@ static void expect_all_ended (world_t *self)
 
 /* What came about in all runs; a simulator in which nothing happens proves nothing. */
 static struct {
-    size_t nodes, imports, refused_cycles, limits, merges;
+    size_t nodes, imports, refused_cycles, limits, merges, elections;
 } total;
 
 static void run (unsigned seed)
@@ -541,6 +603,7 @@ static void run (unsigned seed)
     total.refused_cycles += self->refused_cycles;
     total.limits += self->limits;
     total.merges += self->merges;
+    total.elections += self->elections;
     rota_core_destroy (&self->core);
     free (self);
 }
@@ -554,10 +617,11 @@ static void every_seed_holds_all_invariants (void **state)
     print_message ("seeds %u to %u\n", first, first + count - 1);
     for (unsigned i = 0; i < count; i++)
         run (first + i);
-    print_message ("%zu nodes, %zu imports, %zu refused for a cycle, %zu limits, %zu merges\n", total.nodes,
-                   total.imports, total.refused_cycles, total.limits, total.merges);
+    print_message ("%zu nodes, %zu imports, %zu refused for a cycle, %zu limits, %zu merges, %zu elections\n",
+                   total.nodes, total.imports, total.refused_cycles, total.limits, total.merges,
+                   total.elections);
     assert_true (total.imports > count && total.refused_cycles > count / 10 && total.limits > count &&
-                 total.merges > count);
+                 total.merges > count && total.elections > count);
 }
 
 int main (void)

@@ -229,6 +229,23 @@ static void a_holder_that_is_only_replaced_ends_what_it_began (void **state)
     EXPECT_STATUS (self, "b", DONE);
 }
 
+/* After a start its capabilities are not known before it registers. */
+static void a_holder_that_has_not_come_back_yet_is_waited_for (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude;
+    drive_renew (self);
+    assert_int_equal (
+        rota_core_agent_load (self->core, "claude@here", "claude", "here", (uint8_t[16]){1}, &claude), 0);
+    rota_core_coordinator_load (self->core, "claude@here",
+                                &(rota_core_coordinator_t){.epoch = 1, .reason = ""});
+    drive_join_as (self, "codex@here", "codex", 4, ABLE);
+    ADD (self, .id = "a", .needs = "prompt", .complexity = 9);
+    assert_int_equal (drive_dispatch (self), 0);
+    drive_join_as (self, "claude@here", "claude", 4, ABLE);
+    assert_int_equal (handed_to (self, "a"), claude);
+}
+
 static void what_is_loaded_is_as_it_was (void **state)
 {
     drive_t *self = *state;
@@ -262,6 +279,7 @@ int main (void)
         ROLE_TEST (who_steps_down_is_no_candidate_for_a_while),
         ROLE_TEST (reviews_of_a_holder_that_is_gone_are_handed_over_at_once),
         ROLE_TEST (a_holder_that_is_only_replaced_ends_what_it_began),
+        ROLE_TEST (a_holder_that_has_not_come_back_yet_is_waited_for),
         ROLE_TEST (what_is_loaded_is_as_it_was),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
