@@ -2,6 +2,7 @@
 #include "broker/broker_internal.h"
 #include "bus/clock.h"
 #include "bus/log.h"
+#include "bus/metrics.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -402,6 +403,14 @@ static void on_peers_query (rota_broker_t *self, rota_wire_t *wire, const rota_m
     reply.has_host = reply.has_pid = true;
     reply.host = rota_bytes (self->host);
     reply.pid = (uint32_t)getpid ();
+    rota_process_use_t use;
+    rota_process_use (&use);
+    reply.has_messages_undelivered = reply.has_resident_bytes = reply.has_open_fds = reply.has_cpu_seconds =
+        true;
+    reply.messages_undelivered = self->counts.undelivered;
+    reply.resident_bytes = use.resident_bytes;
+    reply.open_fds = use.open_fds;
+    reply.cpu_seconds = use.cpu_s;
     answers_member (self, member, envelope, ROTA_MESSAGE_PEERS_REPLY, &reply.base);
     free_list (&list);
 }

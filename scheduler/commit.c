@@ -51,6 +51,8 @@ void rota_service_refuse (service_t *self, const rota_envelope_t *request, Rota_
     error.has_code = error.has_text = true;
     error.code = code;
     error.text = rota_bytes (text);
+    if ((size_t)code < ROTA_FIGURE_CODES)
+        self->figures.refused[code]++;
     if (code == ERROR_CODE (RETRY_LATER)) {
         error.has_retry_after_ms = true;
         error.retry_after_ms = 200;
@@ -97,9 +99,11 @@ static void let_out (service_t *self)
         /* What can't be sent now is asked for again by who waits for it: that is the retry rule everywhere.
          */
         int r = rota_peer_send_packed (self->peer, &out->envelope, out->body, out->size);
-        if (r < 0)
+        if (r < 0) {
+            self->figures.dropped++;
             rota_log_limited (ROTA_LOG_WARNING, "message.dropped", "send", 1000, "type=%s error=%d",
                               rota_message_name (out->envelope.type), -r);
+        }
         free (out->body);
     }
     self->outgoing.count = 0;
@@ -240,6 +244,7 @@ static void committed (service_t *self)
 /* Nothing of the batch happened: who asked is told so, and the core is as the file says. */
 static void undo (service_t *self, int code, const rota_error_t *cause)
 {
+    self->figures.commits_failed++;
     rota_log (ROTA_LOG_ERROR, "commit.failed", "error=%d text=\"%s\"", -code, cause->text);
     if (code == -ESTALE || code == -EIO || code == -EINVAL) {
         /* Another has the role; or a sync failed, and a retry may lie; or we broke a constraint, which is a
@@ -285,6 +290,7 @@ void rota_service_flush (service_t *self)
     uint64_t first = 0;
     bool change = has_effects (self, &effects);
     if (change) {
+        double began_s = rota_figures_clock_s ();
         int r = rota_core_broken (self->core) ? -ENOMEM : commit (self, &effects, wall_ms, &first, &error);
         if (r < 0) {
             undo (self, r, &error);
@@ -292,6 +298,7 @@ void rota_service_flush (service_t *self)
             return;
         }
         committed (self);
+        rota_figures_committed (self, &effects, rota_figures_clock_s () - began_s);
     }
     rota_service_tell_candidates (self);
     if (effects.assign_count || effects.stop_count)

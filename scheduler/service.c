@@ -66,6 +66,7 @@ static const struct {
     {ROTA_MESSAGE_REPORT, rota_serve_report},
     {ROTA_MESSAGE_SINK_CURSOR, rota_serve_sink_cursor},
     {ROTA_MESSAGE_PROPOSAL, rota_serve_proposal},
+    {ROTA_MESSAGE_METRICS_QUERY, rota_serve_metrics},
 };
 
 static handler_fn find_handler (uint32_t type)

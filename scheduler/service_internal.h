@@ -7,11 +7,12 @@
  * import.c     staged imports                   serve_query.c  status, tasks, events, agents
  * why.c        why a task does not run          spend.c        what attempts used
  * serve_coordinator.c the role's candidates for the broker, its proposals
- * upkeep.c     timers, trimming, backup, check
+ * upkeep.c     timers, trimming, backup, check figures.c      what is counted for /metrics
  */
 #ifndef ROTA_SERVICE_INTERNAL_H
 #define ROTA_SERVICE_INTERNAL_H
 
+#include "bus/metrics.h"
 #include "bus/peer.h"
 #include "bus/role_lock.h"
 #include "proto/words.h"
@@ -81,6 +82,25 @@ typedef struct {
         size_t count, capacity;                                                                              \
     }
 
+/* What the scheduler counts of itself for /metrics (figures.c). Kinds are few, and what comes over the room
+ * counts as the last one, "other". */
+#define ROTA_FIGURE_KINDS 24
+#define ROTA_FIGURE_RESULTS 32
+#define ROTA_FIGURE_CODES 32
+typedef struct {
+    struct {
+        char name[32];
+        uint64_t results[ROTA_FIGURE_RESULTS];
+        rota_histogram_t duration;
+        uint64_t input_tokens, output_tokens;
+        double cost_usd;
+    } kinds[ROTA_FIGURE_KINDS];
+    size_t kind_count;
+    rota_histogram_t wait, commit;
+    uint64_t refused[ROTA_FIGURE_CODES]; /* by error code */
+    uint64_t dropped, commits_failed;
+} rota_figures_t;
+
 struct rota_scheduler {
     rota_scheduler_config_t config;
     rota_core_policy_t policy;
@@ -133,6 +153,7 @@ struct rota_scheduler {
     uint64_t told_candidates; /* a hash of what the broker was told of the coordinator's role; 0 = nothing */
     int64_t trim_after_ms;
     uint64_t batches, messages;
+    rota_figures_t figures;
 };
 
 typedef struct rota_scheduler service_t;
@@ -269,6 +290,12 @@ HANDLER (backup);
 HANDLER (check);
 HANDLER (sink_cursor);
 HANDLER (proposal);
+HANDLER (metrics);
+
+/* figures.c */
+double rota_figures_clock_s (void);
+/* A batch was committed, which took so long. */
+void rota_figures_committed (service_t *self, const rota_core_effects_t *effects, double took_s);
 
 /* serve_coordinator.c */
 /* To the leading broker, when it is not as it was told last. */

@@ -18,6 +18,7 @@ static const char HELP[] =
     "usage: rota-telemetry --state DIR [options]\n"
     "\n"
     "Writes every event to DIR/journal as JSON Lines, a file a day, and compresses and removes old files.\n"
+    "Serves the metrics of all services over HTTP, where the setting telemetry.metrics_listen says.\n"
     "`rota run` and `rota up` start it; by hand it is started for development and by systemd.\n"
     "\n"
     "  --state DIR          state directory\n"

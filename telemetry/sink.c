@@ -7,6 +7,8 @@
 #include "bus/start.h"
 #include "bus/subscriber.h"
 #include "telemetry/event_json.h"
+#include "telemetry/gather.h"
+#include "telemetry/http.h"
 #include "telemetry/journal.h"
 
 #include <errno.h>
@@ -23,7 +25,9 @@
 #define SAY_AFTER_MS 2000  /* whom it waits for */
 #define SAY_AGAIN_MS 60000
 #define RETAIN_EVERY_MS (3600 * 1000) /* more than daily, so that the size limit holds on busy days */
-#define DRAIN_MS 100                  /* at the end, for what brokers have sent already */
+#define LISTEN_AGAIN_MS 10000
+#define EVENT_TYPES 64
+#define DRAIN_MS 100 /* at the end, for what brokers have sent already */
 #define LOG_INTERVAL_MS 10000
 #define QUOTED_BYTES 1024
 #define ARENA_BYTES (32 << 20) /* for a STATUS_REPLY of 4 MiB */
@@ -53,8 +57,12 @@ struct rota_sink {
     rota_retention_t retention;
     int64_t start_wall_ms, start_boot_ms;
 
+    rota_http_t *http; /* NULL: not wanted, or the address can't be had now */
+    rota_gather_t *gather;
+    uint64_t types[EVENT_TYPES]; /* events, by type */
+
     /* Monotonic, when each is due. */
-    int64_t journal_ms, ask_ms, tell_ms, say_ms, retain_ms, stop_ms;
+    int64_t journal_ms, ask_ms, tell_ms, say_ms, retain_ms, listen_ms, stop_ms;
     rota_sink_counts_t counts;
 };
 
@@ -142,6 +150,8 @@ static void take_event (void *owner, const Rota__Event *event)
         renew_later (self);
     else
         self->counts.events += (uint64_t)rc;
+    if (rc > 0 && (size_t)event->type < EVENT_TYPES)
+        self->types[event->type]++;
 }
 
 static void take_gap (void *owner, uint64_t first_missing, uint64_t last_missing)
@@ -299,6 +309,65 @@ static void on_state (void *owner, rota_peer_state_t state, const Rota__Welcome 
     look_whom (self, now_ms);
 }
 
+/* ---- metrics */
+
+static void add_own (void *owner, rota_metrics_t *metrics)
+{
+    const rota_sink_t *self = owner;
+    uint64_t last = rota_journal_last (self->journal), synced = rota_journal_cursor (self->journal)->seq;
+    for (int i = 1; i < EVENT_TYPES; i++)
+        if (self->types[i])
+            rota_metrics_add (metrics, ROTA_METRIC_EVENTS, (double)self->types[i],
+                              rota_event_type_name ((Rota__EventType)i), NULL);
+    rota_metrics_add (metrics, ROTA_METRIC_EVENTS_LOST, (double)self->counts.gaps, NULL, NULL);
+    rota_metrics_add (metrics, ROTA_METRIC_JOURNAL_EVENT, (double)synced, NULL, NULL);
+    rota_metrics_add (metrics, ROTA_METRIC_JOURNAL_LAG, last > synced ? (double)(last - synced) : 0, NULL,
+                      NULL);
+    rota_metrics_add (metrics, ROTA_METRIC_JOURNAL_TROUBLE, rota_journal_trouble (self->journal) != NULL,
+                      NULL, NULL);
+}
+
+static void give_metrics (void *owner, const char *text, size_t size_bytes)
+{
+    rota_sink_t *self = owner;
+    if (self->http)
+        rota_http_metrics (self->http, text, size_bytes);
+}
+
+static void want_metrics (void *owner)
+{
+    rota_gather_start (((rota_sink_t *)owner)->gather);
+}
+
+static const char *why_not_ready (void *owner)
+{
+    const rota_sink_t *self = owner;
+    if (!self->broker_ready)
+        return "waits for a broker";
+    if (!self->scheduler_ready)
+        return "waits for a scheduler";
+    return rota_journal_trouble (self->journal);
+}
+
+/* The address may be another's for a while: the journal doesn't wait for that. */
+static void listen_for_http (rota_sink_t *self, int64_t now_ms)
+{
+    rota_error_t error;
+    const rota_http_config_t config = {
+        .loop = self->loop, .owner = self, .on_metrics = want_metrics, .why_not_ready = why_not_ready};
+    const char *where = rota_setting_text (self->config.settings, ROTA_SETTING_TELEMETRY_METRICS_LISTEN);
+    self->listen_ms = INT64_MAX;
+    if (!*where || self->http)
+        return;
+    if (rota_http_new (&config, where, &self->http, &error) == 0) {
+        rota_log (ROTA_LOG_INFO, "metrics.listening", "address=%s", rota_http_address (self->http));
+        return;
+    }
+    rota_log (ROTA_LOG_ERROR, "metrics.not_listening", "text=\"%s\" again_ms=%d", error.text,
+              LISTEN_AGAIN_MS);
+    self->listen_ms = now_ms + LISTEN_AGAIN_MS;
+}
+
 /* ---- the loop */
 
 static void retain (rota_sink_t *self, int64_t now_ms)
@@ -331,9 +400,11 @@ static void on_alarm (void *owner)
         say_whom (self, now_ms);
     if (now_ms >= self->retain_ms)
         retain (self, now_ms);
+    if (now_ms >= self->listen_ms)
+        listen_for_http (self, now_ms);
 
-    const int64_t deadlines[] = {self->journal_ms, self->ask_ms,    self->tell_ms,
-                                 self->say_ms,     self->retain_ms, self->stop_ms};
+    const int64_t deadlines[] = {self->journal_ms, self->ask_ms,    self->tell_ms, self->say_ms,
+                                 self->retain_ms,  self->listen_ms, self->stop_ms};
     for (size_t i = 0; i < sizeof deadlines / sizeof *deadlines; i++)
         rota_alarm_set (self->alarm, deadlines[i]);
 }
@@ -445,7 +516,12 @@ static int open_bus (rota_sink_t *self, rota_error_t *error)
                                        .owner = self,
                                        .on_state = on_state};
     self->peer = rota_peer_new (&config, self->loop, error);
-    return self->peer ? 0 : -EINVAL;
+    if (!self->peer)
+        return -EINVAL;
+    const rota_gather_config_t gather = {
+        .peer = self->peer, .owner = self, .add_own = add_own, .on_text = give_metrics};
+    self->gather = rota_gather_new (&gather);
+    return self->gather ? 0 : rota_error_set (error, -ENOMEM, "no memory");
 }
 
 int rota_sink_new (const rota_sink_config_t *config, rota_sink_t **ret_self, rota_error_t *error)
@@ -461,7 +537,12 @@ int rota_sink_new (const rota_sink_config_t *config, rota_sink_t **ret_self, rot
     self->say_ms = self->stop_ms = INT64_MAX;
     self->start_wall_ms = rota_clock_wall_ms ();
     self->start_boot_ms = rota_clock_boot_ms ();
-    int rc = open_journal (self, error);
+    const char *where = rota_setting_text (config->settings, ROTA_SETTING_TELEMETRY_METRICS_LISTEN);
+    int rc = *where ? rota_http_check (where, error) : 0;
+    if (rc < 0)
+        rc = rota_error_prefix (error, rc, "telemetry.metrics_listen");
+    if (rc == 0)
+        rc = open_journal (self, error);
     if (rc == 0)
         rc = open_bus (self, error);
     if (rc < 0) {
@@ -477,8 +558,10 @@ void rota_sink_destroy (rota_sink_t **self_p)
     rota_sink_t *self = *self_p;
     if (!self)
         return;
+    rota_http_destroy (&self->http);
     rota_subscriber_destroy (&self->subscriber);
     rota_peer_destroy (&self->peer);
+    rota_gather_destroy (&self->gather);
     rota_alarm_destroy (&self->alarm);
     zloop_destroy (&self->loop);
     rota_journal_close (&self->journal);

@@ -4,7 +4,7 @@
  * the scheduler from time to time up to where the journal is on disk, so that its log can be trimmed. While
  * the journal can't take more, it doesn't subscribe; what comes meanwhile waits in the scheduler's log.
  *
- * What else lives on events (metrics, notifications) hangs on the same subscription, in take_event.
+ * It also serves the metrics of all services over HTTP (gather.h, http.h), where the settings say.
  *
  * Owner: one thread, but for rota_sink_stop.
  */
@@ -29,8 +29,8 @@ typedef struct {
     int tell_every_ms;               /* the scheduler is told the cursor at most so often; 0 = 2000 */
 } rota_sink_config_t;
 
-/* Opens the journal; waits for nobody. -EBUSY: another sink has this journal; -EINVAL: an endpoint that is
- * none; else as rota_journal_open. */
+/* Opens the journal; waits for nobody. -EBUSY: another sink has this journal; -EINVAL: an endpoint or
+ * address that is none; else as rota_journal_open. */
 int rota_sink_new (const rota_sink_config_t *config, rota_sink_t **ret_self, rota_error_t *error);
 /* Until rota_sink_stop; then takes what is on its way already, writes, syncs and saves the cursor. 0, or a
  * negative errno when that last flush failed (nothing is lost: the scheduler still has those events). */

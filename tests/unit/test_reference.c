@@ -1,5 +1,6 @@
 /* The reference pages are what the tables in the source say. After a change of a table:
  * ROTA_WRITE_REFERENCE=1 ROTA_SOURCE=. build/dev/tests/unit/test_reference */
+#include "bus/metrics.h"
 #include "bus/settings.h"
 #include "proto/envelope.h"
 
@@ -68,6 +69,18 @@ static void settings_are_documented (void **state)
     free (text);
 }
 
+static void metrics_are_documented (void **state)
+{
+    (void)state;
+    char *text;
+    size_t size;
+    FILE *stream = open_memstream (&text, &size);
+    rota_metrics_print_reference (stream);
+    fclose (stream);
+    compare ("docs/reference/metrics.md", text);
+    free (text);
+}
+
 static void in_words (char *text)
 {
     for (char *c = text; *c; c++)
@@ -131,6 +144,7 @@ int main (void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (settings_are_documented),
+        cmocka_unit_test (metrics_are_documented),
         cmocka_unit_test (moves_are_documented),
         cmocka_unit_test (messages_are_documented),
     };
