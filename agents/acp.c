@@ -113,6 +113,7 @@ static int prepare (const rota_adapter_context_t *context, const Rota__Assignmen
             text_or_null (rota_setting_text (context->settings, ROTA_SETTING_AGENTS_ACP_AUTHENTICATE)),
         .version = (int)rota_setting_integer (context->settings, ROTA_SETTING_AGENTS_ACP_VERSION),
         .trust = context->trust,
+        .tell = true,
         .program = words};
     rota_program_variables_t more = {0};
     set_habits (words[0], pool, &more);
@@ -132,6 +133,7 @@ static int prepare (const rota_adapter_context_t *context, const Rota__Assignmen
     keep_last_home ((char **)attempt->environment);
     attempt->argv = argv;
     attempt->stop_signal = ROTA_CONVERSE_STOP_SIGNAL;
+    attempt->steerable = true;
     return 0;
 }
 

@@ -47,7 +47,8 @@ typedef struct {
     char session[ROTA_READING_SESSION_BYTES]; /* of the program, to go on with; "" = none */
     rota_reading_usage_t usage;
     bool session_lost; /* what was to be gone on with isn't there */
-    char *answer;      /* the agent's last words, whole; malloc'ed, NULL = none */
+    char *answer; /* the agent's last words, whole, UTF-8; malloc'ed, NULL = none. Who takes the result frees
+                     it */
 } rota_adapter_result_t;
 
 typedef struct {

@@ -13,6 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Where a steerable command reads what it is told while it works: texts, each ended by a NUL. */
+#define ROTA_TELL_FD 3
+#define ROTA_TELL_MAX_BYTES ((size_t)16 << 10)
+
 /* What is to be run: all that a shim needs. Strings are borrowed for the call that takes it. */
 typedef struct {
     uint8_t store[16];        /* incarnation of the store the attempt counts in */
@@ -33,6 +37,8 @@ typedef struct {
     int stop_signal;     /* what suits the program, SIGTERM mostly */
     uint64_t memory_limit_bytes; /* 0 = none */
     const char *cgroup_parent;   /* directory under which a cgroup may be made, or NULL */
+    bool apart; /* standard error is read apart from standard output (streams.h), else in order of arrival */
+    bool steerable;        /* it reads what it is told at ROTA_TELL_FD */
     char *const *writable; /* directories in which the program keeps things, NULL-terminated; or NULL. For who
                               prepares the attempt: the shim doesn't get them */
 } rota_attempt_t;

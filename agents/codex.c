@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static const rota_program_t PROGRAM = {
     .name = "codex",
@@ -29,15 +31,43 @@ static const rota_program_t PROGRAM = {
     .provider_word = "model_provider",
 };
 
-static void check (const rota_adapter_context_t *context, rota_adapter_check_t *ret_check)
+/* The oldest whose app-server was tried; earlier ones are run by `exec`. */
+#define APP_SERVER_FROM "0.169.0"
+
+enum { PROTOCOL_AUTO, PROTOCOL_EXEC, PROTOCOL_APP_SERVER }; /* as the setting's words stand */
+
+typedef struct {
+    bool old; /* the installed one has no app-server that is known to work */
+} state_t;
+
+static void *open_state (const rota_adapter_context_t *context, rota_error_t *error)
 {
-    *ret_check = (rota_adapter_check_t){.capabilities = {"prompt", "text", "review"}};
-    rota_program_check (&PROGRAM, context, ret_check);
+    (void)context;
+    state_t *state = calloc (1, sizeof *state);
+    if (!state)
+        rota_error_set (error, -ENOMEM, "no memory");
+    return state;
 }
 
 static bool converses (const rota_adapter_context_t *context)
 {
-    return rota_setting_choice (context->settings, ROTA_SETTING_AGENTS_CODEX_PROTOCOL) == 1;
+    const state_t *state = context->state;
+    int protocol = rota_setting_choice (context->settings, ROTA_SETTING_AGENTS_CODEX_PROTOCOL);
+    return protocol == PROTOCOL_APP_SERVER || (protocol == PROTOCOL_AUTO && state && !state->old);
+}
+
+static void check (const rota_adapter_context_t *context, rota_adapter_check_t *ret_check)
+{
+    char version[sizeof ret_check->version];
+    state_t *state = context->state;
+    *ret_check = (rota_adapter_check_t){.capabilities = {"prompt", "text", "review"}};
+    rota_program_check (&PROGRAM, context, ret_check);
+    if (!state || !ret_check->version[0])
+        return;
+    state->old = rota_program_is_older (ret_check->version, APP_SERVER_FROM);
+    snprintf (version, sizeof version, "%.100s (%s)", ret_check->version,
+              converses (context) ? "app-server" : "exec");
+    memcpy (ret_check->version, version, sizeof version);
 }
 
 /* `exec resume` takes no -s, so that the sandbox is given as a setting in both forms. "-" = the prompt comes
@@ -74,7 +104,8 @@ static int prepare_conversation (const rota_adapter_context_t *context, const Ro
                                  rota_error_t *error)
 {
     char *program[] = {"codex", "app-server", NULL}, **argv;
-    rota_converse_options_t options = {.protocol = "codex-rpc", .trust = context->trust, .program = program};
+    rota_converse_options_t options = {
+        .protocol = "codex-rpc", .trust = context->trust, .tell = true, .program = program};
     rota_program_variables_t more = {0};
     Rota__Assignment anew = *assignment;
     anew.session.len = 0;
@@ -89,6 +120,7 @@ static int prepare_conversation (const rota_adapter_context_t *context, const Ro
         return status;
     attempt->argv = argv;
     attempt->stop_signal = ROTA_CONVERSE_STOP_SIGNAL;
+    attempt->steerable = true;
     return rota_program_prepare (&PROGRAM, context, &anew, slot, pool, &more, attempt, error);
 }
 
@@ -102,13 +134,14 @@ static int prepare (const rota_adapter_context_t *context, const Rota__Assignmen
 static void classify (const rota_adapter_context_t *context, const rota_outcome_t *outcome,
                       const char *log_path, rota_adapter_result_t *ret_result)
 {
-    rota_program_classify (context, converses (context) ? rota_read_codex_rpc : rota_read_codex_exec, outcome,
-                           log_path, ret_result);
+    rota_program_classify (context, rota_read_codex, outcome, log_path, ret_result);
 }
 
 const rota_adapter_t ROTA_ADAPTER_CODEX = {.kind = "codex",
                                            .paid = true,
                                            .structured = true,
+                                           .open = open_state,
+                                           .close = free,
                                            .check = check,
                                            .prepare = prepare,
                                            .classify = classify};

@@ -37,15 +37,25 @@ static void reset_signals (void)
     sigprocmask (SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void run (const rota_attempt_t *attempt, int input_fd, int output_fd, int report_fd)
+/* Both ends of each, [0] to be read; error and tell are -1 where they aren't wanted. */
+typedef struct {
+    int input, output[2], error[2], tell[2], report[2];
+} pipes_t;
+
+static _Noreturn void run (const rota_attempt_t *attempt, const pipes_t *pipes)
 {
+    int report_fd = pipes->report[1], error_fd = attempt->apart ? pipes->error[1] : pipes->output[1];
     reset_signals ();
     if (setsid () < 0)
         fail (report_fd, STAGE_SESSION);
-    if (dup2 (input_fd, 0) < 0 || dup2 (output_fd, 1) < 0 || dup2 (output_fd, 2) < 0)
+    if (dup2 (pipes->input, 0) < 0 || dup2 (pipes->output[1], 1) < 0 || dup2 (error_fd, 2) < 0)
+        fail (report_fd, STAGE_FILES);
+    /* Last, since it may take the place of another one that is not needed here any more: the control socket.
+     */
+    if (attempt->steerable && (report_fd == ROTA_TELL_FD || dup2 (pipes->tell[0], ROTA_TELL_FD) < 0))
         fail (report_fd, STAGE_FILES);
     /* Everything of the shim's closes when the command starts, the report pipe too, which says so. */
-    close_range (3, ~0u, CLOSE_RANGE_CLOEXEC);
+    close_range (attempt->steerable ? ROTA_TELL_FD + 1 : ROTA_TELL_FD, ~0u, CLOSE_RANGE_CLOEXEC);
     if (chdir (attempt->directory) < 0)
         fail (report_fd, STAGE_DIRECTORY);
     environ = (char **)attempt->environment;
@@ -77,41 +87,62 @@ static int open_input (const char *input)
     return fd;
 }
 
+static void close_pipe (int pipe[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (pipe[i] >= 0)
+            close (pipe[i]);
+}
+
+/* Ours isn't to block; the command's must not be found non-blocking. */
+static int open_pipe (int pipe[2], int ours)
+{
+    if (pipe2 (pipe, O_CLOEXEC) < 0)
+        return -errno;
+    fcntl (pipe[ours], F_SETFL, O_NONBLOCK);
+    return 0;
+}
+
 int rota_command_start (const rota_attempt_t *attempt, const rota_cgroup_t *group,
                         rota_command_t *ret_command)
 {
-    int output[2] = {-1, -1}, report[2] = {-1, -1};
-    int input = open_input (attempt->input);
-    if (input < 0)
-        return input;
-    int status = 0;
+    pipes_t pipes = {.output = {-1, -1}, .error = {-1, -1}, .tell = {-1, -1}, .report = {-1, -1}};
     pid_t pid = -1;
-    if (pipe2 (output, O_CLOEXEC) < 0 || pipe2 (report, O_CLOEXEC) < 0) {
-        status = -errno;
-        goto end;
+    pipes.input = open_input (attempt->input);
+    if (pipes.input < 0)
+        return pipes.input;
+    int status = open_pipe (pipes.output, 0);
+    if (status == 0)
+        status = open_pipe (pipes.report, 0);
+    if (status == 0 && attempt->apart)
+        status = open_pipe (pipes.error, 0);
+    if (status == 0 && attempt->steerable)
+        status = open_pipe (pipes.tell, 1);
+    if (status == 0) {
+        pid = rota_cgroup_fork (group);
+        if (pid == 0)
+            run (attempt, &pipes);
+        status = pid < 0 ? -errno : 0;
     }
-    /* Only our end: the command must not find its standard output non-blocking. */
-    fcntl (output[0], F_SETFL, O_NONBLOCK);
-    fcntl (report[0], F_SETFL, O_NONBLOCK);
-    pid = rota_cgroup_fork (group);
-    if (pid == 0)
-        run (attempt, input, output[1], report[1]);
-    if (pid < 0)
-        status = -errno;
-end:
-    close (input);
-    if (output[1] >= 0)
-        close (output[1]);
-    if (report[1] >= 0)
-        close (report[1]);
+    close (pipes.input);
     if (status < 0) {
-        if (output[0] >= 0)
-            close (output[0]);
-        if (report[0] >= 0)
-            close (report[0]);
+        close_pipe (pipes.output);
+        close_pipe (pipes.report);
+        close_pipe (pipes.error);
+        close_pipe (pipes.tell);
         return status;
     }
-    *ret_command = (rota_command_t){.pid = pid, .output_fd = output[0], .report_fd = report[0]};
+    close (pipes.output[1]);
+    close (pipes.report[1]);
+    if (attempt->apart)
+        close (pipes.error[1]);
+    if (attempt->steerable)
+        close (pipes.tell[0]);
+    *ret_command = (rota_command_t){.pid = pid,
+                                    .output_fd = pipes.output[0],
+                                    .error_fd = pipes.error[0],
+                                    .tell_fd = pipes.tell[1],
+                                    .report_fd = pipes.report[0]};
     return 0;
 }
 

@@ -10,7 +10,10 @@
 
 typedef struct {
     pid_t pid;
-    int output_fd; /* what it writes to standard output and error, in order of arrival; non-blocking */
+    int output_fd; /* what it writes to standard output, and to standard error unless that is apart;
+                      non-blocking */
+    int error_fd;  /* standard error, apart; -1 = not */
+    int tell_fd;   /* to a steerable one, non-blocking; -1 = it is not */
     int report_fd; /* end of file: the command runs; else a rota_command_failure_t can be read from it */
 } rota_command_t;
 

@@ -1,5 +1,6 @@
 #include "agents/converse_internal.h"
 
+#include "agents/attempt.h"
 #include "bus/clock.h"
 
 #include <errno.h>
@@ -170,14 +171,98 @@ void rota_conversation_refuse (rota_conversation_t *self, json_t *id, const char
                   true);
 }
 
-json_t *rota_conversation_prompt (const rota_conversation_t *self)
+json_t *rota_conversation_prompt (rota_conversation_t *self)
 {
-    if (!self->resumed)
-        return json_string (self->prompt);
-    return json_pack ("s+",
-                      "You were interrupted. Go on with this task where you left it, and bring it to "
-                      "its end.\n\n",
-                      self->prompt);
+    const char *word = rota_conversation_word (self);
+    json_t *prompt =
+        json_pack ("s++",
+                   self->resumed ? "You were interrupted. Go on with this task where you left it, "
+                                   "and bring it to its end.\n\n"
+                                 : "",
+                   self->prompt, word ? "\n\nWhat the person in charge has to say to it:\n\n" : "");
+    if (word && prompt) {
+        json_t *whole = json_pack ("s+", json_string_value (prompt), word);
+        json_decref (prompt);
+        prompt = whole;
+        rota_conversation_told (self);
+    }
+    return prompt;
+}
+
+/* ---- from a person */
+
+const char *rota_conversation_word (const rota_conversation_t *self)
+{
+    return json_string_value (self->word);
+}
+
+static void tell_of_word (rota_conversation_t *self, const char *key, const char *why)
+{
+    json_t *line = json_pack ("{s:{s:O, s:s*}}", "rota", key, self->word, "why", why);
+    if (line)
+        rota_conversation_print (line);
+    json_decref (line);
+    json_decref (self->word);
+    self->word = NULL;
+}
+
+void rota_conversation_told (rota_conversation_t *self)
+{
+    if (self->word)
+        tell_of_word (self, "told", NULL);
+}
+
+void rota_conversation_untold (rota_conversation_t *self, const char *why)
+{
+    if (self->word)
+        tell_of_word (self, "untold", why);
+}
+
+static void take_word (rota_conversation_t *self)
+{
+    const char *before = rota_conversation_word (self);
+    json_t *word = json_pack ("s++", before ? before : "", before ? "\n\n" : "", self->tell_bytes);
+    self->tell_used = 0;
+    if (!word)
+        return; /* no UTF-8, which the host had looked for */
+    json_decref (self->word);
+    self->word = word;
+    if (self->over || self->stage != ROTA_CONVERSE_TALKING)
+        rota_conversation_untold (self, "its turn is over");
+    else
+        self->protocol->steer (self);
+}
+
+static void read_words (rota_conversation_t *self)
+{
+    char bytes[4096];
+    ssize_t size;
+    while ((size = read (self->tell_fd, bytes, sizeof bytes)) > 0)
+        for (ssize_t i = 0; i < size; i++) {
+            if (self->tell_used > ROTA_TELL_MAX_BYTES)
+                self->tell_used = 0;
+            self->tell_bytes[self->tell_used++] = bytes[i];
+            if (!bytes[i])
+                take_word (self);
+        }
+    if (size == 0 || (errno != EAGAIN && errno != EINTR)) {
+        close (self->tell_fd);
+        self->tell_fd = -1;
+    }
+}
+
+/* The agent doesn't get it: it is for this process. */
+static int open_tell (rota_conversation_t *self)
+{
+    if (!self->options.tell)
+        return 0;
+    self->tell_bytes = malloc (ROTA_TELL_MAX_BYTES + 1);
+    if (!self->tell_bytes)
+        return -ENOMEM;
+    if (fcntl (ROTA_TELL_FD, F_SETFD, FD_CLOEXEC) < 0 || fcntl (ROTA_TELL_FD, F_SETFL, O_NONBLOCK) < 0)
+        return -errno;
+    self->tell_fd = ROTA_TELL_FD;
+    return 0;
 }
 
 /* What it doesn't take now waits in the queue. An agent that is gone is noticed elsewhere. */
@@ -325,15 +410,18 @@ static void talk (rota_conversation_t *self)
         bool waits = self->queue.done < self->queue.used;
         struct pollfd items[] = {{self->signal_fd, POLLIN, 0},
                                  {self->output_fd, POLLIN, 0},
-                                 {waits ? self->input_fd : -1, POLLOUT, 0}};
+                                 {waits ? self->input_fd : -1, POLLOUT, 0},
+                                 {self->tell_fd, POLLIN, 0}};
         int64_t left_ms = self->deadline_ms - rota_clock_monotonic_ms ();
         size_t total = 0;
-        if (poll (items, 3, !self->deadline_ms ? -1 : left_ms > 0 ? (int)left_ms : 0) < 0 && errno != EINTR)
+        if (poll (items, 4, !self->deadline_ms ? -1 : left_ms > 0 ? (int)left_ms : 0) < 0 && errno != EINTR)
             abort ();
         if (items[2].revents)
             write_queue (self);
         if (items[1].revents)
             read_output (self, &total);
+        if (items[3].revents)
+            read_words (self);
         if (items[0].revents)
             take_signals (self);
         if (self->deadline_ms && rota_clock_monotonic_ms () >= self->deadline_ms)
@@ -428,6 +516,7 @@ static bool read_options (rota_conversation_t *self, int argc, char **argv)
         {"authenticate", required_argument, NULL, 'a'},
         {"protocol-version", required_argument, NULL, 'v'},
         {"trust", no_argument, NULL, 't'},
+        {"tell", no_argument, NULL, 'w'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -444,6 +533,8 @@ static bool read_options (rota_conversation_t *self, int argc, char **argv)
             self->options.version = atoi (optarg);
         else if (option == 't')
             self->options.trust = true;
+        else if (option == 'w')
+            self->options.tell = true;
         else
             return false;
     }
@@ -472,7 +563,7 @@ static int complain (const char *what, int code)
 
 int rota_converse (int argc, char **argv)
 {
-    rota_conversation_t self = {.input_fd = -1, .output_fd = -1, .signal_fd = -1};
+    rota_conversation_t self = {.input_fd = -1, .output_fd = -1, .signal_fd = -1, .tell_fd = -1};
     if (!read_options (&self, argc, argv)) {
         fputs ("rota-agent " ROTA_CONVERSE_OPTION ": this is started by the kinds acp and codex\n", stderr);
         return EXIT_USAGE;
@@ -484,11 +575,14 @@ int rota_converse (int argc, char **argv)
         return complain ("the prompt can't be read", errno);
     int status = catch_signals (&self);
     if (status == 0)
+        status = open_tell (&self);
+    if (status == 0)
         status = start (&self);
     if (status < 0)
         complain (self.options.program[0], -status);
     else {
         talk (&self);
+        rota_conversation_untold (&self, "its turn is over");
         report_end (&self);
     }
     close_input (&self);
@@ -498,6 +592,8 @@ int rota_converse (int argc, char **argv)
         close (self.signal_fd);
     json_decref (self.session);
     json_decref (self.turn);
+    json_decref (self.word);
+    free (self.tell_bytes);
     free (self.queue.bytes);
     free (self.line.bytes);
     free (self.prompt);

@@ -8,6 +8,10 @@
  *   acp        the Agent Client Protocol, version 1 or 2
  *   codex-rpc  `codex app-server`
  *
+ * With --tell a person may have a word with the agent while it works (attempt.h, ROTA_TELL_FD): it is put to
+ * the agent in the protocol's way, and a line {"rota":{"told":TEXT}} says so, or
+ * {"rota":{"untold":TEXT,"why":...}} that it could not be.
+ *
  * Exit status: 0 the agent brought its turn to an end; 1 it didn't; 2 wrong usage; 143 it was told to stop.
  */
 #ifndef ROTA_CONVERSE_H
@@ -32,6 +36,7 @@ typedef struct {
     int version;              /* of the protocol, the highest to agree on; acp only */
     const char *authenticate; /* a method of the agent's to log in with before; NULL = none */
     bool trust;               /* whatever it asks for is allowed */
+    bool tell;                /* what a person has to say meanwhile comes over ROTA_TELL_FD */
     char *const *program;     /* NULL-terminated */
 } rota_converse_options_t;
 

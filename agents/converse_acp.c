@@ -162,6 +162,33 @@ static void prompt (rota_conversation_t *self)
                     rota_conversation_prompt (self)));
 }
 
+/* A turn can't be told anything: it is cancelled, and the next one begins with the word. */
+static void steer (rota_conversation_t *self)
+{
+    if (self->steering || !self->working)
+        return;
+    self->steering = true;
+    rota_conversation_notify (self, "session/cancel", json_pack ("{s:O}", "sessionId", self->session));
+}
+
+/* The turn has ended, cancelled or just by itself: what is to be told comes next. `message` is how it ended.
+ */
+static void go_on (rota_conversation_t *self, const json_t *message)
+{
+    json_t *text =
+        json_pack ("s+",
+                   "A word from the person in charge; take it into account, and go on with the task to its "
+                   "end.\n\n",
+                   rota_conversation_word (self));
+    rota_conversation_print (message);
+    rota_conversation_told (self);
+    self->steering = self->accepted = self->ran = false;
+    self->working = true;
+    ask (self, STEP_PROMPT, "session/prompt",
+         json_pack ("{s:O, s:[{s:s, s:o}]}", "sessionId", self->session, "prompt", "type", "text", "text",
+                    text));
+}
+
 /* The option of category "mode" among those that came with the session. */
 static const char *find_mode_option (const json_t *session)
 {
@@ -265,6 +292,10 @@ static bool take_answer (rota_conversation_t *self, json_t *message)
     const json_t *result = json_object_get (message, "result"), *error = json_object_get (message, "error");
     self->awaited = 0;
     self->working &= self->version > 1 && !error;
+    if (self->step == STEP_PROMPT && !error && self->version == 1 && rota_conversation_word (self)) {
+        go_on (self, message);
+        return false;
+    }
     if (self->step == STEP_LOAD) {
         take_loaded (self, message, error);
         return false;
@@ -293,7 +324,7 @@ static bool take_answer (rota_conversation_t *self, json_t *message)
 
 /* The session's state, in version 2. One that was gone on with may say again how its last turn ended: that is
  * no end of this one, which has run first. False: the line isn't to be printed. */
-static bool take_state (rota_conversation_t *self, const json_t *update)
+static bool take_state (rota_conversation_t *self, const json_t *message, const json_t *update)
 {
     const char *state = json_string_value (json_object_get (update, "state"));
     const char *reason = json_string_value (json_object_get (update, "stopReason"));
@@ -306,6 +337,10 @@ static bool take_state (rota_conversation_t *self, const json_t *update)
     if (!self->ran && (self->resumed || !reason))
         return false;
     self->working = false;
+    if (rota_conversation_word (self) && !(reason && strcmp (reason, "error") == 0)) {
+        go_on (self, message);
+        return false;
+    }
     rota_conversation_end (self, reason && strcmp (reason, "error") != 0);
     return true;
 }
@@ -318,7 +353,8 @@ static bool take_update (rota_conversation_t *self, const json_t *message)
     const char *kind = json_string_value (json_object_get (update, "sessionUpdate"));
     if (self->step == STEP_LOAD)
         return false;
-    return self->version == 1 || !kind || strcmp (kind, "state_update") != 0 || take_state (self, update);
+    return self->version == 1 || !kind || strcmp (kind, "state_update") != 0 ||
+           take_state (self, message, update);
 }
 
 /* ---- the protocol */
@@ -347,4 +383,4 @@ static bool cancel (rota_conversation_t *self)
 }
 
 const rota_protocol_t ROTA_PROTOCOL_ACP = {
-    .name = "acp", .marked = true, .begin = begin, .hear = hear, .cancel = cancel};
+    .name = "acp", .marked = true, .begin = begin, .hear = hear, .cancel = cancel, .steer = steer};

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { STEP_INITIALIZE, STEP_RESUME, STEP_START, STEP_TURN, STEP_INTERRUPT };
+enum { STEP_INITIALIZE, STEP_RESUME, STEP_START, STEP_TURN, STEP_STEER, STEP_INTERRUPT };
 
 static void ask (rota_conversation_t *self, int step, const char *method, json_t *params)
 {
@@ -62,6 +62,28 @@ static void use_thread (rota_conversation_t *self, const json_t *result)
                     rota_conversation_prompt (self)));
 }
 
+/* The turn takes it between two of its steps. Before it has begun the word waits for its id. */
+static void steer (rota_conversation_t *self)
+{
+    if (self->steering || !json_is_string (self->turn))
+        return;
+    self->steering = true;
+    ask (self, STEP_STEER, "turn/steer",
+         json_pack ("{s:O, s:O, s:[{s:s, s:s}]}", "threadId", self->session, "expectedTurnId", self->turn,
+                    "input", "type", "text", "text", rota_conversation_word (self)));
+}
+
+/* What came meanwhile was put behind it, and is told again with it: better twice than never. */
+static void take_steered (rota_conversation_t *self, const json_t *error)
+{
+    const char *text = json_string_value (json_object_get (error, "message"));
+    self->steering = false;
+    if (error)
+        rota_conversation_untold (self, text ? text : "codex refused it");
+    else
+        rota_conversation_told (self);
+}
+
 /* False: the line isn't to be printed. */
 static bool take_answer (rota_conversation_t *self, const json_t *message)
 {
@@ -74,13 +96,19 @@ static bool take_answer (rota_conversation_t *self, const json_t *message)
     }
     if (self->step == STEP_INTERRUPT)
         return true;
+    if (self->step == STEP_STEER) {
+        take_steered (self, error);
+        return false;
+    }
     if (error)
         rota_conversation_end (self, false);
     else if (self->step == STEP_INITIALIZE)
         open_thread (self);
-    else if (self->step == STEP_TURN)
+    else if (self->step == STEP_TURN) {
         self->turn = json_incref (json_object_get (json_object_get (result, "turn"), "id"));
-    else {
+        if (rota_conversation_word (self))
+            steer (self);
+    } else {
         self->resumed = self->step == STEP_RESUME;
         use_thread (self, result);
     }
@@ -119,4 +147,4 @@ static bool cancel (rota_conversation_t *self)
 }
 
 const rota_protocol_t ROTA_PROTOCOL_CODEX = {
-    .name = "codex-rpc", .begin = begin, .hear = hear, .cancel = cancel};
+    .name = "codex-rpc", .begin = begin, .hear = hear, .cancel = cancel, .steer = steer};

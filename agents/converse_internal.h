@@ -21,6 +21,8 @@ typedef struct {
     bool (*hear) (rota_conversation_t *self, json_t *message);
     /* Asks for an early end of the turn; false when there is none. */
     bool (*cancel) (rota_conversation_t *self);
+    /* There is a word for the agent (rota_conversation_word): puts it to the agent, now or when it can. */
+    void (*steer) (rota_conversation_t *self);
 } rota_protocol_t;
 
 /* Stages are gone through in this order; some may be left out. */
@@ -47,6 +49,7 @@ struct rota_conversation {
     bool working, accepted, ran; /* the turn is asked for; the agent took it on; it said that it runs */
     int denied;                  /* permissions */
     json_t *session, *turn;      /* strings, or NULL */
+    bool steering;               /* the agent was asked to take the word, and has not answered yet */
 
     /* The loop's. */
     rota_converse_stage_t stage;
@@ -56,7 +59,10 @@ struct rota_conversation {
     json_int_t last_id;
     pid_t pid;
     int wait_status;
-    int input_fd, output_fd, signal_fd;
+    int input_fd, output_fd, signal_fd, tell_fd;
+    json_t *word;     /* what a person has to say and the agent was not told yet, a string; or NULL */
+    char *tell_bytes; /* of the next word, as far as it came */
+    size_t tell_used;
     struct {
         char *bytes;
         size_t used, done, capacity;
@@ -79,7 +85,13 @@ void rota_conversation_refuse (rota_conversation_t *self, json_t *id, const char
 void rota_conversation_print (const json_t *message);
 
 /* What the agent is asked to do, a string; NULL on no memory. */
-json_t *rota_conversation_prompt (const rota_conversation_t *self);
+json_t *rota_conversation_prompt (rota_conversation_t *self);
+
+/* What a person has to say to the agent: NULL = nothing. Borrowed. */
+const char *rota_conversation_word (const rota_conversation_t *self);
+/* It was told to the agent, or why not: says so in a line, and forgets it. */
+void rota_conversation_told (rota_conversation_t *self);
+void rota_conversation_untold (rota_conversation_t *self, const char *why);
 
 /* The turn is over. */
 void rota_conversation_end (rota_conversation_t *self, bool well);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define OPTIONS_MAX 16 /* ourselves, --converse, the protocol, four with a value, --trust, -- */
+#define OPTIONS_MAX 17 /* ourselves, --converse, the protocol, four with a value, --trust, --tell, -- */
 
 int rota_converse_arguments (const rota_converse_options_t *options, rota_pool_t *pool, char ***ret_argv,
                              rota_error_t *error)
@@ -36,6 +36,8 @@ int rota_converse_arguments (const rota_converse_options_t *options, rota_pool_t
     }
     if (options->trust)
         list[count++] = "--trust";
+    if (options->tell)
+        list[count++] = "--tell";
     list[count++] = "--";
     while (options->program[more])
         more++;

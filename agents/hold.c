@@ -70,6 +70,7 @@ void rota_hold_remove (rota_holds_t *self, rota_hold_t *hold)
         close (hold->control_fd);
     if (hold->pid_fd >= 0)
         close (hold->pid_fd);
+    free (hold->result.answer);
     free (hold);
 }
 

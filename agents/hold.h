@@ -26,6 +26,7 @@ typedef struct {
     uint32_t number;
     char task_id[201];
     bool goes_on;        /* on_lost: continue */
+    bool steerable;      /* it can be told something while it runs */
     bool must_end;       /* nothing is registered before it has ended */
     int64_t accepted_ms; /* monotonic */
     /* RUNNING */

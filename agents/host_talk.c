@@ -22,6 +22,7 @@
 #define REPORTS_PER_MESSAGE 500
 #define HEARTBEAT_MIN_MS 50
 #define HEARTBEAT_MAX_MS 300000
+#define ANSWER_MAX_BYTES (16u << 10) /* proto/rota.proto: Result */
 #define OUTPUT_MAX_BYTES (256u << 10)
 
 /* ---- out */
@@ -148,6 +149,18 @@ static void fill_saying (const rota_adapter_result_t *said, Rota__Result *result
     result->has_cost_of_session = result->cost_of_session = used->cost_of_session;
 }
 
+/* What those who come after the task are told of it. Its end where it is long, from a whole character on. */
+static void fill_answer (const rota_hold_t *hold, Rota__Result *result)
+{
+    const char *text = hold->result.answer;
+    size_t size = text && hold->result.result_class == RESULT (OK) ? strlen (text) : 0;
+    size_t skip = size > ANSWER_MAX_BYTES ? size - ANSWER_MAX_BYTES : 0;
+    while (skip && skip < size && ((unsigned char)text[skip] & 0xC0) == 0x80)
+        skip++;
+    result->has_answer = size > skip;
+    result->answer = rota_bytes_n (text + skip, size - skip);
+}
+
 static void fill_result (const rota_hold_t *hold, Rota__Result *result, Rota__Usage *usage)
 {
     const rota_outcome_t *outcome = &hold->outcome;
@@ -169,6 +182,7 @@ static void fill_result (const rota_hold_t *hold, Rota__Result *result, Rota__Us
     result->has_message = hold->result.message[0] != 0;
     result->message = rota_bytes (hold->result.message);
     fill_saying (&hold->result, result, usage);
+    fill_answer (hold, result);
     result->has_last_output = hold->last_output_bytes > 0;
     result->last_output = rota_bytes_n (hold->last_output, hold->last_output_bytes);
 }
@@ -471,6 +485,51 @@ static void on_output_query (rota_agent_t *self, const rota_envelope_t *envelope
     rota_peer_send (self->peer, &answer, &reply.base);
 }
 
+/* ---- words for an agent at work */
+
+static bool is_utf8 (const char *text, size_t size)
+{
+    for (size_t length; size; text += length, size -= length)
+        if (!(length = rota_utf8_sequence (text, size)))
+            return false;
+    return true;
+}
+
+static void on_tell (rota_agent_t *self, const rota_envelope_t *envelope, const ProtobufCMessage *base)
+{
+    const Rota__Tell *tell = (const Rota__Tell *)base;
+    const char *text = (const char *)tell->text.data, *why = NULL;
+    rota_hold_t *hold = NULL;
+    for (size_t i = 0; i < self->holds.count && !hold; i++) {
+        rota_hold_t *it = self->holds.list[i];
+        if (it->number == tell->attempt && strlen (it->task_id) == tell->task.len &&
+            memcmp (it->task_id, tell->task.data, tell->task.len) == 0)
+            hold = it;
+    }
+    if (!tell->text.len || tell->text.len > ROTA_TELL_MAX_BYTES || memchr (text, 0, tell->text.len) ||
+        !is_utf8 (text, tell->text.len))
+        why = "what is told must be UTF-8 text of 1 byte to 16 KiB";
+    else if (!hold || hold->state == ROTA_HOLD_FINISHED)
+        why = "that attempt does not run here any more";
+    else if (hold->state == ROTA_HOLD_ELSEWHERE)
+        why = "the attempt was begun by an earlier agent host, which is gone with the way to it";
+    else if (!hold->steerable)
+        why = "this kind of agent takes no word while it works: `rota stop` or `rota cancel` ends it";
+    else if (rota_control_tell (hold->control_fd, text, tell->text.len) < 0)
+        why = "the word could not be handed on: the attempt is ending, or is not reading; try again";
+    if (why) {
+        refuse (self, envelope, ERROR_CODE (REFUSED), why);
+        return;
+    }
+    Rota__TellReply reply = ROTA__TELL_REPLY__INIT;
+    rota_envelope_t answer;
+    reply.has_attempt = reply.has_agent = true;
+    reply.attempt = tell->attempt;
+    reply.agent = rota_bytes (self->name);
+    rota_envelope_answer (envelope, ROTA_MESSAGE_TELL_REPLY, &answer);
+    rota_peer_send (self->peer, &answer, &reply.base);
+}
+
 /* ---- dispatch */
 
 static const struct {
@@ -484,6 +543,7 @@ static const struct {
     {ROTA_MESSAGE_STOP, ROTA__ROLE__ROLE_SCHEDULER, on_stop},
     {ROTA_MESSAGE_REPORT_REPLY, ROTA__ROLE__ROLE_SCHEDULER, on_report_reply},
     {ROTA_MESSAGE_OUTPUT_QUERY, ROTA__ROLE__ROLE_UNSPECIFIED, on_output_query},
+    {ROTA_MESSAGE_TELL, ROTA__ROLE__ROLE_UNSPECIFIED, on_tell},
 };
 
 /* What was refused is sent again in its time. */

@@ -232,6 +232,8 @@ static int launch (rota_agent_t *self, rota_hold_t *hold, const Rota__Assignment
     if (pool)
         status = prepare (self, assignment, hold->slot, pool, log_path, &attempt, error);
     if (status == 0) {
+        attempt.apart = self->adapter->structured;
+        hold->steerable = attempt.steerable;
         hold->launch = ++self->launches;
         status = rota_spawner_launch (self->spawner, &attempt, hold->launch, &hold->control_fd);
         if (status < 0)

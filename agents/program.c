@@ -89,7 +89,7 @@ static bool read_version (const char *text, int ret_numbers[3])
     return false;
 }
 
-static bool is_older (const char *text, const char *than)
+bool rota_program_is_older (const char *text, const char *than)
 {
     int have[3], want[3];
     if (!read_version (text, have) || !read_version (than, want))
@@ -212,7 +212,7 @@ void rota_program_check (const rota_program_t *program, const rota_adapter_conte
         return;
     }
     snprintf (ret_check->version, sizeof ret_check->version, "%s", text);
-    if (is_older (text, program->oldest))
+    if (rota_program_is_older (text, program->oldest))
         snprintf (ret_check->problem, sizeof ret_check->problem, "%s is too old (%.60s); from %s on%s%s%s",
                   program->name, text, program->oldest, program->package ? ": npm install -g " : "",
                   program->package ? program->package : "", program->package ? "@latest" : "");

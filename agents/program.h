@@ -36,6 +36,9 @@ typedef struct {
 void rota_program_check (const rota_program_t *program, const rota_adapter_context_t *context,
                          rota_adapter_check_t *ret_check);
 
+/* Whether a version, as a program says it, is older than another. False when it isn't to be read. */
+bool rota_program_is_older (const char *text, const char *than);
+
 /* Variables to be set for it, from `pool`, in a growing NULL-terminated list. */
 typedef struct {
     char *list[ROTA_PROGRAM_VARIABLES_MAX + 1];

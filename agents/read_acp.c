@@ -263,13 +263,17 @@ static void read_update (rota_reading_t *reading, const char *line, size_t size_
     }
 }
 
-/* The client's own word. */
-static void read_denied (rota_reading_t *reading, const char *line, size_t size_bytes)
+/* The client's own word: permissions that it refused; a turn that it cancelled to tell the agent something.
+ */
+static void read_ours (rota_reading_t *reading, const char *line, size_t size_bytes)
 {
     json_t *message = rota_reading_parse (line, size_bytes);
-    rota_known_t denied = rota_reading_count (json_object_get (message, "rota"), "denied", NULL);
+    const json_t *ours = json_object_get (message, "rota");
+    rota_known_t denied = rota_reading_count (ours, "denied", NULL);
     if (denied.known)
         reading->denied = denied.value < UINT32_MAX ? (uint32_t)denied.value : UINT32_MAX;
+    if (json_object_get (ours, "told"))
+        rota_reading_turn (reading);
     json_decref (message);
 }
 
@@ -301,11 +305,11 @@ void rota_read_acp (rota_reading_t *reading, const char *line, size_t size_bytes
     char method[ROTA_READING_WORD_BYTES];
     if (*line != '{') {
         if (!read_log_line (reading, line, size_bytes))
-            rota_reading_say (reading, line, size_bytes);
+            rota_reading_remark (reading, line, size_bytes);
         return;
     }
     if (size_bytes >= sizeof OURS && memcmp (line, OURS, sizeof OURS - 1) == 0) {
-        read_denied (reading, line, size_bytes);
+        read_ours (reading, line, size_bytes);
         return;
     }
     if (rota_reading_peek (line, size_bytes, "method", method)) {

@@ -316,7 +316,7 @@ void rota_read_claude (rota_reading_t *reading, const char *line, size_t size_by
         return;
     }
     if (*line != '{') {
-        rota_reading_say (reading, line, size_bytes);
+        rota_reading_remark (reading, line, size_bytes);
         return;
     }
     if (!rota_reading_peek (line, size_bytes, "type", type))

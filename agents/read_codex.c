@@ -276,7 +276,7 @@ void rota_read_codex_exec (rota_reading_t *reading, const char *line, size_t siz
 {
     char type[ROTA_READING_WORD_BYTES];
     if (*line != '{') {
-        rota_reading_say (reading, line, size_bytes);
+        rota_reading_remark (reading, line, size_bytes);
         return;
     }
     if (!rota_reading_peek (line, size_bytes, "type", type))
@@ -294,7 +294,7 @@ void rota_read_codex_rpc (rota_reading_t *reading, const char *line, size_t size
 {
     char method[ROTA_READING_WORD_BYTES];
     if (*line != '{') {
-        rota_reading_say (reading, line, size_bytes);
+        rota_reading_remark (reading, line, size_bytes);
         return;
     }
     bool response = !rota_reading_peek (line, size_bytes, "method", method);
@@ -307,4 +307,13 @@ void rota_read_codex_rpc (rota_reading_t *reading, const char *line, size_t size
     else if (message)
         event->read (reading, json_object_get (message, "params"));
     json_decref (message);
+}
+
+/* Events of exec bear a "type", messages of the app-server a method or an id. Lines that are neither are
+ * warnings of the program, which mean the same in both. */
+void rota_read_codex (rota_reading_t *reading, const char *line, size_t size_bytes)
+{
+    char word[ROTA_READING_WORD_BYTES];
+    bool of_exec = *line == '{' && rota_reading_peek (line, size_bytes, "type", word);
+    (of_exec ? rota_read_codex_exec : rota_read_codex_rpc) (reading, line, size_bytes);
 }

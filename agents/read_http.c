@@ -120,7 +120,7 @@ void rota_read_http (rota_reading_t *reading, const char *line, size_t size_byte
 {
     char type[ROTA_READING_WORD_BYTES];
     if (*line != '{') {
-        rota_reading_say (reading, line, size_bytes);
+        rota_reading_remark (reading, line, size_bytes);
         return;
     }
     if (!rota_reading_peek (line, size_bytes, "type", type))

@@ -206,6 +206,12 @@ static void judge (const rota_reading_t *reading, int exit_code, int signal,
     else
         snprintf (what, sizeof what, "it %s before it began to work", end);
     put_message (ret_verdict, what, reading->message);
+    if (reading->remark[0]) {
+        size_t used = strlen (ret_verdict->message);
+        used = rota_reading_copy (ret_verdict->message, sizeof ret_verdict->message, used, "; ", 2);
+        rota_reading_copy (ret_verdict->message, sizeof ret_verdict->message, used, reading->remark,
+                           strlen (reading->remark));
+    }
 }
 
 void rota_reading_judge (const rota_reading_t *reading, int exit_code, int signal,

@@ -65,6 +65,7 @@ typedef struct {
     char window[32];                          /* its name ("five_hour", "primary", ...), "" = not said */
     char message[ROTA_READING_MESSAGE_BYTES]; /* the error, else the last words; UTF-8, no control characters
                                                */
+    char remark[256]; /* the last line that is no event, beside the agent's words in message; "" = none */
     char session[ROTA_READING_SESSION_BYTES]; /* to resume, "" = none */
     char version[64];                         /* of the program, "" = not said */
     char model[64];
@@ -110,6 +111,7 @@ void rota_reading_judge (const rota_reading_t *reading, int exit_code, int signa
 rota_reader_t rota_read_claude;     /* claude -p --output-format stream-json, and json */
 rota_reader_t rota_read_codex_exec; /* codex exec --json */
 rota_reader_t rota_read_codex_rpc;  /* messages of codex app-server, one a line */
+rota_reader_t rota_read_codex;      /* lines of either: an earlier host may have had other settings */
 rota_reader_t rota_read_acp;        /* messages of an ACP agent, one a line */
 rota_reader_t rota_read_http;       /* rota-agent --ask */
 

@@ -312,3 +312,13 @@ void rota_reading_say (rota_reading_t *reading, const char *text, size_t size_by
     size_t used = reading->inner.speaking ? strlen (reading->message) : 0;
     rota_reading_copy (reading->message, sizeof reading->message, used, text, size_bytes);
 }
+
+void rota_reading_remark (rota_reading_t *reading, const char *text, size_t size_bytes)
+{
+    if (reading->result_class != RESULT (UNSPECIFIED) || reading->completed)
+        return;
+    if (reading->inner.speaking)
+        rota_reading_copy (reading->remark, sizeof reading->remark, 0, text, size_bytes);
+    else
+        rota_reading_copy (reading->message, sizeof reading->message, 0, text, size_bytes);
+}

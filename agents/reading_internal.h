@@ -67,7 +67,10 @@ void rota_reading_turn (rota_reading_t *reading);
 void rota_reading_progress (rota_reading_t *reading);
 /* It said that its work ended well. */
 void rota_reading_complete (rota_reading_t *reading);
-/* The agent's words, or a line of the program that is no event; kept where no error is. */
+/* The agent's words; kept where no error is. */
 void rota_reading_say (rota_reading_t *reading, const char *text, size_t size_bytes);
+/* A line of the program that is no event, as of its standard error: kept where no error is, and never taken
+ * for the agent's words. */
+void rota_reading_remark (rota_reading_t *reading, const char *text, size_t size_bytes);
 
 #endif

@@ -4,6 +4,7 @@
 #include "agents/command.h"
 #include "agents/output.h"
 #include "agents/spool.h"
+#include "agents/streams.h"
 #include "agents/sweep.h"
 #include "agents/tree.h"
 #include "bus/clock.h"
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -31,7 +33,8 @@
 #define KILL_AGAIN_MS 20
 #define GIVE_UP_MS 20000 /* after the first SIGKILL: what still lives then waits for its device */
 #define MEMORY_EVERY_MS 1000
-#define SPOOL_TRIES 600 /* a second apart, when the host is gone too */
+#define SPOOL_TRIES 600       /* a second apart, when the host is gone too */
+#define TELL_PIPE_BYTES 65536 /* as the kernel makes pipes */
 #define NEVER INT64_MAX
 
 typedef enum { STAGE_RUNNING, STAGE_ENDING, STAGE_KILLING, STAGE_DEAD, STAGE_GIVEN_UP } stage_t;
@@ -43,6 +46,7 @@ typedef struct {
     int control_fd, signal_fd, timer_fd, spool_fd;
     rota_command_t command; /* descriptors are -1 once closed */
     rota_output_t *output;
+    rota_streams_t streams;
     rota_cgroup_t group;
     char *buffer;
     /* On the boot-time clock. */
@@ -166,11 +170,11 @@ static void take_report (shim_t *self)
 
 /* One buffer full, so that a flood doesn't keep the shim from its deadlines. Returns its size; 0 = nothing
  * there now. */
-static size_t take_output (shim_t *self)
+static size_t take_output (shim_t *self, int *fd)
 {
     size_t filled = 0;
     while (filled < READ_BYTES) {
-        ssize_t size = read (self->command.output_fd, self->buffer + filled, READ_BYTES - filled);
+        ssize_t size = read (*fd, self->buffer + filled, READ_BYTES - filled);
         if (size > 0) {
             filled += (size_t)size;
             continue;
@@ -178,29 +182,48 @@ static size_t take_output (shim_t *self)
         if (size < 0 && errno == EINTR)
             continue;
         if (size == 0 || errno != EAGAIN)
-            close_fd (&self->command.output_fd);
+            close_fd (fd);
         break;
     }
-    if (filled)
+    if (filled && self->attempt.apart)
+        (fd == &self->command.error_fd ? rota_streams_err : rota_streams_out) (&self->streams, self->buffer,
+                                                                               filled);
+    else if (filled)
         rota_output_write (self->output, self->buffer, filled);
     return filled;
+}
+
+/* Whole or not at all: a command that doesn't read what it is told is not waited for, and its log says so. */
+static void tell (shim_t *self, const char *text, size_t size)
+{
+    static const char DROPPED[] = "rota: the agent does not read what it is told; a word to it was dropped\n";
+    int room = 0;
+    if (self->command.tell_fd < 0 || size == 0 || size > ROTA_TELL_MAX_BYTES || memchr (text, 0, size))
+        return;
+    if (ioctl (self->command.tell_fd, FIONREAD, &room) < 0 || room + (int)size + 1 > TELL_PIPE_BYTES ||
+        write (self->command.tell_fd, text, size) != (ssize_t)size ||
+        write (self->command.tell_fd, "", 1) != 1)
+        rota_streams_err (&self->streams, DROPPED, sizeof DROPPED - 1);
 }
 
 static void take_control (shim_t *self, int64_t now)
 {
     rota_control_message_t message;
     for (;;) {
-        ssize_t size = recv (self->control_fd, &message, sizeof message, MSG_DONTWAIT);
+        ssize_t size = recv (self->control_fd, self->buffer, READ_BYTES, MSG_DONTWAIT);
         if (size < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (size <= 0)
             break;
-        if (size != (ssize_t)sizeof message)
+        if (size < (ssize_t)sizeof message)
             continue;
+        memcpy (&message, self->buffer, sizeof message);
         if (message.kind == ROTA_CONTROL_RENEW && self->attempt.lease_ms && message.value_ms)
             self->lease_at = after (now, message.value_ms);
         else if (message.kind == ROTA_CONTROL_STOP)
             end_tree (self, ROTA_END_STOPPED, message.value_ms, now);
+        else if (message.kind == ROTA_CONTROL_TELL)
+            tell (self, self->buffer + sizeof message, (size_t)size - sizeof message);
     }
     close_fd (&self->control_fd);
     if (self->attempt.lease_ms)
@@ -280,16 +303,16 @@ static void set_timer (shim_t *self)
 static void watch (shim_t *self)
 {
     while (self->stage != STAGE_DEAD && self->stage != STAGE_GIVEN_UP) {
-        struct pollfd items[] = {{self->signal_fd, POLLIN, 0},
-                                 {self->timer_fd, POLLIN, 0},
-                                 {self->control_fd, POLLIN, 0},
-                                 {self->command.report_fd, POLLIN, 0},
-                                 {self->command.output_fd, POLLIN, 0}};
+        struct pollfd items[] = {{self->signal_fd, POLLIN, 0},         {self->timer_fd, POLLIN, 0},
+                                 {self->control_fd, POLLIN, 0},        {self->command.report_fd, POLLIN, 0},
+                                 {self->command.output_fd, POLLIN, 0}, {self->command.error_fd, POLLIN, 0}};
         set_timer (self);
         if (poll (items, sizeof items / sizeof *items, -1) < 0 && errno != EINTR)
             abort ();
         int64_t now = rota_clock_boot_ms ();
-        if (items[4].revents && take_output (self))
+        if (items[4].revents && take_output (self, &self->command.output_fd))
+            self->last_output = now;
+        if (items[5].revents && take_output (self, &self->command.error_fd))
             self->last_output = now;
         if (items[3].revents)
             take_report (self);
@@ -339,6 +362,7 @@ static int set_up (shim_t *self)
         say (self, error.text);
         return status;
     }
+    self->streams.output = self->output;
     rota_sweep_mark (attempt->spool_directory, attempt->key, attempt->number, mark);
     rota_cgroup_name (mark, name);
     if (attempt->cgroup_parent)
@@ -365,9 +389,13 @@ static void set_deadlines (shim_t *self)
 static void close_output (shim_t *self)
 {
     rota_output_summary_t summary = {0};
-    size_t drained = 0, size;
-    while (self->command.output_fd >= 0 && drained < DRAIN_MAX_BYTES && (size = take_output (self)) > 0)
-        drained += size;
+    int *const fds[] = {&self->command.output_fd, &self->command.error_fd};
+    for (size_t i = 0; i < 2; i++) {
+        size_t drained = 0, size;
+        while (*fds[i] >= 0 && drained < DRAIN_MAX_BYTES && (size = take_output (self, fds[i])) > 0)
+            drained += size;
+    }
+    rota_streams_end (&self->streams);
     rota_output_close (&self->output, &summary);
     self->outcome.output_bytes = summary.total_bytes;
     self->outcome.output_dropped_bytes = summary.dropped_bytes;
@@ -431,7 +459,9 @@ static int take_over_signals (void)
 
 _Noreturn void rota_shim_run (int control_fd, int attempt_fd)
 {
-    static shim_t self = {.spool_fd = -1, .group = {.fd = -1}, .command = {.output_fd = -1, .report_fd = -1}};
+    static shim_t self = {.spool_fd = -1,
+                          .group = {.fd = -1},
+                          .command = {.output_fd = -1, .error_fd = -1, .tell_fd = -1, .report_fd = -1}};
 
     prctl (PR_SET_NAME, "rota-shim");
     keep_only (&control_fd, &attempt_fd);

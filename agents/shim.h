@@ -18,6 +18,7 @@
 typedef enum {
     ROTA_CONTROL_RENEW = 1, /* the lease: value_ms from now */
     ROTA_CONTROL_STOP,      /* TERM now, KILL after value_ms; a second one may shorten it */
+    ROTA_CONTROL_TELL,      /* the text behind the message, to a steerable command */
 } rota_control_t;
 
 typedef struct {

@@ -145,3 +145,13 @@ int rota_control_stop (int control_fd, uint32_t grace_ms)
 {
     return send_control (control_fd, ROTA_CONTROL_STOP, grace_ms);
 }
+
+int rota_control_tell (int control_fd, const char *text, size_t size_bytes)
+{
+    rota_control_message_t message = {.kind = ROTA_CONTROL_TELL};
+    struct iovec parts[] = {{&message, sizeof message}, {(void *)text, size_bytes}};
+    const struct msghdr packet = {.msg_iov = parts, .msg_iovlen = 2};
+    if (sendmsg (control_fd, &packet, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+        return 0;
+    return errno == ECONNRESET ? -EPIPE : -errno;
+}

@@ -44,6 +44,8 @@ int rota_spawner_next (rota_spawner_t *self, rota_spawner_end_t *ret_end);
 /* To a shim. 0, or -EAGAIN, -EPIPE. */
 int rota_control_renew (int control_fd, uint32_t lease_ms);
 int rota_control_stop (int control_fd, uint32_t grace_ms);
+/* A text for a steerable command, 1 to ROTA_TELL_MAX_BYTES without NUL. */
+int rota_control_tell (int control_fd, const char *text, size_t size_bytes);
 
 pid_t rota_spawner_pid (const rota_spawner_t *self);
 

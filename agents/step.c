@@ -133,16 +133,16 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
     const Rota__TaskSpec *task = assignment->spec;
     const Rota__Work *work = assignment->work;
     bool works = assignment->phase == PHASE (WORK);
-    json_t *spec =
-        json_pack ("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:[s], s:o, s:s, s:o, s:o, s:I, s:s}",
-                   "step", word_of (assignment->phase), "repository", text_of (repository->location),
-                   "branch", text_of (repository->branch), "clone", clone_of (context, assignment), "record",
-                   json_sprintf ("%s.record", log_path), "gates", gates_of (repository), "checks",
-                   checks_of (task), "expects_change", works && commits (task), "drop_changes",
-                   !commits (task), "hide", context->state_dir, "keep", keep_of (attempt), "isolate",
-                   rota_setting_text (context->settings, ROTA_SETTING_AGENTS_ISOLATION), "task",
-                   text_of (task->id), "title", text_of (task->title.len ? task->title : task->id), "attempt",
-                   (json_int_t)assignment->attempt, "agent", context->agent);
+    json_t *spec = json_pack (
+        "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:[s], s:o, s:s, s:o, s:o, s:I, s:s}", "step",
+        word_of (assignment->phase), "repository", text_of (repository->location), "branch",
+        text_of (repository->branch), "clone", clone_of (context, assignment), "record",
+        json_sprintf ("%s.record", log_path), "gates", gates_of (repository), "checks", checks_of (task),
+        "expects_change", works && commits (task), "drop_changes", !commits (task), "steerable",
+        attempt->steerable, "hide", context->state_dir, "keep", keep_of (attempt), "isolate",
+        rota_setting_text (context->settings, ROTA_SETTING_AGENTS_ISOLATION), "task", text_of (task->id),
+        "title", text_of (task->title.len ? task->title : task->id), "attempt",
+        (json_int_t)assignment->attempt, "agent", context->agent);
     if (!spec)
         return NULL;
     set_text (spec, "target", repository->has_target, repository->target);
@@ -233,14 +233,12 @@ static void judge (const json_t *record, bool has_program, rota_adapter_result_t
 
 void rota_step_classify (const char *log_path, const rota_outcome_t *outcome, rota_adapter_result_t *result)
 {
-    char *answer = result->answer;
-    result->answer = NULL;
+    const char *answer = result->answer;
     json_t *spec = load (log_path, "spec"), *record = spec ? load (log_path, "record") : NULL;
     const char *step = json_string_value (json_object_get (spec, "step"));
     if (!step || !outcome->started || outcome->end != ROTA_END_NONE) {
         json_decref (spec);
         json_decref (record);
-        free (answer);
         return;
     }
     bool has_program = strcmp (step, "gate") != 0 && strcmp (step, "merge") != 0;
@@ -258,7 +256,6 @@ void rota_step_classify (const char *log_path, const rota_outcome_t *outcome, ro
     }
     json_decref (spec);
     json_decref (record);
-    free (answer);
 }
 
 /* ---- for the report */

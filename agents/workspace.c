@@ -1,9 +1,11 @@
 #include "agents/workspace_internal.h"
 
+#include "agents/attempt.h"
 #include "agents/files.h"
 #include "bus/names.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -437,6 +439,8 @@ static int begin (rota_workspace_t *self, int argc, char **argv, rota_error_t *e
     status = rota_files_remove_path (self->spec.record);
     if (status < 0)
         return rota_error_set (error, status, "%s: %s", self->spec.record, strerror (-status));
+    if (self->spec.steerable)
+        fcntl (ROTA_TELL_FD, F_SETFD, FD_CLOEXEC); /* for the program alone, not for git */
     return rota_child_setup (&self->stop, error);
 }
 

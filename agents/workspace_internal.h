@@ -34,7 +34,7 @@ typedef struct {
     const char *repository, *target, *start, *base, *branch, *clone, *record, *setup, *task, *title, *agent,
         *left;
     int64_t attempt, gate_retries;
-    bool expects_change, isolate_off;
+    bool expects_change, isolate_off, steerable; /* the program reads ROTA_TELL_FD */
     rota_workspace_gate_t *gates;
     size_t gate_count;
     rota_workspace_check_t *checks;

@@ -1,6 +1,8 @@
 /* workspace_program.c - the agent's program in its clone, and what it is given to read. */
 #include "agents/workspace_internal.h"
 
+#include "agents/attempt.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,7 +85,7 @@ int rota_workspace_run_program (rota_workspace_t *self, const char *more, size_t
         .directory = self->clone.path,
         .signals = self->sandbox.isolated ? ROTA_CHILD_DEAF : ROTA_CHILD_EXPOSED,
         .input_fd = input_fd,
-        .held_fd = -1,
+        .held_fd = self->spec.steerable ? ROTA_TELL_FD : -1,
         .stop = &self->stop,
         .stop_patience_ms = STOP_PATIENCE_MS,
     };

@@ -107,6 +107,7 @@ int rota_verb_review (rota_cli_t *cli);
 int rota_verb_open (rota_cli_t *cli);
 int rota_verb_merge (rota_cli_t *cli);
 int rota_verb_log (rota_cli_t *cli);
+int rota_verb_tell (rota_cli_t *cli);
 int rota_verb_events (rota_cli_t *cli);
 int rota_verb_agents (rota_cli_t *cli);
 int rota_verb_leader (rota_cli_t *cli);

@@ -28,7 +28,6 @@ static const control_t CONTROLS[] = {
     {"hold", ROTA__CONTROL_VERB__CONTROL_VERB_HOLD, IDS, "held"},
     {"release", ROTA__CONTROL_VERB__CONTROL_VERB_RELEASE, IDS, "released"},
     {"answer", ROTA__CONTROL_VERB__CONTROL_VERB_ANSWER, ID_AND_TEXT, "answered"},
-    {"tell", ROTA__CONTROL_VERB__CONTROL_VERB_TELL, ID_AND_TEXT, "told"},
     {"priority", ROTA__CONTROL_VERB__CONTROL_VERB_PRIORITY, ID_AND_PRIORITY, "given that priority"},
     {"pause", ROTA__CONTROL_VERB__CONTROL_VERB_PAUSE, NOTHING,
      "paused: nothing new is started; `rota resume` goes on"},

@@ -168,6 +168,7 @@ static json_t *result_of (const Rota__Result *result)
     set_signed (object, "exit_code", result->has_exit_code, result->exit_code);
     set_signed (object, "signal", result->has_signal && result->signal > 0, result->signal);
     rota_json_set_text (object, "message", result->has_message, result->message);
+    rota_json_set_text (object, "answer", result->has_answer, result->answer);
     rota_json_set_text (object, "last_output", result->has_last_output, result->last_output);
     if (result->has_started_ms && result->has_finished_ms)
         set_signed (object, "duration_ms", true, result->finished_ms - result->started_ms);

@@ -515,7 +515,17 @@ const rota_verb_t ROTA_VERBS[] = {
     TASK_VERB ("reject", false, "ID...", 1, -1, REASON_OPTIONS,
                "send a task back that awaits approval or review", "--reason reaches whoever takes it next."),
     TASK_VERB ("answer", true, "ID TEXT", 2, 2, NULL, "answer what a task asked", ""),
-    TASK_VERB ("tell", false, "ID TEXT", 2, 2, NULL, "tell a task something that its agent should know", ""),
+    {.name = "tell",
+     .group = ROTA_GROUP_TASK,
+     .arguments = "ID TEXT|-",
+     .least = 2,
+     .most = 2,
+     .summary = "tell the agent that works on a task something it should know now",
+     .description =
+         "The kinds acp and codex take it in the middle of their work; others refuse it. With - the text is "
+         "read from standard input.",
+     .complete = ROTA_COMPLETE_TASK,
+     .handler = rota_verb_tell},
     TASK_VERB ("cancel", false, "ID...", 1, -1, CANCEL_OPTIONS, "give a task up; what runs is ended",
                "What waits for it can't be reached any more, unless --skip lets it go on."),
     TASK_VERB ("reopen", false, "ID...", 1, -1, REASON_OPTIONS, "work a task again that is done", ""),

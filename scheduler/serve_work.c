@@ -412,3 +412,34 @@ HANDLER (output)
     reply.agent_instance = rota_bytes_n (view.instance, 16);
     rota_service_answer (self, from, ROTA_MESSAGE_OUTPUT_REPLY, &reply.base);
 }
+
+/* Where the task is at work; the word itself goes to that host. */
+HANDLER (tell)
+{
+    const Rota__Tell *tell = (const Rota__Tell *)message;
+    rota_node_t node = rota_core_find (self->core, (const char *)tell->task.data, tell->task.len);
+    rota_core_node_t it;
+    if (!rota_core_get (self->core, node, &it) || it.kind != NODE (TASK)) {
+        rota_service_refuse (self, from, ERROR_CODE (NOT_FOUND), "there is no task %.*s", (int)tell->task.len,
+                             (const char *)tell->task.data);
+        return;
+    }
+    rota_core_agent_view_t view = {.connected = false};
+    if (it.leased)
+        rota_core_agent_view (self->core, it.agent, &view);
+    if (!view.connected) {
+        rota_service_refuse (
+            self, from, ERROR_CODE (REFUSED),
+            it.leased ? "%.*s is at work on a host that can't be reached now"
+                      : "no agent is at work on %.*s now; what the next one should know goes into its "
+                        "description or prompt",
+            (int)tell->task.len, (const char *)tell->task.data);
+        return;
+    }
+    Rota__TellReply reply = ROTA__TELL_REPLY__INIT;
+    reply.has_attempt = reply.has_agent = reply.has_agent_instance = true;
+    reply.attempt = it.attempt;
+    reply.agent = rota_bytes (view.name);
+    reply.agent_instance = rota_bytes_n (view.instance, 16);
+    rota_service_answer (self, from, ROTA_MESSAGE_TELL_REPLY, &reply.base);
+}

@@ -60,6 +60,7 @@ static const struct {
     {ROTA_MESSAGE_BACKUP, rota_serve_backup},
     {ROTA_MESSAGE_CHECK, rota_serve_check},
     {ROTA_MESSAGE_OUTPUT_QUERY, rota_serve_output},
+    {ROTA_MESSAGE_TELL, rota_serve_tell},
     {ROTA_MESSAGE_REGISTER, rota_serve_register},
     {ROTA_MESSAGE_ACCEPTED, rota_serve_accepted},
     {ROTA_MESSAGE_AGENT_HEARTBEAT, rota_serve_agent_heartbeat},

@@ -274,6 +274,7 @@ HANDLER (accepted);
 HANDLER (agent_heartbeat);
 HANDLER (report);
 HANDLER (output);
+HANDLER (tell);
 HANDLER (submit);
 HANDLER (control);
 HANDLER (import_begin);

@@ -49,10 +49,10 @@ class Place:
         environment.update(extra or {})
         return environment
 
-    def run(self, *arguments, environment=None):
-        return subprocess.run([ROTA, *arguments], cwd=self.path, env=self.environment(environment),
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-                              timeout=WATCHDOG_S, check=False)
+    def run(self, *arguments, environment=None, input=None):
+        given = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
+        return subprocess.run([ROTA, *arguments], cwd=self.path, env=self.environment(environment), **given,
+                              capture_output=True, text=True, errors="replace", timeout=WATCHDOG_S, check=False)
 
     def start(self, *arguments, **more):
         return subprocess.Popen([ROTA, *arguments], cwd=self.path, env=self.environment(),

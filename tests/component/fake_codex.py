@@ -64,6 +64,12 @@ def hear(message):
     elif method == "turn/start":
         send({"id": identity, "result": {"turn": {"id": "turn-1", "status": "inProgress"}}})
         turn(params["input"][0]["text"])
+    elif method == "turn/steer" and "refused" in params["input"][0]["text"]:
+        send({"id": identity, "error": {"code": -32600, "message": "the turn can't be steered now"}})
+    elif method == "turn/steer":
+        send({"id": identity, "result": {"turnId": params["expectedTurnId"]}})
+        notify("item/completed", threadId=THREAD, item={"type": "agentMessage", "id": "m", "text": "So I shall."})
+        end("completed")
     elif method == "turn/interrupt":
         send({"id": identity, "result": {}})
         end("interrupted")

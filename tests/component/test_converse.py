@@ -312,6 +312,53 @@ def refused_key(programs):
     api.close()
 
 
+def is_told(kind, agents, environment):
+    """A word in the middle of the work: it reaches the agent, which goes on with it, and the log says so."""
+    place = Place()
+    place.write("rota.yaml", f"agents: {agents}\n")
+    place.write("plan.yaml", f"name: plan\ndefaults: {{agent: {kind}}}\ntasks:\n  - {{id: work, prompt: silent}}\n")
+    place.run("up", "--agent", kind, environment=environment)
+    early = place.run("tell", "work", "too early")
+    check(f"{kind}: a task that isn't there can't be told anything", early.returncode == 2 and "there is no task work" in early.stderr,
+          early)
+    place.run("import", "plan.yaml")
+    check(f"{kind}: it is at work", wait_until(lambda: os.path.exists(os.path.join(place.path, "pids")), WATCHDOG_S))
+    if kind == "codex":
+        refused = place.run("tell", "work", "this is refused")
+        check("codex: a word that it refuses is handed on", refused.returncode == 0, refused)
+        check("codex: and its log says why it was refused", wait_until(
+            lambda: '"untold": "this is refused"' in place.run("log", "work").stdout.replace('":"', '": "'), WATCHDOG_S),
+              place.run("log", "work"))
+    told = place.run("tell", "work", "-", input="mind the é gap\n")
+    check(f"{kind}: it is told", told.returncode == 0 and f"told {kind}@" in told.stdout, told)
+    place.run("wait", "work", "--timeout", "60")
+    heard = place.read("heard.jsonl")
+    check(f"{kind}: the word arrived, and the work went on to its end", "mind the \\u00e9 gap" in heard.replace("é", "\\u00e9") and
+          task_of(place, "work")["status"] == "done", heard, task_of(place, "work"))
+    check(f"{kind}: the log says that it was told", any("told" in (line.get("rota") or {})
+          for line in objects(place.run("log", "work").stdout)), place.run("log", "work"))
+    check(f"{kind}: its last words stay with the attempt", task_of(place, "work")["attempts"][0]["result"].get("answer") ==
+          ("So I shall." if kind == "codex" else "It is done."), task_of(place, "work"))
+    late = place.run("tell", "work", "too late")
+    check(f"{kind}: what ended is not told anything", late.returncode == 4 and "no agent is at work on work now" in late.stderr, late)
+    place.run("down")
+
+
+def others_are_not_told():
+    place = Place()
+    place.write("plan.yaml", "name: plan\ntasks:\n  - {id: work, run: sleep 60}\n")
+    place.run("up", "--agent", "exec=1")
+    place.run("import", "plan.yaml")
+    check("exec: it is at work", wait_until(lambda: task_of(place, "work")["status"] == "in_progress", WATCHDOG_S))
+    told = place.run("tell", "work", "hello")
+    check("exec: a command can't be told anything, and rota says so", told.returncode == 4 and "takes no word" in told.stderr, told)
+    for text, what in (("", "nothing to tell"), ("x" * 20000, "at most 16 KiB")):
+        told = place.run("tell", "work", text)
+        check(f"a word of {len(text)} bytes is refused", told.returncode == 2 and what in told.stderr, told)
+    place.run("stop")
+    place.run("down")
+
+
 def main():
     started = time.monotonic()
     acp_brings_a_turn_to_its_end()
@@ -339,6 +386,11 @@ def main():
     kinds("codex", "{codex_protocol: app-server}", 100,
           {"PATH": programs.path + ":" + os.environ["PATH"], "CODEX_API_KEY": "dummy", "CODEX_HOME": programs.path,
            "OPENAI_BASE_URL": "http://127.0.0.1:9"})
+    is_told("acp", f"{{acp_command: [{ACP[0]}, {ACP[1]}]}}", None)
+    is_told("acp", f"{{acp_command: [{ACP[0]}, {ACP[1]}, --speaks, '2'], acp_version: 2}}", None)
+    is_told("codex", "{}", {"PATH": programs.path + ":" + os.environ["PATH"], "CODEX_API_KEY": "dummy", "CODEX_HOME": programs.path,
+                            "OPENAI_BASE_URL": "http://127.0.0.1:9"})
+    others_are_not_told()
     refused_key(programs)
     print(f"     {time.monotonic() - started:.0f} s")
     finish()
