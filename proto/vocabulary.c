@@ -69,6 +69,9 @@ static const char *const EVENTS[] = {
     [EVENT (COORDINATOR_CHANGED)] = "coordinator.changed",
     [EVENT (LOG_GAP)] = "log.gap",
     [EVENT (ATTEMPT_QUARANTINED)] = "attempt.quarantined",
+    [EVENT (ROADMAP_SETTLED)] = "roadmap.settled",
+    [EVENT (DISK_LOW)] = "disk.low",
+    [EVENT (DISK_RECOVERED)] = "disk.recovered",
 };
 
 static const char *const ROLES[] = {

@@ -286,6 +286,7 @@ void rota_service_flush (service_t *self)
         return;
     if (!self->config.hold)
         rota_core_dispatch (self->core, rota_service_now_ms (self));
+    rota_service_note_settled (self);
     rota_core_effects (self->core, &effects);
     uint64_t first = 0;
     bool change = has_effects (self, &effects);

@@ -161,6 +161,7 @@ int rota_service_rebuild (service_t *self, rota_error_t *error)
     rota_spend_load (self);
     self->quiet_until_ms = 0;
     self->told_candidates = 0;
+    self->settled_version = 0;
     self->rebuilt_ms = now_ms;
     rota_core_effects_clear (self->core);
     self->agent_peer_count = 0;

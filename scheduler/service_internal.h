@@ -8,6 +8,7 @@
  * why.c        why a task does not run          spend.c        what attempts used
  * serve_coordinator.c the role's candidates for the broker, its proposals
  * upkeep.c     timers, trimming, backup, check figures.c      what is counted for /metrics
+ * settled.c    roadmaps that have come to rest
  */
 #ifndef ROTA_SERVICE_INTERNAL_H
 #define ROTA_SERVICE_INTERNAL_H
@@ -62,6 +63,7 @@ typedef struct {
     size_t header_size;
     bool repository; /* the header names one */
     bool dirty;
+    bool moves; /* something of it runs or can start by itself */
 } source_t;
 
 typedef struct {
@@ -154,6 +156,8 @@ struct rota_scheduler {
     int64_t trim_after_ms;
     uint64_t batches, messages;
     rota_figures_t figures;
+    uint64_t settled_version; /* of the core, when it was last looked which roadmaps move; 0 = not yet */
+    int64_t settled_ms;       /* when to look again all the same */
 };
 
 typedef struct rota_scheduler service_t;
@@ -292,6 +296,10 @@ HANDLER (check);
 HANDLER (sink_cursor);
 HANDLER (proposal);
 HANDLER (metrics);
+
+/* settled.c */
+/* Notes which roadmaps have come to rest in this batch. */
+void rota_service_note_settled (service_t *self);
 
 /* figures.c */
 double rota_figures_clock_s (void);

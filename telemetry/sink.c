@@ -8,6 +8,7 @@
 #include "bus/subscriber.h"
 #include "telemetry/event_json.h"
 #include "telemetry/gather.h"
+#include "telemetry/hook.h"
 #include "telemetry/http.h"
 #include "telemetry/journal.h"
 
@@ -25,6 +26,7 @@
 #define SAY_AFTER_MS 2000  /* whom it waits for */
 #define SAY_AGAIN_MS 60000
 #define RETAIN_EVERY_MS (3600 * 1000) /* more than daily, so that the size limit holds on busy days */
+#define HOOKS_MS 3000                 /* for notifications that wait, at the end */
 #define LISTEN_AGAIN_MS 10000
 #define EVENT_TYPES 64
 #define DRAIN_MS 100 /* at the end, for what brokers have sent already */
@@ -59,6 +61,8 @@ struct rota_sink {
 
     rota_http_t *http; /* NULL: not wanted, or the address can't be had now */
     rota_gather_t *gather;
+    rota_hooks_t *hooks;         /* NULL = nobody wants to know */
+    int64_t stopped_ms;          /* when it was told to stop */
     uint64_t types[EVENT_TYPES]; /* events, by type */
 
     /* Monotonic, when each is due. */
@@ -230,7 +234,11 @@ static void on_status (void *owner, void *context, const rota_reply_t *reply)
     if (!good)
         return;
 
+    static const uint8_t none[ROTA_INSTANCE_BYTES];
+    bool fresh = memcmp (rota_journal_store (self->journal), none, sizeof none) == 0;
     bool same = memcmp (rota_journal_store (self->journal), status->store.data, ROTA_INSTANCE_BYTES) == 0;
+    rota_hooks_store (self->hooks, status->store.data, status->last_event,
+                      same || fresh ? rota_journal_last (self->journal) : status->last_event);
     if (!same && rota_journal_set_store (self->journal, status->store.data) < 0) {
         self->scheduler_ready = false; /* nothing may be subscribed to or told before that works */
         self->ask_ms = now_ms + ASK_AGAIN_MS;
@@ -297,6 +305,7 @@ static void on_state (void *owner, rota_peer_state_t state, const Rota__Welcome 
         keep_welcome (self, welcome);
         if (self->subscriber)
             rota_subscriber_welcome (self->subscriber, welcome);
+        rota_hooks_welcome (self->hooks, welcome);
         self->told = UINT64_MAX;
         if (!self->asking)
             wake_at (self, &self->ask_ms, now_ms);
@@ -325,6 +334,7 @@ static void add_own (void *owner, rota_metrics_t *metrics)
                       NULL);
     rota_metrics_add (metrics, ROTA_METRIC_JOURNAL_TROUBLE, rota_journal_trouble (self->journal) != NULL,
                       NULL, NULL);
+    rota_hooks_add_metrics (self->hooks, metrics);
 }
 
 static void give_metrics (void *owner, const char *text, size_t size_bytes)
@@ -382,12 +392,22 @@ static void retain (rota_sink_t *self, int64_t now_ms)
     wake_at (self, &self->retain_ms, now_ms + RETAIN_EVERY_MS);
 }
 
+/* What has come is taken; notifications of it may go out yet, for a bounded time. */
+static void end_or_wait (rota_sink_t *self, int64_t now_ms)
+{
+    rota_hooks_stop (self->hooks);
+    if (rota_hooks_are_busy (self->hooks) && now_ms < self->stopped_ms + HOOKS_MS)
+        wake_at (self, &self->stop_ms, now_ms + DRAIN_MS / 4);
+    else
+        rota_sink_stop (self);
+}
+
 static void on_alarm (void *owner)
 {
     rota_sink_t *self = owner;
     int64_t now_ms = rota_clock_monotonic_ms ();
     if (now_ms >= self->stop_ms)
-        rota_sink_stop (self);
+        end_or_wait (self, now_ms);
     if (now_ms >= self->ask_ms)
         ask (self, now_ms);
     if (now_ms >= self->journal_ms) {
@@ -421,6 +441,7 @@ static int on_stop (zloop_t *loop, zmq_pollitem_t *item, void *owner)
     if (self->stopping || count > 1)
         return -1;
     self->stopping = true;
+    self->stopped_ms = rota_clock_monotonic_ms ();
     wake_at (self, &self->stop_ms, rota_clock_monotonic_ms () + DRAIN_MS);
     return 0;
 }
@@ -521,7 +542,13 @@ static int open_bus (rota_sink_t *self, rota_error_t *error)
     const rota_gather_config_t gather = {
         .peer = self->peer, .owner = self, .add_own = add_own, .on_text = give_metrics};
     self->gather = rota_gather_new (&gather);
-    return self->gather ? 0 : rota_error_set (error, -ENOMEM, "no memory");
+    if (!self->gather)
+        return rota_error_set (error, -ENOMEM, "no memory");
+    const rota_hooks_config_t hooks = {.state_directory = self->config.state_directory,
+                                       .settings = self->config.settings,
+                                       .peer = self->peer,
+                                       .loop = self->loop};
+    return rota_hooks_new (&hooks, &self->hooks, error);
 }
 
 int rota_sink_new (const rota_sink_config_t *config, rota_sink_t **ret_self, rota_error_t *error)
@@ -542,6 +569,8 @@ int rota_sink_new (const rota_sink_config_t *config, rota_sink_t **ret_self, rot
     if (rc < 0)
         rc = rota_error_prefix (error, rc, "telemetry.metrics_listen");
     if (rc == 0)
+        rc = rota_hooks_check (config->settings, error);
+    if (rc == 0)
         rc = open_journal (self, error);
     if (rc == 0)
         rc = open_bus (self, error);
@@ -559,6 +588,7 @@ void rota_sink_destroy (rota_sink_t **self_p)
     if (!self)
         return;
     rota_http_destroy (&self->http);
+    rota_hooks_destroy (&self->hooks);
     rota_subscriber_destroy (&self->subscriber);
     rota_peer_destroy (&self->peer);
     rota_gather_destroy (&self->gather);

@@ -4,6 +4,8 @@
  * the scheduler from time to time up to where the journal is on disk, so that its log can be trimmed. While
  * the journal can't take more, it doesn't subscribe; what comes meanwhile waits in the scheduler's log.
  *
+ * Who wants to know of failures and the like is told by hook.h, from a cursor of its own.
+ *
  * It also serves the metrics of all services over HTTP (gather.h, http.h), where the settings say.
  *
  * Owner: one thread, but for rota_sink_stop.
