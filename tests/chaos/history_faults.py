@@ -1,0 +1,67 @@
+#!/usr/bin/python3
+"""The checker of histories must find what it is there to find: each violation is planted once in a history without any, and
+must be named; that history itself must pass."""
+import copy
+import sys
+
+from history import NAMES, faults
+
+
+def act(witness, role, epoch, actor, scope="one"):
+    return {"what": "act", "witness": witness, "role": role, "epoch": epoch, "actor": actor, "scope": scope}
+
+
+def start(task, attempt, agent, is_complex=False):
+    return {"what": "start", "task": task, "attempt": attempt, "agent": agent, "complex": is_complex}
+
+
+def done(task, attempt):
+    return {"what": "done", "task": task, "attempt": attempt}
+
+
+def ack(task):
+    return {"what": "ack", "task": task}
+
+
+def hold(epoch, actor):
+    return {"what": "hold", "epoch": epoch, "actor": actor}
+
+
+GOOD = [
+    act("client", "leader", 4, "b1"), act("client", "scheduler", 1, "s"), ack("a"), ack("b"), hold(1, "x"),
+    start("a", 1, "y"), start("b", 1, "x", True), act("client", "leader", 9, "b2"), act("log", "leader", 4, "b1"),
+    act("log", "leader", 9, "b2"), act("client", "leader", 3, "b9", "another cluster"), done("a", 1), hold(2, None), hold(3, "y"),
+    act("client", "scheduler", 2, "t"), start("b", 2, "y", True), {"what": "healed"}, done("b", 2), {"what": "moved"},
+]
+
+
+def without(what, **fields):
+    return [it for it in GOOD if not (it["what"] == what and all(it.get(k) == v for k, v in fields.items()))]
+
+
+PLANTED = {
+    "two leaders in one epoch": ("two in one epoch", GOOD + [act("agent", "leader", 9, "b3")]),
+    "two schedulers in one epoch": ("two in one epoch", GOOD + [act("client", "scheduler", 2, "s")]),
+    "two coordinators in one epoch": ("two in one epoch", GOOD + [hold(3, "x")]),
+    "a leader of an older epoch": ("epoch fell", GOOD + [act("client", "leader", 4, "b1")]),
+    "a scheduler that woke up": ("epoch fell", GOOD + [act("client", "scheduler", 1, "s")]),
+    "an acknowledged task that is gone": ("lost", GOOD + [ack("c")]),
+    "an acknowledged task that is never done": ("lost", without("done", task="a")),
+    "a second completion": ("done twice", GOOD + [done("a", 1)]),
+    "a late report of a lost attempt": ("stale accepted", [done("b", 1) if it == done("b", 2) else it for it in GOOD]),
+    "complex work for a deposed coordinator": ("out of role", GOOD + [start("d", 1, "x", True), done("d", 1)]),
+    "standstill": ("no progress", without("moved")),
+}
+
+failures = 0
+found = faults(copy.deepcopy(GOOD))
+print("ok   a good history passes" if not found else f"FAIL a good history: {found}")
+failures += bool(found)
+for title, (name, records) in PLANTED.items():
+    found = {it for it, _ in faults(copy.deepcopy(records))}
+    failures += found != {name}
+    print(f"{'ok  ' if found == {name} else 'FAIL'} {title}: {sorted(found)}")
+missing = NAMES.keys() - {name for name, _ in PLANTED.values()}
+failures += bool(missing)
+print(f"FAIL never planted: {missing}" if missing else "ok   every violation was planted")
+sys.exit(1 if failures else 0)
