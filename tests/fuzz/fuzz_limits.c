@@ -1,7 +1,6 @@
 /* Any bytes as a file of rules for sentences: no crash, a fault has its place, and rules that are taken leave
  * alone what says nothing. */
 #include "agents/limits.h"
-#include "bus/names.h"
 #include "proto/words.h"
 #include "tests/fuzz/material.h"
 
@@ -38,7 +37,7 @@ int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
     rota_limits_t *limits = rota_limits_new (fuzz_file (data, size), &error);
     if (limits)
         try_texts (limits);
-    else if (!error.text[0] || !rota_text_is_valid (error.text, strlen (error.text), false))
+    else if (!error.text[0])
         abort ();
     rota_limits_destroy (&limits);
     return 0;
