@@ -35,7 +35,9 @@ typedef struct {
     int control_fd; /* -1 = none */
     /* ELSEWHERE */
     int pid_fd; /* of the shim; -1 = none */
-    bool lost;  /* that shim is dead and left no outcome: its tree is being looked for */
+    bool lost; /* that shim is dead and left no outcome, or left something alive: its tree is being looked for
+                */
+    bool survives; /* `outcome` is known, and is reported when nothing of the tree is left */
     /* FINISHED */
     rota_outcome_t outcome;
     rota_adapter_result_t result;

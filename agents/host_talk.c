@@ -106,7 +106,7 @@ void rota_agent_heartbeat (rota_agent_t *self)
         return;
     message.n_held = self->holds.count;
     message.held = held;
-    rota_room_look (self->settings, &room);
+    rota_room_look (self->settings, rota_hold_running (&self->holds), &room);
     message.has_memory_free_bytes = room.memory_bytes > 0;
     message.memory_free_bytes = room.memory_bytes;
     message.has_load = room.load >= 0;

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #define SWEEP_AGAIN_MS 30
+#define SURVIVOR_AGAIN_MS 1000 /* what SIGKILL doesn't end waits for a device, perhaps for hours */
 
 static const char *quoted (const char *text, char *ret_text, size_t capacity)
 {
@@ -137,6 +138,17 @@ static bool end_group (rota_agent_t *self, const rota_hold_t *hold)
     return rota_cgroup_end (self->cgroup_parent, name);
 }
 
+/* Something of it is alive, against SIGKILL. While it is, the attempt counts as running, here and for the
+ * scheduler: the task is dispatched again nowhere before its old processes are dead. */
+static void wait_for_survivors (rota_agent_t *self, rota_hold_t *hold, const rota_outcome_t *outcome)
+{
+    log_hold (ROTA_LOG_WARNING, "attempt.survives", hold, "reason=\"a process of it outlives SIGKILL\"");
+    hold->state = ROTA_HOLD_ELSEWHERE;
+    hold->lost = hold->survives = true;
+    hold->outcome = *outcome;
+    self->sweep_at = INT64_MIN;
+}
+
 static void take_end (rota_agent_t *self, const rota_spawner_end_t *end)
 {
     rota_outcome_t outcome;
@@ -146,7 +158,10 @@ static void take_end (rota_agent_t *self, const rota_spawner_end_t *end)
     bool failed = WIFEXITED (end->status) && WEXITSTATUS (end->status) == ROTA_SHIM_FAILED;
     if (end->status)
         end_group (self, hold);
-    if (end->error == 0 && read_outcome (self, hold, &outcome))
+    bool known = end->error == 0 && read_outcome (self, hold, &outcome);
+    if (known && !outcome.tree_dead)
+        wait_for_survivors (self, hold, &outcome);
+    else if (known)
         finish_from_record (self, hold, &outcome);
     else if (end->error || failed)
         finish_by (self, hold, RESULT (ENVIRONMENT),
@@ -320,7 +335,10 @@ static int on_shim_gone (zloop_t *loop, zmq_pollitem_t *item, void *argument)
         return 0;
     close (hold->pid_fd);
     hold->pid_fd = -1;
-    if (read_outcome (self, hold, &outcome)) {
+    bool known = read_outcome (self, hold, &outcome);
+    if (known && !outcome.tree_dead) {
+        wait_for_survivors (self, hold, &outcome);
+    } else if (known) {
         finish_from_record (self, hold, &outcome);
         self->register_at = INT64_MIN; /* it may be what registering waits for */
     } else {
@@ -418,13 +436,18 @@ void rota_agent_sweep (rota_agent_t *self)
             clean &= end_group (self, self->holds.list[i]);
     clean &= rota_sweep (self->spool, is_watched, self) == 0;
     if (!clean) {
-        self->sweep_at = rota_clock_monotonic_ms () + SWEEP_AGAIN_MS;
+        self->sweep_at = rota_clock_monotonic_ms () + (self->swept ? SURVIVOR_AGAIN_MS : SWEEP_AGAIN_MS);
         return;
     }
     self->swept = true;
     for (size_t i = self->holds.count; i-- > 0;) {
         rota_hold_t *hold = self->holds.list[i];
-        if (hold->lost && hold->state == ROTA_HOLD_ELSEWHERE)
+        if (!hold->lost || hold->state != ROTA_HOLD_ELSEWHERE)
+            continue;
+        const rota_outcome_t outcome = hold->outcome;
+        if (hold->survives)
+            finish_from_record (self, hold, &outcome);
+        else
             finish_by (self, hold, RESULT (LOST),
                        "its host was killed, and the process that watched over it too; "
                        "its processes are dead");

@@ -19,16 +19,23 @@ static uint64_t available_bytes (void)
     return kib * 1024;
 }
 
-void rota_room_look (const rota_settings_t *settings, rota_room_t *ret_room)
+bool rota_room_is_full (const rota_room_t *room, uint64_t reserve_bytes, double load_limit, long processors,
+                        size_t running)
+{
+    bool no_memory = reserve_bytes && room->memory_bytes && room->memory_bytes < reserve_bytes;
+    bool no_processor =
+        load_limit > 0 && room->load >= load_limit * (double)(processors > 0 ? processors : 1);
+    return no_memory || (no_processor && running > 0);
+}
+
+void rota_room_look (const rota_settings_t *settings, size_t running, rota_room_t *ret_room)
 {
     uint64_t reserve = (uint64_t)rota_setting_size_bytes (settings, ROTA_SETTING_AGENTS_MEMORY_RESERVE);
     int64_t limit = rota_setting_integer (settings, ROTA_SETTING_AGENTS_LOAD_LIMIT);
-    long processors = sysconf (_SC_NPROCESSORS_ONLN);
     *ret_room = (rota_room_t){.memory_bytes = available_bytes (), .load = -1};
     double load;
     if (getloadavg (&load, 1) == 1)
         ret_room->load = load;
-    bool no_memory = reserve && ret_room->memory_bytes && ret_room->memory_bytes < reserve;
-    bool no_processor = limit && ret_room->load >= (double)limit * (double)(processors > 0 ? processors : 1);
-    ret_room->full = no_memory || no_processor;
+    ret_room->full =
+        rota_room_is_full (ret_room, reserve, (double)limit, sysconf (_SC_NPROCESSORS_ONLN), running);
 }

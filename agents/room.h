@@ -7,6 +7,7 @@
 #include "bus/settings.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct {
@@ -15,6 +16,12 @@ typedef struct {
     double load;           /* of the last minute; negative = not known */
 } rota_room_t;
 
-void rota_room_look (const rota_settings_t *settings, rota_room_t *ret_room);
+/* `running`: attempts of this host. What others load a machine with keeps it from a second one, never from
+ * the first: or nothing would ever be done there. */
+void rota_room_look (const rota_settings_t *settings, size_t running, rota_room_t *ret_room);
+
+/* The rule itself, for tests: limits of 0 are none. */
+bool rota_room_is_full (const rota_room_t *room, uint64_t reserve_bytes, double load_limit, long processors,
+                        size_t running);
 
 #endif

@@ -34,7 +34,52 @@ static void add_use (rota_table_t *table, const Rota__AgentState *agent)
                          cost);
 }
 
-static void add_agent (rota_table_t *table, const Rota__AgentState *agent, int64_t now_ms)
+/* Columns that say nothing new are left out. */
+enum {
+    WITH_KIND = 1,    /* kind and host: some name isn't KIND@HOST */
+    WITH_VERSION = 2, /* some agent drives a program that has one */
+};
+
+static unsigned columns_of (const Rota__AgentsReply *reply)
+{
+    unsigned columns = 0;
+    for (size_t i = 0; i < reply->n_agents; i++) {
+        const Rota__AgentState *agent = reply->agents[i];
+        char usual[512];
+        int length =
+            snprintf (usual, sizeof usual, "%.*s@%.*s", (int)agent->kind.len, (const char *)agent->kind.data,
+                      (int)agent->host.len, (const char *)agent->host.data);
+        bool tells =
+            (size_t)length == agent->name.len && memcmp (usual, agent->name.data, agent->name.len) == 0;
+        columns |= (tells ? 0u : WITH_KIND) | (agent->program_version.len ? WITH_VERSION : 0u);
+    }
+    return columns;
+}
+
+/* "2.1.197" of "2.1.197 (Claude Code)" and of "codex-cli 2.1.197". */
+static void add_version (rota_table_t *table, ProtobufCBinaryData text)
+{
+    const char *at = (const char *)text.data;
+    size_t left = text.len, length = 0;
+    while (left && !(*at >= '0' && *at <= '9')) {
+        at++;
+        left--;
+    }
+    while (length < left && at[length] != ' ')
+        length++;
+    rota_table_add (table, ROTA_STYLE_PLAIN, length ? at : "", length);
+}
+
+/* How many of those that came to an end by themselves ended well. */
+static void add_share (rota_table_t *table, uint64_t good, uint64_t all)
+{
+    if (all)
+        rota_table_addf (table, ROTA_STYLE_PLAIN, "%u%%", (unsigned)(good * 100 / all));
+    else
+        rota_table_add (table, ROTA_STYLE_PLAIN, "", 0);
+}
+
+static void add_agent (rota_table_t *table, const Rota__AgentState *agent, unsigned columns, int64_t now_ms)
 {
     const char *how = !agent->connected    ? "gone"
                       : agent->draining    ? "draining"
@@ -46,11 +91,18 @@ static void add_agent (rota_table_t *table, const Rota__AgentState *agent, int64
     char when[24];
 
     rota_table_add (table, ROTA_STYLE_BOLD, agent->name.data, agent->name.len);
+    if (columns & WITH_KIND) {
+        rota_table_add (table, ROTA_STYLE_PLAIN, agent->kind.data, agent->kind.len);
+        rota_table_add (table, ROTA_STYLE_PLAIN, agent->host.data, agent->host.len);
+    }
+    if (columns & WITH_VERSION)
+        add_version (table, agent->program_version);
     rota_table_addf (table, style, "%s", how);
     rota_table_addf (table, ROTA_STYLE_PLAIN, "%u/%u", agent->busy, agent->slots);
     rota_table_addf (table, ROTA_STYLE_PLAIN, "%llu", (unsigned long long)agent->succeeded);
     rota_table_addf (table, agent->failed ? ROTA_STYLE_RED : ROTA_STYLE_PLAIN, "%llu",
                      (unsigned long long)agent->failed);
+    add_share (table, agent->succeeded, agent->succeeded + agent->failed);
     rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", rota_when (agent->since_ms, now_ms, when));
     add_use (table, agent);
     if (agent->cooldown_by_hand)
@@ -74,16 +126,33 @@ static void add_agent (rota_table_t *table, const Rota__AgentState *agent, int64
         rota_table_add (table, ROTA_STYLE_PLAIN, "", 0);
 }
 
+static rota_table_t *new_table (unsigned wanted)
+{
+    static const struct {
+        rota_column_t column;
+        unsigned with; /* 0 = always there */
+    } COLUMNS[] = {{{.title = "AGENT"}, 0},
+                   {{.title = "KIND"}, WITH_KIND},
+                   {{.title = "HOST"}, WITH_KIND},
+                   {{.title = "VERSION"}, WITH_VERSION},
+                   {{.title = "IS"}, 0},
+                   {{.title = "BUSY", .right = true}, 0},
+                   {{.title = "DONE", .right = true}, 0},
+                   {{.title = "FAILED", .right = true}, 0},
+                   {{.title = "GOOD", .right = true}, 0},
+                   {{.title = "SINCE"}, 0},
+                   {{.title = "TODAY"}, 0},
+                   {{.title = "NOW", .flexible = true}, 0}};
+    static rota_column_t chosen[sizeof COLUMNS / sizeof COLUMNS[0]]; /* the table borrows them */
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof COLUMNS / sizeof COLUMNS[0]; i++)
+        if (!COLUMNS[i].with || wanted & COLUMNS[i].with)
+            chosen[count++] = COLUMNS[i].column;
+    return rota_table_new (chosen, count);
+}
+
 static int list_agents (rota_cli_t *cli)
 {
-    static const rota_column_t COLUMNS[] = {{.title = "AGENT"},
-                                            {.title = "IS"},
-                                            {.title = "BUSY", .right = true},
-                                            {.title = "DONE", .right = true},
-                                            {.title = "FAILED", .right = true},
-                                            {.title = "SINCE"},
-                                            {.title = "TODAY"},
-                                            {.title = "NOW", .flexible = true}};
     Rota__AgentsQuery query = ROTA__AGENTS_QUERY__INIT;
     Rota__AgentsReply *reply = NULL;
     rota_link_t link;
@@ -100,9 +169,10 @@ static int list_agents (rota_cli_t *cli)
         json_object_set_new (object, "agents", list);
         rota_json_document (stdout, object);
     } else if (code == ROTA_EXIT_DONE) {
-        rota_table_t *table = rota_table_new (COLUMNS, sizeof COLUMNS / sizeof COLUMNS[0]);
+        unsigned columns = columns_of (reply);
+        rota_table_t *table = new_table (columns);
         for (size_t i = 0; table && i < reply->n_agents; i++)
-            add_agent (table, reply->agents[i], rota_clock_wall_ms ());
+            add_agent (table, reply->agents[i], columns, rota_clock_wall_ms ());
         if (table)
             rota_table_flush (table, &cli->out);
         rota_table_destroy (&table);

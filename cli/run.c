@@ -212,7 +212,9 @@ static int work (run_t *self, bool *ret_gone)
     if (code == ROTA_EXIT_DONE)
         put_header (self);
     if (code == ROTA_EXIT_DONE && !self->link.started && self->given)
-        rota_cli_note ("the services run already; --agent and --exec are for `rota up` or after `rota down`");
+        rota_cli_note (
+            "the services run already; --agent, --exec and --no-auto-resume are for `rota up` or after "
+            "`rota down`");
     if (code == ROTA_EXIT_DONE)
         code = prepare (self);
     if (code == ROTA_EXIT_DONE)
@@ -256,8 +258,9 @@ static int with_roadmap (run_t *self)
     char why_not[256];
     self->target = target_of (&self->roadmap->header);
     self->isolated = self->roadmap->header.repository.len && rota_sandbox_works (why_not);
-    self->given = self->agents.count > 0 || self->agents.exec;
-    if (rota_agents_discover (&self->agents, self->roadmap) < 0)
+    self->given = self->agents.count > 0 || self->agents.exec ||
+                  rota_options_flag (self->cli->options, "no-auto-resume");
+    if (rota_agents_discover (self->cli, &self->agents, self->roadmap) < 0)
         return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
     if (self->roadmap->header.repository.len && rota_agents_add_git (&self->agents) < 0)
         return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");

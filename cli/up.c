@@ -1,6 +1,7 @@
 /* The verbs up, down and supervise. */
 #include "cli/up.h"
 
+#include "agents/adapter.h"
 #include "bus/clock.h"
 #include "cli/json.h"
 #include "cli/supervisor.h"
@@ -26,6 +27,9 @@ int rota_agents_option (const rota_cli_t *cli, rota_agents_option_t *ret_agents)
     size_t count = rota_options_count (cli->options, "agent");
     rota_error_t error = {""};
 
+    /* The services that are started inherit it, and it goes before what the file says. */
+    if (rota_options_flag (cli->options, "no-auto-resume"))
+        setenv ("ROTA_SCHEDULER_AUTO_RESUME", "false", 1);
     if (agents.exec && command && agents.exec != command)
         return rota_cli_fail (ROTA_EXIT_USAGE, "--exec and --command are the same; give one");
     agents.list = calloc (count + 1, sizeof *agents.list);
@@ -57,6 +61,20 @@ static bool is_installed (const char *program)
     return false;
 }
 
+/* Whether it is there and logged in, as far as can be told without asking its provider; says why not. */
+static bool can_work (const rota_settings_t *settings, const char *kind)
+{
+    const rota_adapter_context_t context = {
+        .settings = settings, .agent = kind, .directory = ".", .state_dir = ".", .account = "default"};
+    rota_adapter_check_t check;
+    if (!is_installed (kind))
+        return false;
+    rota_adapter_find (kind)->check (&context, &check);
+    if (check.problem[0])
+        rota_cli_note ("%s is not used: %s", kind, check.problem);
+    return !check.problem[0];
+}
+
 static void add_kind (rota_agents_option_t *agents, const char *kind)
 {
     for (size_t i = 0; i < agents->count; i++)
@@ -65,9 +83,55 @@ static void add_kind (rota_agents_option_t *agents, const char *kind)
     agents->list[agents->count++] = kind;
 }
 
-int rota_agents_discover (rota_agents_option_t *agents, const rota_roadmap_t *roadmap)
+static bool is_among (const char *const *list, size_t count, const char *word)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp (list[i], word) == 0)
+            return true;
+    return false;
+}
+
+/* "codex, then claude": those of `found` in the order of a setting. */
+static void put_order (const rota_settings_t *settings, rota_setting_t setting, const char *const *found,
+                       size_t count, char *ret_text, size_t capacity)
+{
+    size_t used = 0;
+    ret_text[0] = '\0';
+    for (const char *const *kind = rota_setting_list (settings, setting, NULL); *kind && used < capacity;
+         kind++)
+        if (is_among (found, count, *kind))
+            used += (size_t)snprintf (ret_text + used, capacity - used, "%s%s", used ? ", then " : "", *kind);
+}
+
+/* The programs for tasks that name none: those that are there and logged in, and what they are for. */
+static void find_programs (const rota_settings_t *settings, rota_agents_option_t *agents)
 {
     static const char *const PROGRAMS[] = {"claude", "codex"};
+    const char *found[sizeof PROGRAMS / sizeof PROGRAMS[0]];
+    char usual[64], complex_[64];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof PROGRAMS / sizeof PROGRAMS[0]; i++)
+        if (can_work (settings, PROGRAMS[i]))
+            found[count++] = PROGRAMS[i];
+    /* One that can't work is started all the same when there is no other: it says why, and takes work once
+     * somebody has mended it. */
+    for (size_t i = 0; count == 0 && i < sizeof PROGRAMS / sizeof PROGRAMS[0]; i++)
+        if (is_installed (PROGRAMS[i]))
+            add_kind (agents, PROGRAMS[i]);
+    for (size_t i = 0; i < count; i++)
+        add_kind (agents, found[i]);
+    if (!count)
+        return;
+    put_order (settings, ROTA_SETTING_SCHEDULER_PREFER, found, count, usual, sizeof usual);
+    put_order (settings, ROTA_SETTING_SCHEDULER_PREFER_COMPLEX, found, count, complex_, sizeof complex_);
+    rota_cli_note ("prompts go to %s; reviews, and what is of complexity %d and up, to %s (--agent chooses "
+                   "others)",
+                   usual, (int)rota_setting_integer (settings, ROTA_SETTING_SCHEDULER_COMPLEX_FROM),
+                   complex_);
+}
+
+int rota_agents_discover (const rota_cli_t *cli, rota_agents_option_t *agents, const rota_roadmap_t *roadmap)
+{
     size_t kinds;
     const char *const *words = rota_agent_kinds (&kinds);
     bool prompts = false;
@@ -93,9 +157,11 @@ int rota_agents_discover (rota_agents_option_t *agents, const rota_roadmap_t *ro
                 memcmp (spec->agent.data, words[k], spec->agent.len) == 0)
                 add_kind (agents, words[k]);
     }
-    for (size_t i = 0; prompts && i < sizeof PROGRAMS / sizeof PROGRAMS[0]; i++)
-        if (is_installed (PROGRAMS[i]))
-            add_kind (agents, PROGRAMS[i]);
+    rota_settings_t *settings = NULL;
+    if (prompts &&
+        rota_settings_load (rota_options_text (cli->options, "config", NULL), NULL, &settings, NULL) == 0)
+        find_programs (settings, agents);
+    rota_settings_destroy (&settings);
     if (!agents->count)
         add_kind (agents, "exec");
     return 0;

@@ -20,6 +20,11 @@
         .name = "trust-agents", .kind = ROTA_OPTION_FLAG,                                                    \
         .help = "agent programs may do what they like, without asking and without a sandbox"                 \
     }
+#define OPTION_NO_AUTO_RESUME                                                                                \
+    {                                                                                                        \
+        .name = "no-auto-resume", .kind = ROTA_OPTION_FLAG,                                                  \
+        .help = "what meets a limit waits for `rota resume`, so that nothing is paid for unattended"         \
+    }
 #define OPTION_COMMAND                                                                                       \
     {                                                                                                        \
         .name = "command", .kind = ROTA_OPTION_TEXT, .value = "COMMAND", .help = "the same as --exec"        \
@@ -88,6 +93,7 @@ static const rota_option_t RUN_OPTIONS[] = {
     OPTION_EXEC,
     OPTION_COMMAND,
     OPTION_TRUST,
+    OPTION_NO_AUTO_RESUME,
     {.name = "timeout",
      .kind = ROTA_OPTION_DURATION,
      .value = "S",
@@ -106,8 +112,8 @@ static const rota_option_t RUN_OPTIONS[] = {
     OPTION_PRUNE,
     OPTION_STRICT,
     ROTA_OPTION_END};
-static const rota_option_t UP_OPTIONS[] = {OPTION_AGENT, OPTION_EXEC, OPTION_COMMAND, OPTION_TRUST,
-                                           ROTA_OPTION_END};
+static const rota_option_t UP_OPTIONS[] = {OPTION_AGENT, OPTION_EXEC,           OPTION_COMMAND,
+                                           OPTION_TRUST, OPTION_NO_AUTO_RESUME, ROTA_OPTION_END};
 static const rota_option_t SUPERVISE_OPTIONS[] = {
     OPTION_AGENT,
     OPTION_EXEC,

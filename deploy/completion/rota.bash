@@ -70,7 +70,7 @@ _rota()
             options+=' --force'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
         run)
-            options+=' --agent --exec --command --trust-agents --timeout --dry-run --detach --wait-human --prune --strict'
+            options+=' --agent --exec --command --trust-agents --no-auto-resume --timeout --dry-run --detach --wait-human --prune --strict'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -d -S / -- "$word"; compgen -f -X '!*.y?(a)ml' -- "$word"); return; } ;;
         validate)
             options+=' --strict'
@@ -178,7 +178,7 @@ _rota()
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         up)
-            options+=' --agent --exec --command --trust-agents'
+            options+=' --agent --exec --command --trust-agents --no-auto-resume'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         down)
             options+=''

@@ -1,9 +1,10 @@
-/* Any bytes as the output of an agent program: the first byte chooses the reader and whether there are rules
- * for sentences. No crash, words that can be shown, the same verdict however the bytes were cut, and success
- * only from one who said so and ended well. */
-#include "agents/reading.h"
+/* Any bytes as the output of an agent program: the first byte chooses the reader, whether there are rules for
+ * sentences and whether the last words are wanted. No crash, words that can be shown, the same verdict
+ * however the bytes were cut, and success only from one who said so and ended well. */
+#include "agents/described.h"
 #include "bus/names.h"
 #include "proto/words.h"
+#include "tests/fuzz/material.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,8 +14,23 @@
 
 int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
 
+#define WITH_LIMITS 4
+#define MORE_READERS 8
+#define WITH_ANSWER 64
+
 static rota_reader_t *const READERS[] = {rota_read_claude, rota_read_codex_exec, rota_read_codex_rpc,
-                                         rota_read_acp, rota_read_http};
+                                         rota_read_acp};
+
+static const char DESCRIPTION[] = "name: demo\narguments: [demo]\nsuccess: '^DONE'\nerror: '^ERROR: (.*)'\n"
+                                  "session: 'session=([a-z0-9-]+)'\ninput_tokens: 'in=([0-9]+)'\n"
+                                  "output_tokens: 'out=([0-9]+)'\ncost_usd: 'cost ([0-9.]+)'\nusage: sum\n";
+
+static rota_reader_t *choose (uint8_t byte)
+{
+    if (byte & MORE_READERS)
+        return byte & 1 ? rota_read_described : rota_read_http;
+    return READERS[byte & 3];
+}
 
 static void read_in_pieces (const char *bytes, size_t size, size_t piece, rota_reader_t *reader,
                             rota_reading_t *reading)
@@ -69,23 +85,43 @@ static void compare (const rota_reading_t *a, const rota_reading_t *b)
         abort ();
 }
 
+static void compare_answers (rota_last_words_t *a, rota_last_words_t *b)
+{
+    bool same =
+        a->size_bytes == b->size_bytes && (!a->size_bytes || memcmp (a->bytes, b->bytes, a->size_bytes) == 0);
+    if (!same || a->size_bytes > ROTA_ANSWER_MAX_BYTES || (a->bytes && a->bytes[a->size_bytes]))
+        abort ();
+    free (a->bytes);
+    free (b->bytes);
+}
+
 int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
     static rota_limits_t *limits;
+    static rota_described_t *described;
+    rota_last_words_t answers[2] = {{NULL, 0}, {NULL, 0}};
     rota_reading_t whole, pieces;
     if (!size)
         return 0;
-    bool with_limits = data[0] & 4;
-    if (with_limits && !limits && !(limits = rota_limits_new (NULL, NULL)))
+    if (!limits && !(limits = rota_limits_new (NULL, NULL)))
         abort ();
-    rota_reader_t *reader = READERS[data[0] & 3];
+    if (!described && !(described = rota_described_read (
+                            fuzz_file ((const uint8_t *)DESCRIPTION, sizeof DESCRIPTION - 1), NULL)))
+        abort ();
+    rota_reader_t *reader = choose (data[0]);
     const char *bytes = (const char *)data + 1;
-    rota_reading_init (&whole, with_limits ? limits : NULL, NOW_MS);
+    rota_reading_init (&whole, data[0] & WITH_LIMITS ? limits : NULL, NOW_MS);
     whole.zone = "UTC";
+    whole.description = described;
     pieces = whole;
+    if (data[0] & WITH_ANSWER) {
+        whole.answer = &answers[0];
+        pieces.answer = &answers[1];
+    }
     read_in_pieces (bytes, size - 1, size, reader, &whole);
     read_in_pieces (bytes, size - 1, 7, reader, &pieces);
     check_reading (&whole);
     compare (&whole, &pieces);
+    compare_answers (&answers[0], &answers[1]);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,7 @@ static const struct {
     {"Sorry, you've hit a rate limit that restricts the number of model requests you can make within a "
      "specific time period. Please try again in 2 hours.",
      RESULT (LIMITED), LIMIT (WINDOW)},
+    {"You have hit the rate limit of this endpoint. Slow down.", RESULT (LIMITED), LIMIT (BURST)},
     {"[rate_limit_exceeded] Rate limit exceeded. Please retry after a brief wait.", RESULT (LIMITED),
      LIMIT (BURST)},
     {"You have exceeded the request rate limit. Please wait a short period", RESULT (LIMITED), LIMIT (BURST)},
@@ -136,6 +138,44 @@ static void the_words_of_the_vendors_are_known (void **state)
         assert_true (match.rule || !match.result_class);
     }
     rota_limits_destroy (&limits);
+}
+
+static bool some_text_meets (const rota_limits_t *limits, const char *rule)
+{
+    for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) {
+        rota_limit_match_t match;
+        rota_limits_match (limits, NULL, TEXTS[i].text, strlen (TEXTS[i].text), NOW_MS, "utc", &match);
+        if (match.rule && strcmp (match.rule, rule) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* By its own file: a rule is there for words that were seen. */
+static void every_rule_has_a_text_that_it_is_there_for (void **state)
+{
+    (void)state;
+    const char *root = getenv ("ROTA_SOURCE");
+    char path[512], line[8192], name[64];
+    rota_limits_t *limits = built_in ();
+    size_t rules = 0, idle = 0;
+    snprintf (path, sizeof path, "%s/agents/limits.yaml", root ? root : ".");
+    FILE *file = fopen (path, "r");
+    assert_non_null (file);
+    while (fgets (line, sizeof line, file)) {
+        const char *at = strstr (line, "name: ");
+        if (line[0] == '#' || !strstr (line, "- ") || !at || sscanf (at, "name: %63[a-z0-9-]", name) != 1)
+            continue;
+        rules++;
+        if (some_text_meets (limits, name))
+            continue;
+        print_message ("no text for the rule %s\n", name);
+        idle++;
+    }
+    fclose (file);
+    rota_limits_destroy (&limits);
+    assert_true (rules > 20);
+    assert_int_equal (idle, 0);
 }
 
 static void a_limit_comes_with_its_time (void **state)
@@ -232,6 +272,7 @@ int main (void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (the_words_of_the_vendors_are_known),
+        cmocka_unit_test (every_rule_has_a_text_that_it_is_there_for),
         cmocka_unit_test (a_limit_comes_with_its_time),
         cmocka_unit_test (a_file_of_ones_own_replaces_the_rules_and_is_read_again),
         cmocka_unit_test (faults_are_told_with_their_place),
