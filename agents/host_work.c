@@ -212,6 +212,8 @@ static int prepare (rota_agent_t *self, const Rota__Assignment *assignment, unsi
         return -EIO; /* that would be the task's fault */
     if (status == 0 && assignment->repository)
         status = rota_step_prepare (&self->context, assignment, slot, log_path, pool, attempt, error);
+    else if (status == 0 && assignment->phase == PHASE (REVIEW))
+        status = rota_step_prepare_answer (log_path, error);
     return status;
 }
 

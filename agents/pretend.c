@@ -24,7 +24,9 @@
 typedef struct {
     char limit_path[PATH_MAX], session_path[PATH_MAX];
     char session[ROTA_ENCODED_MAX_BYTES];
-    unsigned done;      /* steps that earlier attempts have behind them */
+    unsigned done;  /* steps that earlier attempts have behind them */
+    unsigned ended; /* without a session: attempts of other agents, each of which a step has ended */
+    char said[STEP_BYTES];
     uint64_t cost_nano; /* of the session */
     uint64_t tokens;    /* of this attempt */
 } pretence_t;
@@ -73,8 +75,13 @@ static int open_session (pretence_t *self)
         snprintf (self->limit_path, PATH_MAX, "%s/limited-until", directory) >= PATH_MAX)
         return -1;
     FILE *file = fopen (self->session_path, "re");
-    if (!file)
+    const char *attempt = getenv ("ROTA_ATTEMPT");
+    if (!file) {
+        /* Another agent had it before: each attempt ended one step. */
+        unsigned long number = attempt ? strtoul (attempt, NULL, 10) : 0;
+        self->ended = number ? (unsigned)(number - 1) : 0;
         return 0;
+    }
     if (fscanf (file, "%u %" SCNu64, &self->done, &self->cost_nano) != 2)
         self->done = 0;
     fclose (file);
@@ -190,9 +197,10 @@ static int step (pretence_t *self, char *words)
         *rest++ = '\0';
     if (strcmp (words, "work") == 0)
         work (self, duration_or (rest, 1000));
-    else if (strcmp (words, "say") == 0)
+    else if (strcmp (words, "say") == 0) {
         say (self, rest);
-    else if (strcmp (words, "write") == 0)
+        snprintf (self->said, sizeof self->said, "%s", rest);
+    } else if (strcmp (words, "write") == 0)
         write_file (rest);
     else if (strcmp (words, "run") == 0) {
         fflush (stdout);
@@ -218,7 +226,7 @@ static int step (pretence_t *self, char *words)
     else if (strcmp (words, "nothing") == 0)
         return 0;
     else if (strcmp (words, "lie") == 0 || strcmp (words, "ok") == 0) {
-        print_result (self, false, "done", "completed", 0);
+        print_result (self, false, self->said[0] ? self->said : "done", "completed", 0);
         return strcmp (words, "lie") == 0;
     } else {
         fprintf (stderr, "sim: there is no step \"%s\"\n", words);
@@ -240,12 +248,27 @@ static char *copy_step (const char **script, char ret_words[STEP_BYTES])
     return ret_words;
 }
 
+static bool ends_attempt (const char *words)
+{
+    static const char *const ENDS[] = {"ok",    "fail", "limit", "context", "auth",
+                                       "crash", "hang", "lie",   "nothing"};
+    size_t length = strcspn (words, " ");
+    for (size_t i = 0; i < sizeof ENDS / sizeof *ENDS; i++)
+        if (strlen (ENDS[i]) == length && strncmp (words, ENDS[i], length) == 0)
+            return true;
+    return false;
+}
+
 static int follow (pretence_t *self, const char *script)
 {
     char words[STEP_BYTES];
     for (unsigned at = 0; copy_step (&script, words); at++) {
         if (at < self->done)
             continue;
+        if (self->ended) {
+            self->ended -= ends_attempt (words);
+            continue;
+        }
         /* Before it is done: what crashes there goes on behind it. */
         remember (self, at + 1);
         int status = step (self, words);
@@ -254,7 +277,7 @@ static int follow (pretence_t *self, const char *script)
             return status;
         }
     }
-    print_result (self, false, "done", "completed", 0);
+    print_result (self, false, self->said[0] ? self->said : "done", "completed", 0);
     return 0;
 }
 

@@ -199,6 +199,16 @@ int rota_step_prepare (const rota_adapter_context_t *context, const Rota__Assign
     return 0;
 }
 
+int rota_step_prepare_answer (const char *log_path, rota_error_t *error)
+{
+    json_t *spec = json_pack ("{s:s, s:b}", "step", word_of (PHASE (REVIEW)), "answer", 1);
+    int status = spec ? store (log_path, "spec", spec) : -ENOMEM;
+    json_decref (spec);
+    return status < 0 ? rota_error_set (error, status == -EINVAL ? -EIO : status,
+                                        "can't write what the review is of: %s", strerror (-status))
+                      : 0;
+}
+
 /* ---- after */
 
 static void say (rota_adapter_result_t *result, Rota__ResultClass class, const char *message)
@@ -231,6 +241,22 @@ static void judge (const json_t *record, bool has_program, rota_adapter_result_t
         say (result, RESULT (FAILED), message);
 }
 
+static void take_verdict (const char *log_path, const char *step, json_t *record, const char *answer,
+                          rota_adapter_result_t *result)
+{
+    json_t *verdict =
+        answer && record && strcmp (step, "review") == 0 ? rota_verdict_find (answer, strlen (answer)) : NULL;
+    if (!verdict)
+        return;
+    const char *summary = json_string_value (json_object_get (verdict, "summary"));
+    snprintf (result->message, sizeof result->message, "%s%s%s",
+              json_is_true (json_object_get (verdict, "approved")) ? "approved" : "changes wanted",
+              summary && *summary ? ": " : "", summary ? summary : "");
+    json_object_set_new (record, "verdict", verdict);
+    if (store (log_path, "record", record) < 0)
+        say (result, RESULT (ENVIRONMENT), "the verdict could not be kept: is the disk full?");
+}
+
 void rota_step_classify (const char *log_path, const rota_outcome_t *outcome, rota_adapter_result_t *result)
 {
     const char *answer = result->answer;
@@ -242,18 +268,12 @@ void rota_step_classify (const char *log_path, const rota_outcome_t *outcome, ro
         return;
     }
     bool has_program = strcmp (step, "gate") != 0 && strcmp (step, "merge") != 0;
-    judge (record, has_program, result);
-    json_t *verdict =
-        answer && record && strcmp (step, "review") == 0 ? rota_verdict_find (answer, strlen (answer)) : NULL;
-    if (verdict) {
-        const char *summary = json_string_value (json_object_get (verdict, "summary"));
-        snprintf (result->message, sizeof result->message, "%s%s%s",
-                  json_is_true (json_object_get (verdict, "approved")) ? "approved" : "changes wanted",
-                  summary && *summary ? ": " : "", summary ? summary : "");
-        json_object_set_new (record, "verdict", verdict);
-        if (store (log_path, "record", record) < 0)
-            say (result, RESULT (ENVIRONMENT), "the verdict could not be kept: is the disk full?");
-    }
+    bool of_answer = json_is_true (json_object_get (spec, "answer"));
+    if (of_answer && !record)
+        record = json_object ();
+    if (!of_answer)
+        judge (record, has_program, result);
+    take_verdict (log_path, step, record, answer, result);
     json_decref (spec);
     json_decref (record);
 }
@@ -371,7 +391,8 @@ void rota_step_fill (const char *log_path, rota_arena_t *arena, Rota__Result *re
     if (!record)
         return;
     const json_t *verdict = json_object_get (record, "verdict");
-    result->work = work_of (record, arena);
+    if (json_object_get (record, "state"))
+        result->work = work_of (record, arena);
     fill_gates (json_object_get (record, "gates"), arena, result);
     result->verdict = json_is_object (verdict) ? verdict_of (verdict, arena) : NULL;
     json_decref (record);

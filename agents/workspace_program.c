@@ -2,13 +2,13 @@
 #include "agents/workspace_internal.h"
 
 #include "agents/attempt.h"
+#include "agents/fence_word.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #define PROMPT_MAX_BYTES ((size_t)4 << 20) /* as that of --converse */
@@ -105,25 +105,13 @@ int rota_workspace_run_program (rota_workspace_t *self, const char *more, size_t
 
 /* ---- what is to be reviewed */
 
-/* A word that isn't in the text, so that no line of it can be taken for the fence. */
-static void make_fence (const char *text, size_t size, char ret_word[33])
-{
-    do {
-        uint8_t bytes[16];
-        if (getrandom (bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
-            abort ();
-        for (size_t i = 0; i < sizeof bytes; i++)
-            snprintf (ret_word + 2 * i, 3, "%02x", bytes[i]);
-    } while (memmem (text, size, ret_word, strlen (ret_word)));
-}
-
 int rota_workspace_fence_difference (rota_workspace_t *self, const char *base, const char *commit,
                                      rota_bytes_t *ret_text, rota_error_t *error)
 {
     const rota_git_t git = rota_clone_git (&self->clone);
     rota_bytes_t raw = {.max_bytes = DIFFERENCE_MAX_BYTES};
     const rota_git_call_t call = {.output = &raw};
-    char fence[33];
+    char fence[ROTA_FENCE_BYTES];
     int status = rota_git (&git, &call, error, "diff-tree", "-r", "-p", "--no-ext-diff", "--no-textconv",
                            "--no-color", "-M", "--submodule=short", base, commit, NULL);
     if (status == -E2BIG)
@@ -133,7 +121,7 @@ int rota_workspace_fence_difference (rota_workspace_t *self, const char *base, c
             raw.size_bytes--;
         json_t *clean = rota_workspace_text (raw.bytes ? raw.bytes : "", raw.size_bytes);
         const char *text = json_string_value (clean);
-        make_fence (text, strlen (text), fence);
+        rota_fence_word (text, strlen (text), fence);
         char *whole = rota_pool_format (
             self->pool,
             "\n\nThe difference from commit %s to commit %s stands between two lines that have %s in them. "

@@ -129,7 +129,8 @@ static const mark_t DONE = {"done", "\u2713", ROTA_STYLE_GREEN},
 /* What an event says in one word; NULL for what isn't worth a line. */
 static const mark_t *mark_of (const Rota__Event *event)
 {
-    bool worked = event->from_status == ROTA__TASK_STATUS__TASK_STATUS_IN_PROGRESS;
+    bool worked = event->from_status == ROTA__TASK_STATUS__TASK_STATUS_IN_PROGRESS ||
+                  event->from_status == ROTA__TASK_STATUS__TASK_STATUS_IN_REVIEW;
 
     switch (event->to_status) {
     case ROTA__TASK_STATUS__TASK_STATUS_DONE:
@@ -275,6 +276,22 @@ static void note_agent (rota_progress_t *self, const Rota__Event *event)
     free (reason);
 }
 
+/* Only where there is a choice is it worth a line. */
+static void note_coordinator (rota_progress_t *self, const Rota__Event *event)
+{
+    char *agent = rota_clean_bytes (event->has_agent, event->agent);
+    char *reason = rota_clean_bytes (event->has_reason, event->reason), *line = NULL;
+    bool first = !self->coordinated;
+    self->coordinated = true;
+    if (!first && !self->cli->json &&
+        asprintf (&line, agent && *agent ? "%s coordinates now: %s" : "%snobody coordinates now: %s",
+                  agent ? agent : "", reason ? reason : "") >= 0)
+        rota_progress_note (self, ROTA_STYLE_YELLOW, line);
+    free (line);
+    free (agent);
+    free (reason);
+}
+
 bool rota_progress_event (rota_progress_t *self, const Rota__Event *event)
 {
     entry_t *entry = event->has_task && event->type == ROTA__EVENT_TYPE__EVENT_TYPE_TASK_MOVED
@@ -283,6 +300,8 @@ bool rota_progress_event (rota_progress_t *self, const Rota__Event *event)
     if (event->type == ROTA__EVENT_TYPE__EVENT_TYPE_AGENT_COOLDOWN ||
         (event->type == ROTA__EVENT_TYPE__EVENT_TYPE_AGENT_ATTACHED && event->has_reason))
         note_agent (self, event);
+    if (event->type == ROTA__EVENT_TYPE__EVENT_TYPE_COORDINATOR_CHANGED)
+        note_coordinator (self, event);
     if (!entry)
         return false;
     bool starts = event->to_status == ROTA__TASK_STATUS__TASK_STATUS_IN_PROGRESS &&

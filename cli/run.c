@@ -260,8 +260,11 @@ static int with_roadmap (run_t *self)
     self->isolated = self->roadmap->header.repository.len && rota_sandbox_works (why_not);
     self->given = self->agents.count > 0 || self->agents.exec ||
                   rota_options_flag (self->cli->options, "no-auto-resume");
-    if (rota_agents_discover (self->cli, &self->agents, self->roadmap) < 0)
-        return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
+    rota_error_t error = {"out of memory"};
+    int status = rota_agents_discover (self->cli, &self->agents, self->roadmap, &error);
+    if (status < 0)
+        return rota_cli_fail (status == -EINVAL ? ROTA_EXIT_USAGE : ROTA_EXIT_UNFINISHED, "%s%s",
+                              status == -EINVAL ? "agents: of the roadmap: " : "", error.text);
     if (self->roadmap->header.repository.len && rota_agents_add_git (&self->agents) < 0)
         return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
     if (rota_options_flag (self->cli->options, "detach"))

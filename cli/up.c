@@ -130,7 +130,8 @@ static void find_programs (const rota_settings_t *settings, rota_agents_option_t
                    complex_);
 }
 
-int rota_agents_discover (const rota_cli_t *cli, rota_agents_option_t *agents, const rota_roadmap_t *roadmap)
+int rota_agents_discover (const rota_cli_t *cli, rota_agents_option_t *agents, const rota_roadmap_t *roadmap,
+                          rota_error_t *error)
 {
     size_t kinds;
     const char *const *words = rota_agent_kinds (&kinds);
@@ -138,11 +139,22 @@ int rota_agents_discover (const rota_cli_t *cli, rota_agents_option_t *agents, c
 
     if (agents->count || agents->exec)
         return 0;
-    const char **list = calloc (kinds + 1, sizeof *list);
+    const char **list = calloc (kinds + roadmap->header.n_agents + 1, sizeof *list);
     if (!list)
         return -ENOMEM;
     free (agents->list);
     agents->list = list;
+    for (size_t i = 0; i < roadmap->header.n_agents; i++) {
+        rota_agent_option_t agent;
+        const char *text =
+            (const char *)roadmap->header.agents[i].data; /* as YAML scalars are, ended by a NUL */
+        int status = rota_agent_parse (text, &agent, error);
+        if (status < 0)
+            return status;
+        list[agents->count++] = text;
+    }
+    if (agents->count)
+        return 0;
     for (size_t i = 0; i < roadmap->count; i++) {
         const Rota__TaskSpec *spec = roadmap->specs[i];
         bool open = spec->status != ROTA__TASK_STATUS__TASK_STATUS_DONE &&

@@ -147,6 +147,33 @@ static void fill_work (service_t *self, const rota_core_assign_t *it, const rota
     item->has_work = search.work.data != NULL;
 }
 
+typedef struct {
+    service_t *service;
+    bool found;
+    ProtobufCBinaryData answer;
+} answer_search_t;
+
+static void find_answer (void *owner, const rota_stored_attempt_t *attempt)
+{
+    answer_search_t *search = owner;
+    if (search->found || attempt->phase != PHASE (WORK) || attempt->result_class != RESULT (OK))
+        return;
+    Rota__Result *result = rota__result__unpack (rota_arena_allocator (search->service->arena),
+                                                 attempt->result_size, attempt->result);
+    search->found = true;
+    if (result && result->has_answer)
+        search->answer = result->answer;
+}
+
+/* What a reviewer judges where there is no repository to look at. */
+static void fill_answer (service_t *self, const rota_core_assign_t *it, Rota__PackedAssignment *item)
+{
+    answer_search_t search = {.service = self, .answer = rota_bytes ("")};
+    rota_store_attempts (self->store, it->node, ATTEMPTS_LOOKED_AT, find_answer, &search);
+    item->has_answer = true;
+    item->answer = search.answer;
+}
+
 /* ---- messages */
 
 /* Definitions come packed from the store (or the batch's additions, which are rows by now). */
@@ -208,7 +235,8 @@ static void send_assignments (service_t *self, const rota_core_effects_t *effect
         if (node.wants & ROTA_WANTS_CLONE) {
             fill_repository (self, it, &node, item);
             fill_work (self, it, &node, item);
-        }
+        } else if (it->phase == PHASE (REVIEW))
+            fill_answer (self, it, item);
         assign.n_assignments++;
     }
 }

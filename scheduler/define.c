@@ -212,20 +212,24 @@ static bool has_checks (const Rota__TaskSpec *spec)
 }
 
 /* A command that only looks runs in a clone too; what it writes there is dropped unless it says `commit`. */
+static uint8_t review_of (const Rota__TaskSpec *spec)
+{
+    if (spec->has_review && says (spec->review, "other-kind"))
+        return ROTA_WANTS_REVIEW | ROTA_WANTS_OTHER_KIND;
+    return spec->has_review && says (spec->review, "true") ? ROTA_WANTS_REVIEW : 0;
+}
+
+/* Without a clone it is the agent's answer that is judged; a command has none. */
 static uint8_t wants_of (const rota_define_source_t *source, const Rota__TaskSpec *spec)
 {
     if (!source->repository || wants_text (spec) || (spec->has_workdir && says (spec->workdir, "here")))
-        return 0;
+        return spec->has_run ? 0 : review_of (spec);
     if (spec->has_run && !spec->commit)
         return ROTA_WANTS_CLONE;
     uint8_t wants = ROTA_WANTS_CLONE | ROTA_WANTS_MERGE;
     if (has_checks (spec))
         wants |= ROTA_WANTS_GATE;
-    if (spec->has_review && says (spec->review, "other-kind"))
-        wants |= ROTA_WANTS_REVIEW | ROTA_WANTS_OTHER_KIND;
-    else if (spec->has_review && says (spec->review, "true"))
-        wants |= ROTA_WANTS_REVIEW;
-    return wants;
+    return wants | review_of (spec);
 }
 
 /* What runs in a file has no agent here yet; what is in review there has no reviewer. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_AGENTS 64
 #define MAX_GATES 256
 #define MAX_GATE_TIMEOUT_MS (INT64_C (30) * 86400000)
 
@@ -190,6 +191,32 @@ static void read_wip (rota_roadmap_reader_t *self, const rota_yaml_node_t *value
     }
 }
 
+/* Each is checked by whoever starts them: which kinds there are the programs know. */
+static void read_agents (rota_roadmap_reader_t *self, const rota_yaml_node_t *value)
+{
+    const rota_yaml_sink_t sink = {report_error, self};
+    if (value->kind != ROTA_YAML_LIST || value->count > MAX_AGENTS) {
+        rota_yaml_fault (&sink, value, "agents: expected a list of at most %d of KIND[/ACCOUNT][=N]",
+                         MAX_AGENTS);
+        return;
+    }
+    for (uint32_t i = 0; i < value->count; i++) {
+        protobuf_c_boolean has = false;
+        ProtobufCBinaryData text;
+        read_line (self, &value->items[i], "agents", &has, &text);
+        if (!has || !text.len)
+            continue;
+        ProtobufCBinaryData *list =
+            rota_roadmap_alloc (self, (self->header.n_agents + 1) * sizeof *self->header.agents);
+        if (!list)
+            return;
+        if (self->header.n_agents)
+            memcpy (list, self->header.agents, self->header.n_agents * sizeof *list);
+        list[self->header.n_agents++] = text;
+        self->header.agents = list;
+    }
+}
+
 static void read_head_directory (rota_roadmap_reader_t *self, const rota_yaml_node_t *value)
 {
     protobuf_c_boolean has = false;
@@ -273,11 +300,17 @@ static const struct {
     const char *name;
     void (*read) (rota_roadmap_reader_t *self, const rota_yaml_node_t *value);
 } HEAD_KEYS[] = {
-    {"name", read_source},   {"repository", read_repository},
-    {"target", read_target}, {"setup", read_setup},
-    {"wip", read_wip},       {"directory", read_head_directory},
-    {"gates", read_gates},   {"defaults", read_defaults},
-    {"epics", NULL},         {"tasks", NULL},
+    {"name", read_source},
+    {"repository", read_repository},
+    {"target", read_target},
+    {"setup", read_setup},
+    {"wip", read_wip},
+    {"directory", read_head_directory},
+    {"gates", read_gates},
+    {"agents", read_agents},
+    {"defaults", read_defaults},
+    {"epics", NULL},
+    {"tasks", NULL},
 };
 #define HEAD_KEY_COUNT (sizeof HEAD_KEYS / sizeof *HEAD_KEYS)
 

@@ -217,6 +217,9 @@ result = subprocess.run([os.path.join(os.environ["ROTA_BIN"], "rota"), "run", os
                          "--state", os.path.join(place.path, "demo")], cwd=place.path, stdin=subprocess.DEVNULL,
                         capture_output=True, text=True, timeout=90, check=False)
 check("examples/demo.yaml", result.returncode == 0, result)
+for what, words in (("a limit", " rests until "), ("a failover", " coordinates now: "), ("a review that wants changes", "pretends to want more"),
+                    ("a lie that isn't believed", "it said that its work is done, but"), ("the end", "all done: 9 tasks")):
+    check(f"the demo shows {what}", words in result.stdout, result)
 print(result.stdout)
 nothing_left("the end")
 finish()
