@@ -341,6 +341,7 @@ json_t *rota_json_status (const Rota__StatusReply *status)
     json_object_set_new (object, "settled", json_boolean (status->settled));
     rota_json_set_true (object, "paused", status->paused);
     rota_json_set_true (object, "draining", status->draining);
+    rota_json_set_true (object, "disk_low", status->disk_low);
     rota_json_set_number (object, "total", status->total);
     for (size_t i = 0; i < status->n_counts; i++)
         rota_json_set_number (counts, rota_status_name (status->counts[i]->status), status->counts[i]->tasks);

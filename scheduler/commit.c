@@ -284,7 +284,7 @@ void rota_service_flush (service_t *self)
     int64_t wall_ms = rota_clock_wall_ms ();
     if (self->failed)
         return;
-    if (!self->config.hold)
+    if (!self->config.hold && !self->disk_low)
         rota_core_dispatch (self->core, rota_service_now_ms (self));
     rota_service_note_settled (self);
     rota_core_effects (self->core, &effects);

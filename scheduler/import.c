@@ -119,6 +119,8 @@ HANDLER (import_begin)
 {
     const Rota__ImportBegin *begin = (const Rota__ImportBegin *)message;
     const Rota__RoadmapHeader *header = begin->header;
+    if (!begin->dry_run && rota_service_refuses_for_room (self, from))
+        return;
     if (self->import && memcmp (self->import->client, from->sender, 16) == 0)
         rota_import_drop (self, "its client began anew");
     if (self->import) {

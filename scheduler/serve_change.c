@@ -133,6 +133,8 @@ HANDLER (submit)
 {
     const Rota__Submit *submit = (const Rota__Submit *)message;
     static const char SOURCE[] = "submit";
+    if (rota_service_refuses_for_room (self, from))
+        return;
     uint32_t source = rota_service_source (self, SOURCE, strlen (SOURCE), NULL);
     rota_define_faults_t faults = {0};
     mark_t before = mark (self);

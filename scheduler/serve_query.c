@@ -168,7 +168,10 @@ static void fill_waits (service_t *self, const rota_core_counts_t *counts, Rota_
     const uint64_t *place = counts->place;
     uint64_t ready = place[ROTA_PLACE_READY] - counts->unassignable;
     uint64_t blocked = place[ROTA_PLACE_BLOCKED];
-    if (rota_core_is_paused (self->core))
+    if (self->disk_low)
+        add_wait (self, reply, "disk", ready ? ready : 1, 0,
+                  "wait for room on the disk: nothing new is taken or begun below scheduler.disk_reserve");
+    else if (rota_core_is_paused (self->core))
         add_wait (self, reply, "paused", ready, 0, "paused: `rota resume` goes on");
     else {
         int64_t until_ms;
@@ -275,6 +278,7 @@ HANDLER (status)
     reply.merged = counts.merged;
     reply.unchecked = counts.unchecked;
     reply.paused = rota_core_is_paused (self->core) || self->config.hold;
+    reply.has_disk_low = reply.disk_low = self->disk_low;
     reply.has_next_ms = reply.delayed > 0;
     reply.next_ms = next_due_ms (self);
     reply.has_store = reply.has_scheduler_epoch = reply.has_last_event = true;

@@ -207,6 +207,7 @@ static int on_tick (zloop_t *loop, int timer, void *owner)
     self->last_tick_ms = now_ms;
     rota_service_keep_role (self);
     look_at_quiet_hours (self, now_ms);
+    rota_service_look_at_room (self, now_ms);
     /* After a stall what the hosts said meanwhile still waits in the socket: it is read before anything
      * expires. */
     rota_core_tick (self->core, now_ms, stalled_ms > 0 ? stalled_ms : 0);
@@ -318,6 +319,7 @@ int rota_scheduler_run (rota_scheduler_t *self, rota_error_t *error)
     }
     self->last_tick_ms = rota_service_now_ms (self);
     rota_service_keep_role (self);
+    rota_service_look_at_room (self, self->last_tick_ms);
     rota_core_note (self->core, EVENT (SCHEDULER_STARTED), "ready");
     zloop_poller (self->loop, &stop, on_stop, self);
     zloop_poller_set_tolerant (self->loop, &stop);

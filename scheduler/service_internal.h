@@ -8,7 +8,7 @@
  * why.c        why a task does not run          spend.c        what attempts used
  * serve_coordinator.c the role's candidates for the broker, its proposals
  * upkeep.c     timers, trimming, backup, check figures.c      what is counted for /metrics
- * settled.c    roadmaps that have come to rest
+ * settled.c    roadmaps that have come to rest               room.c         a disk that is nearly full
  */
 #ifndef ROTA_SERVICE_INTERNAL_H
 #define ROTA_SERVICE_INTERNAL_H
@@ -156,6 +156,10 @@ struct rota_scheduler {
     int64_t trim_after_ms;
     uint64_t batches, messages;
     rota_figures_t figures;
+    bool disk_low;   /* nothing new is taken or begun */
+    int64_t room_ms; /* when to look again */
+    int64_t sweep_after_ms;
+    uint64_t swept_task;      /* key: attempts of tasks up to it were looked at */
     uint64_t settled_version; /* of the core, when it was last looked which roadmaps move; 0 = not yet */
     int64_t settled_ms;       /* when to look again all the same */
 };
@@ -296,6 +300,11 @@ HANDLER (check);
 HANDLER (sink_cursor);
 HANDLER (proposal);
 HANDLER (metrics);
+
+/* room.c */
+void rota_service_look_at_room (service_t *self, int64_t now_ms);
+/* True: refused with DISK_FULL. */
+bool rota_service_refuses_for_room (service_t *self, const rota_envelope_t *from);
 
 /* settled.c */
 /* Notes which roadmaps have come to rest in this batch. */

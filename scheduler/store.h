@@ -156,6 +156,11 @@ void rota_store_dependencies (rota_store_t *self, rota_node_t node,
  * none; *ret_gap: the first and last that the sink (cursor) had not seen. */
 uint64_t rota_store_trim_events (rota_store_t *self, int64_t before_ms, uint64_t cap, uint64_t cursor,
                                  size_t limit, uint64_t ret_gap[2]);
+/* Removes the attempts that ended before `before_ms` of tasks that ended before it too, but for each task's
+ * newest and those that succeeded: looks at the next `limit` tasks after key `after`. In a transaction of the
+ * caller's. Returns the last key looked at, 0 when that was the end; *ret_dropped attempts went. */
+uint64_t rota_store_trim_attempts (rota_store_t *self, uint64_t after, int64_t before_ms, size_t limit,
+                                   size_t *ret_dropped);
 /* Moves the WAL into the file when it has grown; `idle` = nothing waits. Cheap to call after every batch. */
 void rota_store_checkpoint (rota_store_t *self, bool idle);
 /* From this size on a checkpoint no longer waits for an idle moment; from twice of it on the WAL is cut. */

@@ -65,6 +65,34 @@ uint64_t rota_store_trim_events (rota_store_t *self, int64_t before_ms, uint64_t
     return up_to;
 }
 
+/* By key, so that no index need be kept for what happens once an hour. The rows of a slice are read first:
+ * their number bounds the time it takes. */
+uint64_t rota_store_trim_attempts (rota_store_t *self, uint64_t after, int64_t before_ms, size_t limit,
+                                   size_t *ret_dropped)
+{
+    sqlite3_stmt *tasks = rota_store_sql (self, SQL_TASKS_BETWEEN),
+                 *drop = rota_store_sql (self, SQL_DROP_ATTEMPTS);
+    uint64_t last = 0;
+    *ret_dropped = 0;
+    if (!tasks || !drop)
+        return 0;
+    sqlite3_bind_int64 (tasks, 1, (int64_t)after);
+    sqlite3_bind_int64 (tasks, 2, (int64_t)(after + limit));
+    while (sqlite3_step (tasks) == SQLITE_ROW) {
+        int64_t key = sqlite3_column_int64 (tasks, 0), finished_ms = sqlite3_column_int64 (tasks, 2);
+        last = (uint64_t)key;
+        if (!finished_ms || finished_ms >= before_ms || sqlite3_column_int64 (tasks, 1) < 2)
+            continue;
+        sqlite3_bind_int64 (drop, 1, key);
+        sqlite3_bind_int64 (drop, 2, sqlite3_column_int64 (tasks, 1));
+        sqlite3_bind_int64 (drop, 3, before_ms);
+        rota_store_run (self, drop);
+        *ret_dropped += (size_t)sqlite3_changes (self->db);
+    }
+    sqlite3_reset (tasks);
+    return last;
+}
+
 /* ------------------------------------------------------------------------------------ checkpoints */
 
 #define CHECKPOINT_PAGES 1000 /* worth the sync when nothing else is to be done */

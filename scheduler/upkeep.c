@@ -8,6 +8,8 @@
 
 #define TRIM_EVERY_MS 60000
 #define TRIM_EVENTS 2000 /* in one go: a few milliseconds */
+#define SWEEP_EVERY_MS (3600 * 1000)
+#define SWEEP_TASKS 2000 /* looked at in one go: a few milliseconds */
 #define FORGET_AFTER 30  /* times scheduler.conversation_idle */
 #define CURSOR_EVERY_EVENTS 1000
 #define BACKUP_STEPS_A_TICK 8
@@ -50,6 +52,32 @@ static void trim (service_t *self, int64_t now_ms)
     if (gap[1])
         note_gap (self, gap);
     self->trim_after_ms = trimmed || expired ? now_ms : now_ms + TRIM_EVERY_MS;
+}
+
+/* Each hour over all tasks, a slice a tick. */
+static void sweep_attempts (service_t *self, int64_t now_ms)
+{
+    rota_error_t error;
+    size_t dropped;
+    if (now_ms < self->sweep_after_ms)
+        return;
+    int64_t age_ms =
+        rota_setting_duration_ms (self->config.settings, ROTA_SETTING_SCHEDULER_ATTEMPT_RETENTION);
+    rota_service_flush (self);
+    if (self->failed || rota_store_begin (self->store, &error) < 0)
+        return;
+    rota_store_trim_attempts (self->store, self->swept_task, rota_clock_wall_ms () - age_ms, SWEEP_TASKS,
+                              &dropped);
+    if (rota_store_commit (self->store, &error) < 0) {
+        rota_log (ROTA_LOG_ERROR, "sweep.failed", "text=\"%s\"", error.text);
+        self->sweep_after_ms = now_ms + TRIM_EVERY_MS;
+        return;
+    }
+    self->swept_task += SWEEP_TASKS;
+    if (self->swept_task < rota_core_count (self->core))
+        return;
+    self->swept_task = 0;
+    self->sweep_after_ms = now_ms + (age_ms < SWEEP_EVERY_MS ? age_ms : SWEEP_EVERY_MS);
 }
 
 static void keep_cursor (service_t *self)
@@ -129,6 +157,7 @@ void rota_upkeep_tick (service_t *self)
         carry_on_backup (self);
     keep_cursor (self);
     trim (self, rota_service_now_ms (self));
+    sweep_attempts (self, rota_service_now_ms (self));
 }
 
 /* ------------------------------------------------------------------------------------------ check */

@@ -301,6 +301,9 @@ static void explain_ready (why_t *self, rota_node_t node, const rota_core_node_t
 {
     service_t *service = self->service;
     explain_phase (self, it);
+    if (service->disk_low)
+        say (self, "disk", 0,
+             "the disk is nearly full: nothing is begun before there is room (scheduler.disk_reserve)");
     if (service->config.hold)
         say (self, "paused", 0, "the scheduler was started to hand nothing out");
     if (rota_core_is_paused (service->core))

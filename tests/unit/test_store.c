@@ -346,6 +346,30 @@ static void trimming_never_passes_the_cursor_but_over_the_cap (void **state)
     assert_int_equal (left, 10);
 }
 
+static void attempts_of_ended_tasks_go_by_age_but_for_the_newest_and_those_that_succeeded (void **state)
+{
+    fixture_t *self = *state;
+    size_t dropped;
+    make_world (self);
+    static const char sql[] =
+        "DELETE FROM attempt;"
+        "UPDATE task SET attempt = 4, finished_ms = 1000 WHERE id = 'a';"
+        "UPDATE task SET attempt = 3 WHERE id = 'b';"
+        "INSERT INTO attempt (task, number, class, finished_ms)"
+        " VALUES (2,1,1,900), (2,2,2,900), (2,3,2,5000), (2,4,2,900), (3,1,2,900), (3,2,2,900)";
+    assert_int_equal (sqlite3_exec (rota_store_handle (self->store), sql, NULL, NULL, NULL), SQLITE_OK);
+    begin (self);
+    assert_int_equal (rota_store_trim_attempts (self->store, 0, 800, 100, &dropped), 3);
+    assert_int_equal (dropped, 0);
+    assert_int_equal (rota_store_trim_attempts (self->store, 2, 2000, 100, &dropped), 3);
+    assert_int_equal (dropped, 0); /* b has not ended */
+    assert_int_equal (rota_store_trim_attempts (self->store, 0, 2000, 2, &dropped), 2);
+    assert_int_equal (dropped, 1); /* 1 succeeded, 3 is young, 4 is the newest */
+    commit (self);
+    assert_int_equal (rota_store_count (self->store, "attempt"), 5);
+    assert_int_equal (rota_store_trim_attempts (self->store, 3, 2000, 100, &dropped), 0);
+}
+
 static void a_backup_is_a_store_and_restoring_it_is_a_new_incarnation (void **state)
 {
     fixture_t *self = *state;
@@ -461,6 +485,7 @@ int main (void)
         TEST (one_row_shows_a_generation),
         TEST (no_statement_scans_and_every_index_is_used),
         TEST (trimming_never_passes_the_cursor_but_over_the_cap),
+        TEST (attempts_of_ended_tasks_go_by_age_but_for_the_newest_and_those_that_succeeded),
         TEST (a_backup_is_a_store_and_restoring_it_is_a_new_incarnation),
         TEST (a_sound_store_has_no_faults),
         cmocka_unit_test (check_names_each_corruption),

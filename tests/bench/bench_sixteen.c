@@ -1,0 +1,361 @@
+/* bench_sixteen - the gains of the sixteen fixes: each taken away and in place, in one run, with the ratio.
+ *
+ * usage: bench_sixteen. What is taken away is a batch of one, the search without its index, the count without
+ * its increments: ways that only this program takes. "claimed" is what the original said of its own. Prints
+ * and never judges; ends with 1 only when something could not be measured.
+ */
+#include "bus/clock.h"
+#include "proto/words.h"
+#include "scheduler/core.h"
+#include "scheduler/store.h"
+#include "stack.h"
+#include "telemetry/event_json.h"
+#include "telemetry/journal.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TASKS 10000
+#define EVENTS_A_TASK 20
+
+static void row (const char *what, const char *unit, double off, double on, double ratio, const char *claimed)
+{
+    printf ("| %s | %.4g | %.4g %s | %.3g x | %s |\n", what, off, on, unit, ratio, claimed);
+    fflush (stdout);
+}
+
+static void must (bool good, const char *what)
+{
+    if (!good)
+        bench_die (what, "it could not be measured");
+}
+
+/* ---- 2: telemetry in batches; 14: retention */
+
+typedef struct {
+    rota_file_ops_t ops;
+    uint64_t writes;
+    int64_t wall_ms, monotonic_ms;
+} disk_t;
+
+static ssize_t count_write (void *owner, int fd, const void *bytes, size_t size)
+{
+    ((disk_t *)owner)->writes++;
+    return ROTA_FILE_OPS.write (NULL, fd, bytes, size);
+}
+static int64_t wall (void *owner)
+{
+    return ((disk_t *)owner)->wall_ms;
+}
+static int64_t monotonic (void *owner)
+{
+    return ((disk_t *)owner)->monotonic_ms;
+}
+
+static rota_journal_t *open_journal (disk_t *disk, const char *directory, size_t batch)
+{
+    rota_error_t error = {""};
+    rota_journal_t *journal;
+    static const uint8_t store[16] = "a store of ours";
+    *disk = (disk_t){.ops = ROTA_FILE_OPS, .wall_ms = INT64_C (1795435200000), .monotonic_ms = 1000};
+    disk->ops.owner = disk;
+    disk->ops.write = count_write;
+    const rota_journal_config_t config = {.directory = directory,
+                                          .batch_records = batch,
+                                          .batch_interval_ms = 5000,
+                                          .rotate_bytes = 64 << 20,
+                                          .ops = &disk->ops,
+                                          .owner = disk,
+                                          .wall_ms = wall,
+                                          .monotonic_ms = monotonic};
+    must (rota_journal_open (&config, &journal, &error) == 0, error.text);
+    must (rota_journal_set_store (journal, store) == 0, "the journal's store");
+    return journal;
+}
+
+static void wait_for (disk_t *disk, rota_journal_t *journal, int64_t ms)
+{
+    for (int64_t left = ms; left > 0;) {
+        int64_t step = rota_journal_tick (journal);
+        step = step < 1 ? 1 : step < left ? step : left;
+        disk->monotonic_ms += step;
+        disk->wall_ms += step;
+        left -= step;
+    }
+    rota_journal_tick (journal);
+}
+
+static void append (disk_t *disk, rota_journal_t *journal, uint64_t seq)
+{
+    char line[200];
+    int size = snprintf (line, sizeof line, "{\"time\":\"2026-11-23T12:00:00.000Z\",\"seq\":%llu}\n",
+                         (unsigned long long)seq);
+    must (rota_journal_append (journal, seq, disk->wall_ms, line, (size_t)size) == 1, "append");
+    rota_journal_tick (journal);
+}
+
+/* 1000 events in an hour, `burst` at a time. */
+static double writes_in_an_hour (size_t batch, int burst)
+{
+    char directory[BENCH_PATH_BYTES], path[BENCH_PATH_BYTES + 16];
+    disk_t disk;
+    bench_make_directory (directory);
+    snprintf (path, sizeof path, "%s/journal", directory);
+    rota_journal_t *journal = open_journal (&disk, path, batch);
+    uint64_t seq = 0;
+    while (seq < 1000) {
+        for (int i = 0; i < burst; i++)
+            append (&disk, journal, ++seq);
+        wait_for (&disk, journal, INT64_C (3600) * burst);
+    }
+    rota_journal_close (&journal);
+    bench_remove_directory (directory);
+    return (double)disk.writes;
+}
+
+static size_t files_in (const char *path)
+{
+    size_t count = 0;
+    DIR *directory = opendir (path);
+    for (struct dirent *entry; directory && (entry = readdir (directory));)
+        count += strncmp (entry->d_name, "events-", 7) == 0;
+    if (directory)
+        closedir (directory);
+    return count;
+}
+
+static double files_after_a_year (bool retain)
+{
+    char directory[BENCH_PATH_BYTES], path[BENCH_PATH_BYTES + 16];
+    disk_t disk;
+    const rota_retention_t limits = {.age_ms = INT64_C (30) * 86400000, .total_bytes = INT64_C (1) << 40};
+    bench_make_directory (directory);
+    snprintf (path, sizeof path, "%s/journal", directory);
+    rota_journal_t *journal = open_journal (&disk, path, 100);
+    for (uint64_t day = 1; day <= 365; day++) {
+        append (&disk, journal, day);
+        disk.wall_ms += 86400000;
+        disk.monotonic_ms += 86400000;
+        while (rota_journal_tick (journal) == 0)
+            ;
+        if (retain)
+            rota_journal_retain (journal, &limits, disk.wall_ms);
+    }
+    double files = (double)files_in (path);
+    rota_journal_close (&journal);
+    bench_remove_directory (directory);
+    return files;
+}
+
+/* ---- 3, 6: what the core keeps by increment */
+
+static rota_core_t *make_core (size_t tasks)
+{
+    rota_core_policy_t policy;
+    const char *run = "run";
+    uint32_t class_index;
+    bool new;
+    rota_core_policy_default (&policy);
+    rota_core_t *core = rota_core_new (&policy, 1000);
+    must (core && rota_core_class (core, 1, "", 0, &run, 1, &class_index, &new) == 0, "the core");
+    for (size_t i = 0; i < tasks; i++) {
+        char id[32];
+        rota_node_t node;
+        snprintf (id, sizeof id, "task-%zu", i);
+        const rota_core_node_t it = {.id = id,
+                                     .id_length = strlen (id),
+                                     .kind = NODE (TASK),
+                                     .parent = ROTA_NONE,
+                                     .source = 1,
+                                     .class_index = class_index,
+                                     .status = STATUS (PENDING),
+                                     .attempts_allowed = 3,
+                                     .agent = ROTA_NONE,
+                                     .author = ROTA_NONE};
+        must (rota_core_add (core, &it, &node) == 0, "add");
+    }
+    rota_core_open (core, 0, (rota_node_t)tasks, false, 1000);
+    rota_core_effects_clear (core);
+    return core;
+}
+
+/* What one request costs, in microseconds. */
+static double count_by_walking (const rota_core_t *core)
+{
+    double began = bench_now_ms ();
+    int rounds = 0;
+    volatile uint64_t total = 0;
+    for (; bench_now_ms () - began < 300; rounds++) {
+        uint64_t status[ROTA_STATUSES] = {0}, place[ROTA_PLACES] = {0};
+        for (rota_node_t i = 0; i < rota_core_count (core); i++) {
+            rota_core_node_t it;
+            if (rota_core_get (core, i, &it)) {
+                status[it.status]++;
+                place[rota_core_place (core, i)]++;
+            }
+        }
+        total += status[STATUS (PENDING)] + place[ROTA_PLACE_READY];
+    }
+    return (bench_now_ms () - began) * 1000 / rounds;
+}
+
+static double count_by_increment (const rota_core_t *core)
+{
+    double began = bench_now_ms ();
+    int rounds = 0;
+    for (; bench_now_ms () - began < 300; rounds += 1000)
+        for (int i = 0; i < 1000; i++) {
+            rota_core_counts_t counts;
+            rota_core_counts (core, ROTA_NONE, 1000, &counts);
+        }
+    return (bench_now_ms () - began) * 1000 / rounds;
+}
+
+static double pick_by_walking (const rota_core_t *core)
+{
+    double began = bench_now_ms ();
+    int rounds = 0;
+    volatile rota_node_t found = 0;
+    for (; bench_now_ms () - began < 300; rounds++) {
+        int64_t best_ms = INT64_MAX;
+        for (rota_node_t i = 0; i < rota_core_count (core); i++) {
+            rota_core_node_t it;
+            if (rota_core_place (core, i) == ROTA_PLACE_READY && rota_core_get (core, i, &it) &&
+                it.ready_since_ms < best_ms) {
+                best_ms = it.ready_since_ms;
+                found = i;
+            }
+        }
+    }
+    (void)found;
+    return (bench_now_ms () - began) * 1000 / rounds;
+}
+
+static double dispatch_one_by_one (rota_core_t *core, size_t tasks)
+{
+    const char *run = "run";
+    rota_agent_t agent;
+    const rota_core_agent_t it = {.name = "exec@here",
+                                  .kind = "exec",
+                                  .host = "here",
+                                  .slots = 1,
+                                  .capabilities = &run,
+                                  .capability_count = 1};
+    Rota__Result ok = ROTA__RESULT__INIT;
+    ok.has_result_class = true;
+    ok.result_class = RESULT (OK);
+    must (rota_core_agent_register (core, &it, NULL, 0, 1000, &agent) == 0, "register");
+    rota_core_effects_clear (core);
+    double began = bench_now_ms ();
+    for (size_t i = 0; i < tasks; i++) {
+        rota_core_effects_t effects;
+        rota_core_dispatch (core, 1000);
+        rota_core_effects (core, &effects);
+        must (effects.assign_count == 1, "dispatch");
+        rota_node_t node = effects.assigns[0].node;
+        uint32_t attempt = effects.assigns[0].attempt;
+        rota_core_effects_clear (core);
+        rota_core_report (core, node, attempt, &ok, 1000);
+    }
+    rota_core_effects_clear (core);
+    return (bench_now_ms () - began) * 1000 / (double)tasks;
+}
+
+/* ---- 4: indexes */
+
+static double ask (sqlite3 *db, const char *sql)
+{
+    sqlite3_stmt *s;
+    must (sqlite3_prepare_v2 (db, sql, -1, &s, NULL) == SQLITE_OK, sqlite3_errmsg (db));
+    double began = bench_now_ms ();
+    int rounds = 0;
+    for (; bench_now_ms () - began < 400; rounds++) {
+        sqlite3_bind_int64 (s, 1, 1 + rounds * 37 % TASKS);
+        while (sqlite3_step (s) == SQLITE_ROW)
+            ;
+        sqlite3_reset (s);
+    }
+    sqlite3_finalize (s);
+    return (bench_now_ms () - began) * 1000 / rounds;
+}
+
+static void fill_store (rota_store_t *store)
+{
+    rota_error_t error = {""};
+    must (rota_store_begin (store, &error) == 0, error.text);
+    for (rota_node_t i = 0; i < TASKS; i++) {
+        for (rota_node_t d = 1; d <= 2 && d <= i; d++)
+            rota_store_add_dependency (store, i, i - d, DEPENDENCY (BLOCKS));
+        for (int e = 0; e < EVENTS_A_TASK; e++) {
+            const rota_core_event_t event = {
+                .type = EVENT (TASK_MOVED), .node = i, .agent = ROTA_NONE, .from = 1, .to = 2};
+            rota_store_add_event (store, &event, 1000);
+        }
+    }
+    must (rota_store_commit (store, &error) == 0, error.text);
+}
+
+static void indexes (void)
+{
+    char directory[BENCH_PATH_BYTES], path[BENCH_PATH_BYTES + 16];
+    rota_store_t *store;
+    rota_error_t error = {""};
+    uint64_t epoch;
+    bench_make_directory (directory);
+    snprintf (path, sizeof path, "%s/rota.db", directory);
+    must (rota_store_open (path, &store, &error) == 0 && rota_store_take_role (store, &epoch, &error) == 0,
+          error.text);
+    fill_store (store);
+    sqlite3 *db = rota_store_handle (store);
+    /* The plus sign keeps SQLite from the index. */
+    double off = ask (db, "SELECT prerequisite FROM dependency WHERE +task = ?1"),
+           on = ask (db, "SELECT prerequisite FROM dependency WHERE task = ?1");
+    row ("4 dependencies of a task, of 20 000", "us", off, on, off / on, "10-50 x");
+    off = ask (db, "SELECT seq, change FROM event WHERE +task = ?1 ORDER BY seq DESC LIMIT 20");
+    on = ask (db, "SELECT seq, change FROM event WHERE task = ?1 ORDER BY seq DESC LIMIT 20");
+    row ("4 the last events of a task, of 200 000", "us", off, on, off / on, "10-50 x");
+    rota_store_close (&store);
+    bench_remove_directory (directory);
+}
+
+/* ---- 1, 8, 9: nothing is left */
+
+static double bytes_left_after (int cycles)
+{
+    size_t before = 0;
+    for (int i = 0; i <= cycles; i++) {
+        rota_core_t *core = make_core (200);
+        dispatch_one_by_one (core, 200);
+        must (rota_core_lease_count (core) == 0, "leases");
+        rota_core_destroy (&core);
+        if (i == 0)
+            before = mallinfo2 ().uordblks; /* the first fills caches */
+    }
+    return (double)mallinfo2 ().uordblks - (double)before;
+}
+
+int main (void)
+{
+    puts ("| fix | without | with | gain | claimed |\n|---|---|---|---|---|");
+    row ("1, 8, 9 bytes left after 100 lives of 200 tasks", "", 0, bytes_left_after (100), 1, "none");
+    double off = writes_in_an_hour (1, 100), on = writes_in_an_hour (100, 100);
+    row ("2 writes for 1000 events an hour, 100 at a time", "", off, on, off / on, "100 x");
+    off = writes_in_an_hour (1, 1), on = writes_in_an_hour (100, 1);
+    row ("2 the same, one by one", "", off, on, off / on, "100 x");
+    rota_core_t *core = make_core (TASKS);
+    off = count_by_walking (core), on = count_by_increment (core);
+    row ("3 health of 10 000 tasks, a request", "us", off, on, off / on, "100 x");
+    off = pick_by_walking (core), on = dispatch_one_by_one (core, TASKS);
+    row ("6 the next of 10 000 ready tasks (with: its whole life)", "us", off, on, off / on, "1 query");
+    rota_core_destroy (&core);
+    indexes ();
+    off = files_after_a_year (false), on = files_after_a_year (true);
+    row ("14 journal files after a year", "", off, on, off / on, "30 days");
+    return 0;
+}

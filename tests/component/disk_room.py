@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+"""A disk that fills up: held before it is full, going on by itself when there is room; and one that is read-only. On a small
+tmpfs in a mount namespace of its own."""
+import sys
+
+if __name__ == "__main__" and "ROTA_TEST_NAMESPACE" not in __import__("os").environ:
+    import os
+    import subprocess
+    way = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*way, "sh", "-c", "mount -t tmpfs none /mnt"], capture_output=True, check=False).returncode:
+        print("SKIPPED: no mount namespace can be made here, which a small disk needs")
+        sys.exit(77)
+    os.execvpe(way[0], [*way, "/usr/bin/python3", os.path.abspath(__file__)], dict(os.environ, ROTA_TEST_NAMESPACE="1"))
+
+from cli_support import BIN, Place, check, finish, json, os, subprocess, wait_until  # noqa: E402
+
+place = Place()
+os.mkdir(place.state, 0o700)
+SIZE = 48 << 20
+subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "none", place.state], check=True)
+filler = os.path.join(place.state, "filler")
+
+
+def free():
+    room = os.statvfs(place.state)
+    return room.f_bavail * room.f_frsize
+
+
+def fill(leave):
+    with open(filler, "ab") as file:
+        try:
+            while free() > leave:
+                file.write(b"x" * min(free() - leave, 1 << 20))
+                file.flush()
+        except OSError:
+            pass
+
+
+def status():
+    ran = place.run("status", "--json")
+    return json.loads(ran.stdout) if ran.returncode == 0 else {}
+
+
+def state_of(task):
+    ran = place.run("task", task, "--json")
+    return json.loads(ran.stdout)["status"] if ran.returncode == 0 else None
+
+
+try:
+    place.write("rota.yaml", "scheduler: {disk_reserve: 16MiB}\ntelemetry: {batch_interval: 50ms}\n")
+    check("up", place.run("up", "--agent", "exec=1").returncode == 0)
+    go = os.path.join(place.path, "go")
+    ran = place.run("submit", "--id", "runs", "--", "sh", "-c", f"until [ -e {go} ]; do sleep 0.05; done; echo out")
+    check("work is taken while there is room", ran.returncode == 0, ran)
+    check("and begun", wait_until(lambda: state_of("runs") == "in_progress"))
+    check("a second waits for its slot", place.run("submit", "--id", "waits", "--", "true").returncode == 0)
+    fill(12 << 20)
+    check("the state is shown", wait_until(lambda: status().get("disk_low")), status())
+    check("with what it waits for", any(wait["code"] == "disk" for wait in status()["waits"]), status())
+    ran = place.run("submit", "--id", "more", "--", "true")
+    check("submit is refused in words", ran.returncode != 0 and "disk is nearly full" in ran.stderr and "disk_reserve" in ran.stderr, ran)
+    place.write("plan.yaml", "tasks: [{id: planned, run: 'true'}]\n")
+    ran = place.run("import", "plan.yaml")
+    check("so is an import", ran.returncode != 0 and "disk is nearly full" in ran.stderr, ran)
+    open(go, "w", encoding="utf-8").close()
+    check("what runs ends and is written down", wait_until(lambda: state_of("runs") == "done"), state_of("runs"))
+    check("nothing new is begun", state_of("waits") == "pending")
+    ran = place.run("why", "waits")
+    check("why says so", "disk is nearly full" in ran.stdout, ran)
+    os.unlink(filler)
+    check("it goes on by itself when there is room", wait_until(lambda: state_of("waits") == "done"), status())
+    check("the state is over", not status().get("disk_low"))
+    check("and work is taken again", place.run("submit", "--id", "more", "--", "true").returncode == 0
+          and wait_until(lambda: state_of("more") == "done"))
+    events = [json.loads(line) for line in place.run("events", "--json").stdout.splitlines()]
+    seen = [event.get("type", event.get("event")) for event in events]
+    check("both are events, once", [seen.count(name) for name in ("disk.low", "disk.recovered")] == [1, 1], seen)
+    check("down", place.run("down").returncode == 0)
+
+    # Read-only: nothing starts, and it is said why.
+    subprocess.run(["mount", "-o", "remount,ro", place.state], check=True)
+    for name in ("rota-scheduler", "rota-telemetry"):
+        ended = subprocess.run([os.path.join(BIN, name), "--state", place.state], cwd=place.path, capture_output=True, text=True,
+                               env=place.environment(), stdin=subprocess.DEVNULL, timeout=60, check=False)
+        check(f"{name} on a read-only disk ends and says why", ended.returncode not in (0, -6, -11)
+              and "read-only" in ended.stderr.lower(), ended)
+    subprocess.run(["mount", "-o", "remount,rw", place.state], check=True)
+    check("writable again, all is there", place.run("up", "--agent", "exec=1").returncode == 0 and state_of("more") == "done")
+    place.run("down")
+finally:
+    place.run("down")
+    subprocess.run(["umount", "-l", place.state], check=False)
+finish()

@@ -1,0 +1,167 @@
+#!/usr/bin/python3
+"""A clock that jumps by a day and back, no process to be had, no descriptors: what is stated in docs/operations.md happens, and
+nothing is lost. The clock and fork are a library's that is loaded before the C library."""
+import resource
+
+from cli_support import BIN, Place, check, finish, json, os, signal, subprocess, time, wait_until
+
+LIBRARY = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+static long number_in (const char *variable)
+{
+    const char *path = getenv (variable);
+    long number = 0;
+    FILE *file = path ? fopen (path, "re") : NULL;
+    if (file) {
+        if (fscanf (file, "%ld", &number) != 1)
+            number = 0;
+        fclose (file);
+    }
+    return number;
+}
+
+int clock_gettime (clockid_t clock, struct timespec *now)
+{
+    static int (*real) (clockid_t, struct timespec *);
+    if (!real)
+        real = (int (*) (clockid_t, struct timespec *))dlsym (RTLD_NEXT, "clock_gettime");
+    int r = real (clock, now);
+    if (r == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+        now->tv_sec += number_in ("HARD_CLOCK");
+    return r;
+}
+
+time_t time (time_t *ret)
+{
+    struct timespec now;
+    clock_gettime (CLOCK_REALTIME, &now);
+    if (ret)
+        *ret = now.tv_sec;
+    return now.tv_sec;
+}
+
+static pid_t try (const char *name)
+{
+    if (number_in ("HARD_FORK")) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return ((pid_t (*) (void))dlsym (RTLD_NEXT, name)) ();
+}
+
+pid_t fork (void) { return try ("fork"); }
+pid_t _Fork (void) { return try ("_Fork"); }
+"""
+
+place = Place()
+os.mkdir(place.state, 0o700)
+place.write("hard.c", LIBRARY)
+subprocess.run(["cc", "-shared", "-fPIC", "-o", "hard.so", "hard.c", "-ldl"], cwd=place.path, check=True)
+place.write("clock", "0")
+place.write("fork", "0")
+place.write("rota.yaml", "scheduler: {backoff_base: 100ms, backoff_max: 200ms, lease: 5s, lease_margin: 1s, agent_heartbeat: 500ms}\n"
+            "telemetry: {batch_interval: 50ms, metrics_listen: 0}\nagents: {memory_reserve: 0}\n")
+running = {}
+
+
+def start(name, *more):
+    with open(os.path.join(place.path, name + ".log"), "a", encoding="utf-8") as log:
+        running[name] = subprocess.Popen(
+            [os.path.join(BIN, name), "--state", place.state, *more], cwd=place.path, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env=place.environment({"LD_PRELOAD": os.path.join(place.path, "hard.so"), "HARD_CLOCK": os.path.join(place.path, "clock"),
+                                   "HARD_FORK": os.path.join(place.path, "fork")}))
+
+
+def task(name):
+    ran = place.run("task", name, "--json")
+    return json.loads(ran.stdout) if ran.returncode == 0 else {}
+
+
+def done(name):
+    return wait_until(lambda: task(name).get("status") == "done")
+
+
+def submit(name, *command):
+    ran = place.run("submit", "--id", name, "--", *command)
+    check(f"{name} is taken", ran.returncode == 0, ran)
+
+
+try:
+    for service in ("rota-broker", "rota-scheduler", "rota-telemetry"):
+        start(service)
+    start("rota-agent", "--kind", "exec", "--slots", "2")
+    submit("warm", "true")
+    check("all is up", done("warm"), task("warm"))
+
+    go = os.path.join(place.path, "go")
+    submit("long", "sh", "-c", f"until [ -e {go} ]; do sleep 0.05; done")
+    check("a task runs", wait_until(lambda: task("long").get("status") == "in_progress"))
+    for name, offset in (("a day ahead", 86400), ("two days back", -86400), ("back to now", 0)):
+        place.write("clock", str(offset))
+        submit("at" + str(offset), "true")
+        check(f"{name}: work goes on", done("at" + str(offset)), task("at" + str(offset)))
+        time.sleep(2)
+        now = task("long")
+        check(f"{name}: the lease holds", now["status"] == "in_progress" and now["attempt"] == 1, now)
+        check(f"{name}: nothing ended", all(process.poll() is None for process in running.values()))
+    open(go, "w", encoding="utf-8").close()
+    check("the task ends as the first attempt", done("long") and task("long")["attempt"] == 1, task("long"))
+    events = [line for line in place.run("events", "--json").stdout.splitlines() if line]
+    check("no event is missing", len(events) == json.loads(place.run("status", "--json").stdout)["last_event"], len(events))
+
+    place.write("fork", "1")
+    submit("forks", "true")
+    wait_until(lambda: task("forks").get("attempt", 0) >= 1 and task("forks").get("status") != "in_progress", 5)
+    held = task("forks")
+    check("no process to be had: it isn't done, and the host lives", held["status"] != "done" and running["rota-agent"].poll() is None, held)
+    check("and it uses no attempt", held.get("attempts_used", 0) == 0, held)
+    place.write("fork", "0")
+    place.run("release", "forks")
+    check("it is done when there is one", done("forks"), task("forks"), place.read("rota-agent.log")[-3000:])
+
+    pid = running["rota-agent"].pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = len(os.listdir(f"/proc/{pid}/fd"))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 1, before[1]))
+    submit("files", "true")
+    wait_until(lambda: task("files").get("attempt", 0) >= 1 and task("files").get("status") != "in_progress", 5)
+    held = task("files")
+    check("no descriptor: it isn't done, and the host lives", held["status"] != "done" and running["rota-agent"].poll() is None, held,
+          place.read("rota-agent.log")[-2000:])
+    check("and it uses no attempt", held.get("attempts_used", 0) == 0, held)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    place.run("release", "files")
+    check("it is done when there are some", done("files"), task("files"), place.read("rota-agent.log")[-3000:])
+
+    # Broker and scheduler without descriptors: who is connected works on.
+    for service in ("rota-broker", "rota-scheduler", "rota-telemetry"):
+        pid = running[service].pid
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), before[1]))
+        ran = place.run("submit", "--id", "none-" + service, "--", "true", environment={"ROTA_TIMEOUT": "5s"}) if service != "rota-broker" else None
+        time.sleep(2)
+        check(f"{service} without descriptors lives", running[service].poll() is None, ran)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        submit("some-" + service, "true")
+        check(f"{service} goes on when there are some", done("some-" + service), task("some-" + service))
+    ran = place.run("check")
+    check("the store is sound", ran.returncode == 0, ran)
+finally:
+    for process in running.values():
+        process.send_signal(signal.SIGTERM)
+    for process in running.values():
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+finish()
