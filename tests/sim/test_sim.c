@@ -210,6 +210,8 @@ static void let_out (world_t *self, const rota_core_effects_t *effects)
         const rota_core_assign_t *it = &effects->assigns[i];
         rota_core_agent_view (self->core, it->agent, &view);
         EXPECT (self, view.busy <= view.slots, "more work than slots");
+        EXPECT (self, it->again || view.breaker_until_ms <= self->now_ms,
+                "a task is given to an agent that is set aside");
         EXPECT (self, it->again || self->accounts[view.account].closed_until_ms <= self->now_ms,
                 "n%u goes to %s, whose account rests", it->node, view.name);
         if (self->policy.coordinate && !it->again && needs_role (self, it))
