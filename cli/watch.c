@@ -78,7 +78,8 @@ void rota_verdict_of_status (const Rota__StatusReply *status, rota_verdict_t *re
 
 int rota_verdict_code (const rota_verdict_t *verdict)
 {
-    if (verdict->awaiting_human + verdict->broke > 0 && verdict->failed + verdict->cancelled + verdict->unassignable == 0)
+    if (verdict->awaiting_human + verdict->broke > 0 &&
+        verdict->failed + verdict->cancelled + verdict->unassignable == 0)
         return ROTA_EXIT_HUMAN;
     return verdict->failed + verdict->blocked + verdict->cancelled + verdict->unreachable +
                            verdict->unassignable + verdict->awaiting_human + verdict->broke ==

@@ -74,8 +74,7 @@ static int verify_flags (const rota_core_t *self, rota_node_t i, const expected_
 
 static rota_place_t expected_queue (const node_t *it)
 {
-    bool queued =
-        it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED ||
+    bool queued = it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED ||
                   it->place == ROTA_PLACE_DELAYED || it->place == ROTA_PLACE_HELD;
     return queued ? it->place : ROTA_PLACE_READY;
 }
