@@ -46,6 +46,9 @@ typedef struct {
     int64_t until_ms;                         /* Unix; 0 = not said */
     char session[ROTA_READING_SESSION_BYTES]; /* of the program, to go on with; "" = none */
     rota_reading_usage_t usage;
+    double used; /* share of the window of that name that is used, 0..1 */
+    int64_t used_until_ms;
+    char window[32];   /* "" = not said */
     bool session_lost; /* what was to be gone on with isn't there */
     char *answer; /* the agent's last words, whole, UTF-8; malloc'ed, NULL = none. Who takes the result frees
                      it */

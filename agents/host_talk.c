@@ -123,9 +123,31 @@ void rota_agent_heartbeat (rota_agent_t *self)
     free (held);
 }
 
-/* What the program said of its limits, session and use; *usage lives as long as *result. */
-static void fill_saying (const rota_adapter_result_t *said, Rota__Result *result, Rota__Usage *usage)
+/* Lives as long as the result that it is part of. */
+typedef struct {
+    Rota__Usage usage;
+    Rota__UsageWindow window, *windows[1];
+} saying_t;
+
+static void fill_window (const rota_adapter_result_t *said, saying_t *saying)
 {
+    if (said->used < 0 || !said->window[0])
+        return;
+    rota__usage_window__init (&saying->window);
+    saying->windows[0] = &saying->window;
+    saying->window.has_name = saying->window.has_used_permille = true;
+    saying->window.name = rota_bytes (said->window);
+    saying->window.used_permille = (uint32_t)(said->used * 1000 + 0.5);
+    saying->window.has_resets_ms = said->used_until_ms > 0;
+    saying->window.resets_ms = said->used_until_ms;
+    saying->usage.windows = saying->windows;
+    saying->usage.n_windows = 1;
+}
+
+/* What the program said of its limits, session and use. */
+static void fill_saying (const rota_adapter_result_t *said, Rota__Result *result, saying_t *saying)
+{
+    Rota__Usage *usage = &saying->usage;
     const rota_reading_usage_t *used = &said->usage;
     result->has_limit_kind = said->limit_kind != 0;
     result->limit_kind = said->limit_kind;
@@ -143,7 +165,8 @@ static void fill_saying (const rota_adapter_result_t *said, Rota__Result *result
     usage->cached_tokens = used->cached_tokens.value;
     usage->has_cost_usd = used->cost_nano_usd.known;
     usage->cost_usd = (double)used->cost_nano_usd.value / 1e9;
-    if (usage->has_input_tokens || usage->has_output_tokens || usage->has_cost_usd)
+    fill_window (said, saying);
+    if (usage->has_input_tokens || usage->has_output_tokens || usage->has_cost_usd || usage->n_windows)
         result->usage = usage;
     result->has_tokens_of_session = result->tokens_of_session = used->tokens_of_session;
     result->has_cost_of_session = result->cost_of_session = used->cost_of_session;
@@ -161,7 +184,7 @@ static void fill_answer (const rota_hold_t *hold, Rota__Result *result)
     result->answer = rota_bytes_n (text + skip, size - skip);
 }
 
-static void fill_result (const rota_hold_t *hold, Rota__Result *result, Rota__Usage *usage)
+static void fill_result (const rota_hold_t *hold, Rota__Result *result, saying_t *saying)
 {
     const rota_outcome_t *outcome = &hold->outcome;
     rota__result__init (result);
@@ -181,7 +204,7 @@ static void fill_result (const rota_hold_t *hold, Rota__Result *result, Rota__Us
     result->output_dropped_bytes = outcome->output_dropped_bytes;
     result->has_message = hold->result.message[0] != 0;
     result->message = rota_bytes (hold->result.message);
-    fill_saying (&hold->result, result, usage);
+    fill_saying (&hold->result, result, saying);
     fill_answer (hold, result);
     result->has_last_output = hold->last_output_bytes > 0;
     result->last_output = rota_bytes_n (hold->last_output, hold->last_output_bytes);
@@ -190,7 +213,7 @@ static void fill_result (const rota_hold_t *hold, Rota__Result *result, Rota__Us
 typedef struct {
     Rota__AttemptReport reports[REPORTS_PER_MESSAGE];
     Rota__Result results[REPORTS_PER_MESSAGE];
-    Rota__Usage usages[REPORTS_PER_MESSAGE];
+    saying_t sayings[REPORTS_PER_MESSAGE];
     Rota__AttemptReport *list[REPORTS_PER_MESSAGE];
 } report_t;
 
@@ -215,7 +238,7 @@ static bool report_some (rota_agent_t *self, report_t *work, int64_t now_ms)
         report->attempt = hold->number;
         report->store = rota_bytes_n (hold->store, sizeof hold->store);
         report->result = &work->results[n];
-        fill_result (hold, &work->results[n], &work->usages[n]);
+        fill_result (hold, &work->results[n], &work->sayings[n]);
         if (rota_logs_path (self->state_dir, hold->task_id, strlen (hold->task_id), hold->number, path) == 0)
             rota_step_fill (path, self->arena, &work->results[n]);
         reported[n] = hold;

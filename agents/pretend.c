@@ -159,6 +159,29 @@ static void work (pretence_t *self, int64_t time_ms)
     self->cost_nano += tokens * NANO_USD_PER_TOKEN;
 }
 
+/* "use TOKENS USD": as if it had worked so much, at once. */
+static void use (pretence_t *self, char *rest)
+{
+    char *end;
+    self->tokens += strtoull (rest, &end, 10);
+    double usd = strtod (end, NULL);
+    if (usd > 0 && usd < 1e6)
+        self->cost_nano += (uint64_t)(usd * 1e9 + 0.5);
+}
+
+/* "quota PERCENT [DURATION]": so much of the window of its subscription is used, which ends then. */
+static void tell_quota (char *rest)
+{
+    char *after = rest + strcspn (rest, " ");
+    int64_t left_ms = 3600000;
+    double percent = strtod (rest, NULL);
+    if (*after)
+        rota_duration_parse (after + 1, &left_ms);
+    print (json_pack ("{s:s, s:{s:s, s:f, s:I, s:s}}", "type", "rate_limit_event", "rate_limit_info",
+                      "status", "allowed", "utilization", percent / 100, "resetsAt",
+                      (json_int_t)((rota_clock_wall_ms () + left_ms) / 1000), "rateLimitType", "five_hour"));
+}
+
 static void write_file (char *rest)
 {
     char *text = rest + strcspn (rest, " ");
@@ -197,6 +220,10 @@ static int step (pretence_t *self, char *words)
         *rest++ = '\0';
     if (strcmp (words, "work") == 0)
         work (self, duration_or (rest, 1000));
+    else if (strcmp (words, "use") == 0)
+        use (self, rest);
+    else if (strcmp (words, "quota") == 0)
+        tell_quota (rest);
     else if (strcmp (words, "say") == 0) {
         say (self, rest);
         snprintf (self->said, sizeof self->said, "%s", rest);

@@ -500,5 +500,10 @@ void rota_program_classify (const rota_adapter_context_t *context, rota_reader_t
     }
     snprintf (ret_result->session, sizeof ret_result->session, "%s", reading.session);
     ret_result->usage = reading.usage;
+    if (reading.used >= 0) {
+        ret_result->used = reading.used;
+        ret_result->used_until_ms = reading.used_until_ms;
+        snprintf (ret_result->window, sizeof ret_result->window, "%s", reading.window);
+    }
     ret_result->answer = answer.bytes;
 }

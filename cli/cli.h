@@ -112,6 +112,7 @@ int rota_verb_events (rota_cli_t *cli);
 int rota_verb_agents (rota_cli_t *cli);
 int rota_verb_leader (rota_cli_t *cli);
 int rota_verb_coordinator (rota_cli_t *cli);
+int rota_verb_budget (rota_cli_t *cli);
 int rota_verb_limits (rota_cli_t *cli);
 int rota_verb_doctor (rota_cli_t *cli);
 int rota_verb_control (rota_cli_t *cli); /* cancel, retry, ... : control.c's table has one line for each */

@@ -352,6 +352,7 @@ json_t *rota_json_status (const Rota__StatusReply *status)
     rota_json_set_number (object, "unreachable", status->unreachable);
     rota_json_set_number (object, "unassignable", status->unassignable);
     rota_json_set_number (object, "awaiting_human", status->awaiting_human);
+    rota_json_set_number (object, "out_of_budget", status->broke);
     rota_json_set_number (object, "orphaned", status->orphaned);
     rota_json_set_number (object, "merged", status->merged);
     rota_json_set_number (object, "unchecked", status->unchecked);

@@ -1,6 +1,7 @@
 /* The verb run: reads, starts, imports, watches, sums up, stops. */
 #include "agents/sandbox.h"
 #include "bus/clock.h"
+#include "cli/budget.h"
 #include "cli/git.h"
 #include "cli/json.h"
 #include "cli/plan.h"
@@ -102,6 +103,9 @@ static void put_header (const run_t *self)
     else
         fputs ("  agents  those of the services that run already (`rota agents`)\n", screen->stream);
     fprintf (screen->stream, "  state   %s\n", shown);
+    const char *budget = rota_options_text (self->cli->options, "budget", NULL);
+    if (budget)
+        fprintf (screen->stream, "  budget  %s\n", budget);
 }
 
 static int control (rota_link_t *link, Rota__ControlVerb verb)
@@ -135,6 +139,10 @@ static int prepare (run_t *self)
 
 static int import (run_t *self)
 {
+    const char *budget = rota_options_text (self->cli->options, "budget", NULL);
+    int allowed = budget ? rota_budget_allow (&self->link, self->source, budget) : ROTA_EXIT_DONE;
+    if (allowed != ROTA_EXIT_DONE)
+        return allowed;
     rota_plan_options_t options = {.prune = rota_options_flag (self->cli->options, "prune")};
     const Rota__ImportDifference *difference = NULL;
     int code = rota_plan_send (&self->link, self->roadmap, &options, &difference);

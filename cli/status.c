@@ -44,6 +44,7 @@ static void put_counts (const rota_cli_t *cli, const Rota__StatusReply *status)
                   {status->awaiting_human, "for people"},
                   {status->unreachable, "unreachable"},
                   {status->unassignable, "for no agent that is here"},
+                  {status->broke, "out of budget"},
                   {status->orphaned, "gone from the file"}};
     char when[24];
 

@@ -201,9 +201,13 @@ static void put_headline (const summary_t *self, int code)
     const struct {
         uint64_t amount;
         const char *word;
-    } parts[] = {{verdict->failed, "failed"},           {verdict->blocked, "blocked"},
-                 {verdict->cancelled, "cancelled"},     {verdict->unreachable, "unreachable"},
-                 {verdict->unassignable, "for nobody"}, {self->left, "left"}};
+    } parts[] = {{verdict->failed, "failed"},
+                 {verdict->blocked, "blocked"},
+                 {verdict->cancelled, "cancelled"},
+                 {verdict->unreachable, "unreachable"},
+                 {verdict->unassignable, "for nobody"},
+                 {verdict->broke, "out of budget"},
+                 {self->left, "left"}};
     bool good = code == ROTA_EXIT_DONE && !self->config->interrupted;
     rota_style_t style = good ? ROTA_STYLE_GREEN : verdict->failed ? ROTA_STYLE_RED : ROTA_STYLE_YELLOW;
     char wall[ROTA_CLOCK_DURATION_BYTES], tasks[48];
@@ -375,6 +379,7 @@ static void put_json (const summary_t *self, int code)
     rota_json_set_number (object, "unreachable", verdict->unreachable);
     rota_json_set_number (object, "unassignable", verdict->unassignable);
     rota_json_set_number (object, "awaiting_human", verdict->awaiting_human);
+    rota_json_set_number (object, "out_of_budget", verdict->broke);
     rota_json_set_number (object, "merged", self->merged);
     rota_json_set_number (object, "unchecked", self->unchecked);
     rota_json_set_number (object, "wall_ms", (uint64_t)self->config->wall_ms);

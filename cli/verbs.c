@@ -88,6 +88,8 @@ static const rota_option_t IMPORT_OPTIONS[] = {
 static const rota_option_t EXPORT_OPTIONS[] = {OPTION_SOURCE, ROTA_OPTION_END};
 static const rota_option_t CONFIG_OPTIONS[] = {
     {.name = "check", .kind = ROTA_OPTION_FLAG, .help = "only say whether they are right"}, ROTA_OPTION_END};
+static const rota_option_t BUDGET_OPTIONS[] = {
+    {.name = "all", .kind = ROTA_OPTION_FLAG, .help = "what has no limit, too"}, ROTA_OPTION_END};
 static const rota_option_t RUN_OPTIONS[] = {
     OPTION_AGENT,
     OPTION_EXEC,
@@ -109,6 +111,11 @@ static const rota_option_t RUN_OPTIONS[] = {
     {.name = "wait-human",
      .kind = ROTA_OPTION_FLAG,
      .help = "wait for people too (the default in a terminal); otherwise exit 5"},
+    {.name = "budget",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "AMOUNT",
+     .help =
+         "what this run may spend: 5usd, 200ktokens, 20attempts; what is over waits for `rota budget raise`"},
     OPTION_PRUNE,
     OPTION_STRICT,
     ROTA_OPTION_END};
@@ -476,6 +483,22 @@ const rota_verb_t ROTA_VERBS[] = {
      .example = "rota coordinator\nrota coordinator transfer codex@host",
      .most = 2,
      .handler = rota_verb_coordinator},
+    {.name = "budget",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "[set SCOPE LIMIT... | raise SCOPE LIMIT... | remove SCOPE [LIMIT...]]",
+     .summary = "what may be spent, what was, and what is reserved; limits set, raised, removed",
+     .description =
+         "SCOPE is all, kind/NAME, account/NAME, agent/NAME, source/NAME, epic/ID or task/ID; * as the name "
+         "means each one. LIMIT is usd, tokens or attempts, alone (in all) or with _per_hour or _per_day "
+         "(UTC): usd_per_day=20, tokens=5M, attempts_per_day=10; window_share=80% of an account's "
+         "subscription; policy=stop ends running work at the limit, policy=finish doesn't. `raise` never "
+         "lowers; usd=+5 adds. At a limit nothing new of its scope is begun until the next hour or day, or "
+         "until it is raised; other work goes on.",
+     .example = "rota budget\nrota budget set kind/claude usd_per_day=20 usd_per_hour=4\n"
+                "rota budget raise all usd=+5",
+     .most = -1,
+     .options = BUDGET_OPTIONS,
+     .handler = rota_verb_budget},
     {.name = "doctor",
      .group = ROTA_GROUP_LOOK,
      .arguments = "",

@@ -72,15 +72,17 @@ void rota_verdict_of_status (const Rota__StatusReply *status, rota_verdict_t *re
         .unreachable = status->unreachable,
         .unassignable = status->unassignable,
         .awaiting_human = status->awaiting_human,
+        .broke = status->broke,
     };
 }
 
 int rota_verdict_code (const rota_verdict_t *verdict)
 {
-    if (verdict->awaiting_human > 0 && verdict->failed + verdict->cancelled + verdict->unassignable == 0)
+    if (verdict->awaiting_human + verdict->broke > 0 &&
+        verdict->failed + verdict->cancelled + verdict->unassignable == 0)
         return ROTA_EXIT_HUMAN;
     return verdict->failed + verdict->blocked + verdict->cancelled + verdict->unreachable +
-                           verdict->unassignable + verdict->awaiting_human ==
+                           verdict->unassignable + verdict->awaiting_human + verdict->broke ==
                        0 &&
                    verdict->done == verdict->total
                ? ROTA_EXIT_DONE

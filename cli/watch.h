@@ -14,6 +14,7 @@
 /* What became of a set of tasks. */
 typedef struct {
     uint64_t total, done, failed, blocked, cancelled, unreachable, unassignable, awaiting_human;
+    uint64_t broke; /* held until somebody raises a budget */
 } rota_verdict_t;
 
 typedef struct {

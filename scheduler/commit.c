@@ -190,9 +190,9 @@ static uint64_t write_effects (service_t *self, const rota_core_effects_t *effec
             rota_store_set_task (self->store, self->core, effects->dirty[i], wall_ms);
     for (size_t i = 0; i < effects->ended_count; i++) {
         rota_store_add_attempt (self->store, &effects->ended[i], wall_ms);
-        rota_spend_ended (self, &effects->ended[i], wall_ms);
+        rota_spend_ended (self, &effects->ended[i]);
     }
-    rota_spend_store (self);
+    rota_budget_store (self, effects);
     for (rota_account_t i = 0; effects->accounts_changed && i < rota_core_account_count (self->core); i++)
         rota_store_set_account (self->store, self->core, i);
     uint64_t first = 0;
@@ -213,7 +213,7 @@ static bool has_effects (const service_t *self, const rota_core_effects_t *effec
     return effects->event_count || effects->dirty_count || effects->ended_count || self->added.count ||
            self->edges.count || self->redefined.count || self->agents_changed.count || self->flip ||
            rota_answers_dirty (self->answers) || effects->control_changed || effects->accounts_changed ||
-           effects->role_changed;
+           effects->role_changed || rota_budget_has_changes (self);
 }
 
 static int commit (service_t *self, const rota_core_effects_t *effects, int64_t wall_ms, uint64_t *ret_first,
@@ -237,6 +237,7 @@ static void committed (service_t *self)
         self->sources.items[i].dirty = false;
     self->classes_stored = rota_core_class_count (self->core);
     rota_answers_stored (self->answers);
+    rota_budget_stored (self);
     if (self->flip)
         rota_import_flipped (self);
 }

@@ -62,6 +62,8 @@ rota_core_t *rota_core_new (const rota_core_policy_t *policy, int64_t now_ms)
     self->policy = *policy;
     self->started_ms = self->now_ms = now_ms;
     self->free_edge = ROTA_NONE;
+    self->money.holding = ROTA_NONE;
+    self->money.hour = -1;
     self->role = (rota_core_coordinator_t){.agent = ROTA_NONE, .reason = ""};
     return self;
 }
@@ -88,6 +90,7 @@ static void free_agents_and_classes (rota_core_t *self)
     }
     rota_core_accounts_free (self);
     rota_core_resilience_free (self);
+    rota_core_budgets_free (self);
     free (self->role_reason);
     for (unsigned i = 0; i < self->capability_count; i++)
         free (self->capability_names[i]);
@@ -259,6 +262,7 @@ void rota_core_effects_clear (rota_core_t *self)
     for (size_t i = 0; i < self->dirty.count; i++)
         rota_core_node (self, *AT (self, dirty, rota_node_t, i))->flags &= (uint16_t)~F_DIRTY;
     free_texts (self);
+    rota_core_budgets_clear (self);
     self->events.count = self->assigns.count = self->stops.count = 0;
     self->ended.count = self->dirty.count = 0;
     self->control_changed = self->accounts_changed = self->role_changed = false;
@@ -285,7 +289,8 @@ bool rota_core_get (const rota_core_t *self, rota_node_t node, rota_core_node_t 
         return false;
     const node_t *it = rota_core_node (self, node);
     const lease_t *lease = rota_core_lease_of (self, node);
-    bool queued = it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED;
+    bool queued =
+        it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED || it->place == ROTA_PLACE_HELD;
     *ret_node = (rota_core_node_t){
         .id = self->ids + it->id_offset,
         .id_length = it->id_length,

@@ -41,6 +41,7 @@ typedef enum {
     ROTA_PLACE_RUNNING,     /* an attempt is leased */
     ROTA_PLACE_HUMAN,       /* awaits an approval or a verdict by a person */
     ROTA_PLACE_BLOCKED,
+    ROTA_PLACE_HELD, /* ready, but its epic's or its own budget is used up (core_budget.c) */
     ROTA_PLACES
 } rota_place_t;
 #define ROTA_STATUSES 10 /* TaskStatus values, 0 unused */
@@ -321,6 +322,7 @@ typedef struct {
     Rota__Phase phase;
     int64_t assigned_ms;
     bool used;
+    bool booked; /* something was reserved for it */
     Rota__ResultClass result_class;
     const Rota__Result *result; /* NULL for lost ones */
 } rota_core_ended_t;
@@ -376,6 +378,7 @@ typedef struct {
     uint64_t orphaned;
     uint64_t merged, unchecked; /* done tasks; the second neither by gates nor by anybody */
     uint64_t unassignable;      /* of the ready: no agent that is known can take them */
+    uint64_t broke;             /* ready, and held for good by budgets that are used up */
     uint64_t moving;            /* ready and assignable, parked, delayed, running */
 } rota_core_counts_t;
 /* Of one source, or of all (ROTA_NONE). O(classes). */

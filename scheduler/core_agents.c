@@ -69,6 +69,7 @@ void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, R
     AT (self, agents, agent_t, agent)->busy++;
     rota_core_account_granted (self, lease);
     rota_core_breaker_granted (self, lease);
+    rota_core_budget_reserve (self, lease);
     Rota__TaskStatus status = phase == PHASE (REVIEW) ? STATUS (IN_REVIEW) : STATUS (IN_PROGRESS);
     rota_core_event_t *event = rota_core_move (self, node, status, phase, NULL);
     event->agent = agent;
@@ -97,6 +98,7 @@ void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t age
     it->flags |= F_LEASED;
     count_lease (self, node, it->phase, 1);
     AT (self, agents, agent_t, agent)->busy++;
+    rota_core_budget_loaded (self, lease);
 }
 
 /* Takes the lease away; the task itself is moved by the caller right after. */
@@ -126,6 +128,7 @@ static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass cl
     uint8_t used_before = self->nodes[node].attempts_used;
     rota_core_account_ended (self, &lease, class, result, rota_core_why (self, class, result, reason));
     rota_core_breaker_ended (self, &lease, class, rota_core_why (self, class, result, reason));
+    rota_core_budget_settle (self, &lease, class, result);
     agent_t *agent = AT (self, agents, agent_t, lease.agent);
     bool judges = lease.phase == PHASE (GATE) || lease.phase == PHASE (MERGE);
     if (class == RESULT (OK) || (judges && class == RESULT (FAILED)))
@@ -142,6 +145,7 @@ static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass cl
         .phase = lease.phase,
         .assigned_ms = lease.assigned_ms,
         .used = self->nodes[node].attempts_used > used_before,
+        .booked = lease.booking.amount[ROTA_MEASURE_USD] || lease.booking.amount[ROTA_MEASURE_TOKENS],
         .result_class = class,
         .result = result,
     };
@@ -322,7 +326,10 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *given,
         lease_t *lease = AT (self, leases, lease_t, i);
         if (lease->agent == index && !lease->probe)
             lease->account = account; /* one that was loaded knows the agent by its name alone */
+        if (lease->agent == index)
+            rota_core_budget_rebook (self, lease);
     }
+    rota_core_budget_release_all (self);
     rota_core_rank (self, agent);
     rota_core_give_breakers (self, agent);
     agent->draining = given->drain;
@@ -489,6 +496,7 @@ void rota_core_tick (rota_core_t *self, int64_t now_ms, int64_t stalled_ms)
     for (size_t i = self->leases.count; i-- > 0;)
         if (i < self->leases.count)
             tick_lease (self, AT (self, leases, lease_t, i));
+    rota_core_budgets_turn (self);
     while (self->delayed.count && self->nodes[self->delayed.items[0]].order_ms <= now_ms) {
         rota_node_t node = self->delayed.items[0];
         self->nodes[node].ready_since_ms = self->nodes[node].order_ms;
@@ -498,9 +506,10 @@ void rota_core_tick (rota_core_t *self, int64_t now_ms, int64_t stalled_ms)
 
 int64_t rota_core_next_ms (const rota_core_t *self)
 {
+    const int64_t times_ms[] = {rota_core_breakers_next_ms (self), rota_core_budgets_next_ms (self)};
     int64_t next_ms = rota_core_accounts_next_ms (self);
-    if (rota_core_breakers_next_ms (self) < next_ms)
-        next_ms = rota_core_breakers_next_ms (self);
+    for (size_t i = 0; i < sizeof times_ms / sizeof times_ms[0]; i++)
+        next_ms = times_ms[i] < next_ms ? times_ms[i] : next_ms;
     if (self->delayed.count && self->nodes[self->delayed.items[0]].order_ms < next_ms)
         next_ms = self->nodes[self->delayed.items[0]].order_ms;
     if (self->quiet_until_ms > self->now_ms && self->quiet_until_ms < next_ms)

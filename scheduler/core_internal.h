@@ -6,11 +6,13 @@
  * core_agents.c hosts, leases, ticks                      core_verify.c  the invariants, recomputed
  * core_resilience.c errors that repeat, breakers of agents
  * core_coordinator.c who judges, and gets the complex work
+ * core_budget.c what is spent, and whom a limit keeps back
  */
 #ifndef ROTA_CORE_INTERNAL_H
 #define ROTA_CORE_INTERNAL_H
 
 #include "proto/words.h"
+#include "scheduler/budget.h"
 #include "scheduler/core.h"
 
 #define HASH_NONFATAL_OOM 1
@@ -127,6 +129,52 @@ typedef struct {
     uint32_t trips, probes;
 } account_t;
 
+/* What is reserved for an attempt, and in which tallies; ROTA_NONE: not counted in that scope. */
+typedef struct {
+    uint32_t tally[ROTA_SCOPES];
+    int64_t amount[ROTA_MEASURES];
+} booking_t;
+
+typedef struct {
+    uint8_t scope;
+    char *name; /* "*": each */
+    rota_limits_t configured, runtime;
+} budget_t;
+
+typedef struct {
+    uint8_t scope;
+    bool dirty, stuck; /* what is held will not go on by itself */
+    uint32_t index;    /* of the kind, account, agent, source, node */
+    uint32_t budget, each;
+    int64_t period[2];
+    int64_t spent[ROTA_PERIODS][ROTA_MEASURES], estimated[ROTA_PERIODS][ROTA_MEASURES];
+    int64_t reserved[ROTA_MEASURES], limited;
+    uint16_t warned, exhausted;
+    uint32_t running;
+    heap_t held;
+} tally_t;
+
+typedef struct {
+    int64_t nano_usd, tokens;
+    bool dirty;
+} estimate_t;
+
+typedef struct {
+    char *name;
+    estimate_t of[ROTA_ESTIMATES];
+} kind_t;
+
+typedef struct {
+    uint32_t kind;
+    unsigned slot;
+} learned_t;
+
+typedef struct {
+    rota_account_t account;
+    char name[32];
+    int64_t used_permille, resets_ms, seen_ms;
+} window_t;
+
 typedef struct {
     rota_node_t node;
     rota_agent_t agent;
@@ -138,6 +186,7 @@ typedef struct {
     bool trial[2]; /* begun to find out whether the agent, or its kind, works again */
     bool listed;   /* scratch of a registration or heartbeat */
     int64_t assigned_ms, deadline_ms, resend_ms;
+    booking_t booking;
 } lease_t;
 
 typedef struct {
@@ -212,6 +261,22 @@ struct rota_core {
     rota_core_coordinator_t role;
     char *role_reason;
 
+    struct {
+        list_t budgets; /* budget_t */
+        list_t tallies; /* tally_t */
+        list_t
+            by_scope[ROTA_SCOPES];  /* uint32_t: tally + 1 of each kind, account, ...; tasks with the epics */
+        list_t kinds;               /* kind_t */
+        list_t source_names;        /* char * */
+        list_t windows;             /* window_t */
+        list_t changed;             /* uint32_t: tallies */
+        list_t learned;             /* learned_t */
+        bool budgeted[ROTA_SCOPES]; /* there are limits in this scope */
+        bool windows_changed;
+        uint32_t holding; /* the tally that the task which moves is put aside for */
+        int64_t hour, default_nano_usd, default_tokens;
+    } money;
+
     list_t events, assigns, stops, ended, dirty, texts;
     bool control_changed, accounts_changed, role_changed;
     list_t work; /* uint32_t: nodes whose `dead` may have to change */
@@ -246,6 +311,7 @@ bool rota_core_is_merged (const node_t *it);
 bool rota_core_is_unchecked (const node_t *it);
 void rota_core_count_status (rota_core_t *self, rota_node_t node, uint8_t status, int delta);
 void rota_core_leave_place (rota_core_t *self, rota_node_t node);
+void rota_core_change_place (rota_core_t *self, rota_node_t node, rota_place_t place);
 void rota_core_enter_place (rota_core_t *self, rota_node_t node, rota_place_t place);
 source_counts_t *rota_core_source (rota_core_t *self, uint32_t source);
 void rota_core_classes_changed (rota_core_t *self);
@@ -282,6 +348,24 @@ void rota_core_breaker_granted (rota_core_t *self, lease_t *lease);
 void rota_core_breaker_ended (rota_core_t *self, const lease_t *lease, Rota__ResultClass class,
                               const char *reason);
 int rota_core_verify_breakers (const rota_core_t *self, rota_error_t *error);
+/* core_budget.c */
+void rota_core_budget_reserve (rota_core_t *self, lease_t *lease); /* at the grant */
+void rota_core_budget_loaded (rota_core_t *self, lease_t *lease);
+void rota_core_budget_rebook (rota_core_t *self, lease_t *lease); /* its agent's account or kind changed */
+void rota_core_budget_settle (rota_core_t *self, const lease_t *lease, Rota__ResultClass class,
+                              const Rota__Result *result);
+/* The agent may not take the task now; *ret_of_task: for the sake of its epic's or its own limit. */
+bool rota_core_budget_refuses (rota_core_t *self, rota_node_t node, rota_agent_t agent, bool *ret_of_task);
+/* Its epic's or its own limit keeps it from all agents: it is put aside, and true. */
+bool rota_core_budget_put_aside (rota_core_t *self, rota_node_t node);
+heap_t *rota_core_budget_heap (rota_core_t *self, rota_node_t node);
+const heap_t *rota_core_budget_heap_of (const rota_core_t *self, rota_node_t node); /* NULL: in none */
+void rota_core_budget_release_all (rota_core_t *self);
+void rota_core_budgets_turn (rota_core_t *self); /* a new hour, a new day */
+int64_t rota_core_budgets_next_ms (const rota_core_t *self);
+void rota_core_budgets_clear (rota_core_t *self);
+void rota_core_budgets_free (rota_core_t *self);
+int rota_core_budgets_verify (const rota_core_t *self, rota_error_t *error);
 
 /* core_life.c */
 /* Moves the task, counts, events; `reason` may be NULL. Returns the event to be completed, or NULL when

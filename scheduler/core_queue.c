@@ -145,8 +145,10 @@ void rota_core_counts (const rota_core_t *self, uint32_t source, int64_t now_ms,
             ret_counts->unassignable += class->ready.count;
     }
     const uint64_t *place = ret_counts->place;
+    ret_counts->broke = rota_core_budget_stuck (self, source);
     ret_counts->moving = place[ROTA_PLACE_READY] - ret_counts->unassignable + place[ROTA_PLACE_PARKED] +
-                         place[ROTA_PLACE_DELAYED] + place[ROTA_PLACE_RUNNING];
+                         place[ROTA_PLACE_HELD] - ret_counts->broke + place[ROTA_PLACE_DELAYED] +
+                         place[ROTA_PLACE_RUNNING];
 }
 
 bool rota_core_is_settled (const rota_core_t *self, uint32_t source, int64_t now_ms)
@@ -173,9 +175,17 @@ static heap_t *heap_of (rota_core_t *self, rota_node_t node, rota_place_t place)
         return &AT (self, groups, group_t, self->nodes[rota_core_epic_of (self, node)].slot)->parked;
     case ROTA_PLACE_DELAYED:
         return &self->delayed;
+    case ROTA_PLACE_HELD:
+        return rota_core_budget_heap (self, node);
     default:
         return NULL;
     }
+}
+
+/* order_ms is the heap's key there. */
+static bool is_queued (uint8_t place)
+{
+    return place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED || place == ROTA_PLACE_HELD;
 }
 
 /* The order of design section 4: the time since which it is ready, less a bonus. Constant while it waits, so
@@ -205,7 +215,7 @@ void rota_core_leave_place (rota_core_t *self, rota_node_t node)
     heap_t *heap = heap_of (self, node, it->place);
     if (heap)
         heap_remove (self, heap, it->slot);
-    if (it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED)
+    if (is_queued (it->place))
         it->order_ms = 0;
     AT (self, sources, source_counts_t, it->source)->place[it->place]--;
 }
@@ -215,7 +225,7 @@ void rota_core_enter_place (rota_core_t *self, rota_node_t node, rota_place_t pl
     node_t *it = &self->nodes[node];
     it->place = (uint8_t)place;
     AT (self, sources, source_counts_t, it->source)->place[place]++;
-    if (place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED) {
+    if (is_queued ((uint8_t)place)) {
         uint32_t queue = rota_core_queue_of (self, node);
         if (queue == ROTA_NONE)
             self->broken = true;
@@ -229,8 +239,8 @@ void rota_core_enter_place (rota_core_t *self, rota_node_t node, rota_place_t pl
 
 static rota_place_t queued_place (const rota_core_t *self, const node_t *it)
 {
-    if (it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED)
-        return it->place; /* order_ms is the heap's key there */
+    if (is_queued (it->place))
+        return it->place;
     return it->order_ms > self->now_ms ? ROTA_PLACE_DELAYED : ROTA_PLACE_READY;
 }
 
@@ -421,14 +431,19 @@ static bool is_better (const rota_core_t *self, const agent_t *agent, const agen
     return (uint64_t)agent->busy * than->slots < (uint64_t)than->busy * agent->slots;
 }
 
-/* The best of those that could take a task of the class now; ROTA_NONE when there is none. */
-static rota_agent_t pick_agent (const rota_core_t *self, const class_t *class, bool complex)
+/* The best of those that could take a task of the class now (with a node: that one); ROTA_NONE when there is
+ * none. *ret_of_task: one was kept from it by the limits of the task's epic or its own. */
+static rota_agent_t pick_agent (rota_core_t *self, const class_t *class, rota_node_t node, bool complex,
+                                bool *ret_of_task)
 {
     rota_agent_t best = ROTA_NONE;
+    *ret_of_task = false;
     for (size_t i = 0; i < self->agents.count; i++) {
         const agent_t *agent = AT (self, agents, agent_t, i);
         if (!has_room (self, agent) || !is_open (self, agent) || !rota_core_agent_fits (agent, class) ||
             rota_core_is_passed_over (self, class, agent) || !rota_core_role_admits (self, class, agent))
+            continue;
+        if (node != ROTA_NONE && rota_core_budget_refuses (self, node, (rota_agent_t)i, ret_of_task))
             continue;
         if (best == ROTA_NONE || is_better (self, agent, AT (self, agents, agent_t, best), complex))
             best = (rota_agent_t)i;
@@ -452,7 +467,7 @@ static bool epic_is_full (const rota_core_t *self, rota_node_t node)
            AT (self, groups, group_t, self->nodes[epic].slot)->working >= self->policy.wip_epic;
 }
 
-static void change_place (rota_core_t *self, rota_node_t node, rota_place_t place)
+void rota_core_change_place (rota_core_t *self, rota_node_t node, rota_place_t place)
 {
     rota_core_leave_place (self, node);
     rota_core_enter_place (self, node, place);
@@ -463,7 +478,7 @@ void rota_core_release_parked (rota_core_t *self, rota_node_t epic)
 {
     heap_t *parked = &AT (self, groups, group_t, self->nodes[epic].slot)->parked;
     if (parked->count)
-        change_place (self, parked->items[0], ROTA_PLACE_READY);
+        rota_core_change_place (self, parked->items[0], ROTA_PLACE_READY);
 }
 
 /* One merge of a source at a time, so that each is tried on what the one before left. */
@@ -475,6 +490,23 @@ static bool is_held_back (const rota_core_t *self, const class_t *class)
     return !is_begun (self, head) && rota_core_source_is_full (self, class->source);
 }
 
+/* Whom the class's head can be given to; heads that their own budgets keep back are put aside on the way. */
+static rota_agent_t pick_for_head (rota_core_t *self, class_t *class)
+{
+    bool of_task;
+    for (;;) {
+        while (class->ready.count && epic_is_full (self, class->ready.items[0]))
+            rota_core_change_place (self, class->ready.items[0], ROTA_PLACE_PARKED);
+        if (!class->ready.count)
+            return ROTA_NONE;
+        rota_node_t head = class->ready.items[0];
+        bool complex = self->nodes[head].complexity >= self->policy.complex_from;
+        rota_agent_t agent = pick_agent (self, class, head, complex, &of_task);
+        if (agent != ROTA_NONE || !of_task || !rota_core_budget_put_aside (self, head))
+            return agent;
+    }
+}
+
 /* The best head of all classes that an agent with room can serve. */
 static rota_node_t next_task (rota_core_t *self, rota_agent_t *ret_agent)
 {
@@ -484,11 +516,10 @@ static rota_node_t next_task (rota_core_t *self, rota_agent_t *ret_agent)
         if (class->ready.count && is_held_back (self, class))
             continue;
         while (class->ready.count && epic_is_full (self, class->ready.items[0]))
-            change_place (self, class->ready.items[0], ROTA_PLACE_PARKED);
+            rota_core_change_place (self, class->ready.items[0], ROTA_PLACE_PARKED);
         if (!class->ready.count || (best != ROTA_NONE && !comes_first (self, class->ready.items[0], best)))
             continue;
-        bool complex = self->nodes[class->ready.items[0]].complexity >= self->policy.complex_from;
-        rota_agent_t agent = pick_agent (self, class, complex);
+        rota_agent_t agent = pick_for_head (self, class);
         if (agent == ROTA_NONE)
             continue;
         best = class->ready.items[0];
@@ -519,6 +550,7 @@ static bool release_one_more (rota_core_t *self)
 void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
 {
     rota_core_at (self, now_ms);
+    rota_core_budgets_turn (self);
     while (!self->paused && !self->draining) {
         if (self->policy.wip_limit && self->leases.count >= self->policy.wip_limit)
             return;
@@ -542,6 +574,7 @@ size_t rota_core_class_count (const rota_core_t *self)
 void rota_core_class_view (const rota_core_t *self, uint32_t class_index, rota_core_class_view_t *ret_view)
 {
     const class_t *class = AT (self, classes, class_t, class_index);
+    bool of_task;
     *ret_view = (rota_core_class_view_t){
         .source = class->source,
         .agent = class->agent,
@@ -549,7 +582,7 @@ void rota_core_class_view (const rota_core_t *self, uint32_t class_index, rota_c
         .ready = class->ready.count,
         .assignable = class->assignable,
         .needs_role = class->needs_role && self->policy.coordinate,
-        .open = pick_agent (self, class, false) != ROTA_NONE,
+        .open = pick_agent ((rota_core_t *)self, class, ROTA_NONE, false, &of_task) != ROTA_NONE,
     };
     int64_t opens_ms = INT64_MAX;
     for (size_t i = 0; i < self->agents.count; i++) {

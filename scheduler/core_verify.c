@@ -74,8 +74,8 @@ static int verify_flags (const rota_core_t *self, rota_node_t i, const expected_
 
 static rota_place_t expected_queue (const node_t *it)
 {
-    bool queued =
-        it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED || it->place == ROTA_PLACE_DELAYED;
+    bool queued = it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED ||
+                  it->place == ROTA_PLACE_DELAYED || it->place == ROTA_PLACE_HELD;
     return queued ? it->place : ROTA_PLACE_READY;
 }
 
@@ -109,6 +109,8 @@ static const heap_t *verify_heap_of (const rota_core_t *self, const node_t *it, 
         return &AT (self, classes, class_t, it->queue)->ready;
     if (it->place == ROTA_PLACE_PARKED)
         return &AT (self, groups, group_t, self->nodes[rota_core_epic_of (self, node)].slot)->parked;
+    if (it->place == ROTA_PLACE_HELD)
+        return rota_core_budget_heap_of (self, node);
     return it->place == ROTA_PLACE_DELAYED ? &self->delayed : NULL;
 }
 
@@ -120,6 +122,8 @@ static int verify_place (const rota_core_t *self, rota_node_t i, rota_error_t *e
         FAULT (i, "is in place %d, should be in %d (%s)", it->place, expected_place (it),
                rota_status_name (it->status));
     const heap_t *heap = verify_heap_of (self, it, i);
+    if (it->place == ROTA_PLACE_HELD && !heap)
+        FAULT (i, "is held by a budget that doesn't know it");
     if (heap && (it->slot >= heap->count || heap->items[it->slot] != i))
         FAULT (i, "is not in its queue");
     if (it->place == ROTA_PLACE_RUNNING) {
@@ -234,5 +238,7 @@ int rota_core_verify (const rota_core_t *self, rota_error_t *error)
         r = verify_counts (self, error);
     if (r == 0)
         r = rota_core_verify_breakers (self, error);
+    if (r == 0)
+        r = rota_core_budgets_verify (self, error);
     return r < 0 ? r : verify_leases (self, error);
 }

@@ -78,6 +78,7 @@ static void add_tasks (service_t *self, rota_metrics_t *metrics)
         [ROTA_PLACE_READY] = "slot",           [ROTA_PLACE_PARKED] = "wip",
         [ROTA_PLACE_DELAYED] = "time",         [ROTA_PLACE_RUNNING] = "attempt",
         [ROTA_PLACE_HUMAN] = "human",          [ROTA_PLACE_BLOCKED] = "release",
+        [ROTA_PLACE_HELD] = "budget",
     };
     rota_core_counts_t counts;
     rota_core_counts (self->core, ROTA_NONE, rota_service_now_ms (self), &counts);

@@ -49,6 +49,8 @@ uint32_t rota_service_source (service_t *self, const char *name, size_t length,
         source->name = strndup (name, length);
         source->name_length = length;
         source->dirty = true;
+        if (source->name)
+            rota_core_name_source (self->core, index, source->name);
     }
     if (header) {
         free (source->header);
@@ -97,6 +99,8 @@ static void load_source (void *owner, uint32_t index, const char *name, size_t l
     source->header_size = size;
     if (!source->name || !source->header)
         rota_service_fail (self, -ENOMEM, "no memory");
+    else
+        rota_core_name_source (self->core, index, source->name);
 }
 
 static void load_conversation (void *owner, const uint8_t id[16], uint64_t low, const uint8_t *window,
@@ -158,7 +162,10 @@ int rota_service_rebuild (service_t *self, rota_error_t *error)
         (uint64_t)rota_store_number (self->store, "sink_cursor", 0);
     rota_core_pause (self->core, rota_store_number (self->store, "paused", 0) != 0, now_ms);
     rota_store_load_coordinator (self->store, self->core);
-    rota_spend_load (self);
+    self->settled.count = 0;
+    r = rota_budget_load (self, error);
+    if (r < 0)
+        return r;
     self->quiet_until_ms = 0;
     self->told_candidates = 0;
     self->settled_version = 0;

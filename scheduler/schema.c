@@ -12,9 +12,14 @@
  * event         the log; `change` packs from, to, phase and result class, a hexadecimal digit each
  * attempt       attempts that ended; the running one is in the task's row; `result` is a packed Result
  * account       what a provider counts its limits for, and why it is closed
- * spend         what an agent used on a day (UTC, days since 1970); cost NULL = never said
- * session       the program's session of an attempt that was cut short, and what it had used by then
- * conversation  one row per client: what was answered last (design 2.4)
+ * budget        limits set by hand; cell = measure * 3 + period, 9 the window's share, 10 the policy
+ * tally         what was spent in a scope: in the hour and the day (UTC, since 1970) that it names, and ever;
+ * money in nano-USD; e_* of it is what nobody said but we estimated estimate      what attempts of a kind
+ * used, by complexity (11 of any, 12 reviews); -1 = never said reservation   of attempts under way whose work
+ * is paid usage_window  how much of an account's subscription window is used, as its provider said checkpoint
+ * essential state at a moment, a packed Checkpoint session       the program's session of an attempt that was
+ * cut short, and what it had used by then conversation  one row per client: what was answered last
+ * (design 2.4)
  *
  * Of the original's indexes (domain.md 2.3) none but the events of a task is here: the ready set, ids,
  * parents and agents are looked up in memory, and each index costs every write. */
@@ -58,6 +63,25 @@ static const char *const MIGRATIONS[] = {
     ("ALTER TABLE task ADD COLUMN wants INTEGER; ALTER TABLE task ADD COLUMN author INTEGER;"
      "ALTER TABLE task ADD COLUMN rounds INTEGER; ALTER TABLE task ADD COLUMN stumbles INTEGER;"),
     "ALTER TABLE task ADD COLUMN trouble INTEGER;",
+    "CREATE TABLE budget (scope INTEGER, name TEXT, cell INTEGER, value INTEGER NOT NULL,"
+    " PRIMARY KEY (scope, name, cell)) WITHOUT ROWID;"
+    "CREATE TABLE tally (scope INTEGER, name TEXT, hour INTEGER, day INTEGER, limited INTEGER, warned "
+    "INTEGER,"
+    " exhausted INTEGER, hour_usd INTEGER, hour_tokens INTEGER, hour_attempts INTEGER, day_usd INTEGER,"
+    " day_tokens INTEGER, day_attempts INTEGER, usd INTEGER, tokens INTEGER, attempts INTEGER, e_hour_usd "
+    "INTEGER,"
+    " e_hour_tokens INTEGER, e_day_usd INTEGER, e_day_tokens INTEGER, e_usd INTEGER, e_tokens INTEGER,"
+    " PRIMARY KEY (scope, name)) WITHOUT ROWID;"
+    "CREATE TABLE estimate (kind TEXT, slot INTEGER, usd INTEGER, tokens INTEGER, PRIMARY KEY (kind, slot))"
+    " WITHOUT ROWID;"
+    "CREATE TABLE reservation (task INTEGER PRIMARY KEY, account TEXT NOT NULL, usd INTEGER, tokens INTEGER,"
+    " attempts INTEGER);"
+    "CREATE TABLE usage_window (account TEXT, name TEXT, used INTEGER, resets_ms INTEGER, seen_ms INTEGER,"
+    " PRIMARY KEY (account, name)) WITHOUT ROWID;"
+    "CREATE TABLE checkpoint (id INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL, cause TEXT NOT "
+    "NULL,"
+    " body BLOB NOT NULL CHECK (length (body) <= 4096));"
+    "DROP TABLE spend;",
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 

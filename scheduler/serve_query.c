@@ -163,11 +163,16 @@ static uint64_t count_resting (const service_t *self, int64_t *ret_until_ms)
     return count;
 }
 
-static void fill_waits (service_t *self, const rota_core_counts_t *counts, Rota__StatusReply *reply)
+static void fill_waits (service_t *self, uint32_t source, const rota_core_counts_t *counts,
+                        Rota__StatusReply *reply)
 {
     const uint64_t *place = counts->place;
     uint64_t ready = place[ROTA_PLACE_READY] - counts->unassignable;
     uint64_t blocked = place[ROTA_PLACE_BLOCKED];
+    int64_t again_ms;
+    uint64_t poor = rota_core_budget_waiting (self->core, source, &again_ms);
+    uint64_t in_queue = poor - (poor < place[ROTA_PLACE_HELD] ? poor : place[ROTA_PLACE_HELD]);
+    ready -= in_queue < ready ? in_queue : ready;
     if (self->disk_low)
         add_wait (self, reply, "disk", ready ? ready : 1, 0,
                   "wait for room on the disk: nothing new is taken or begun below scheduler.disk_reserve");
@@ -181,6 +186,9 @@ static void fill_waits (service_t *self, const rota_core_counts_t *counts, Rota_
                   "wait for the limit of an agent's account to end (`rota agents`)");
         add_wait (self, reply, "slot", ready - resting, 0, "wait for a free slot");
     }
+    add_wait (self, reply, "budget", poor, again_ms,
+              again_ms ? "wait for a budget (`rota budget`)"
+                       : "wait for a budget that is used up: `rota budget raise`");
     add_wait (self, reply, "prerequisite", place[ROTA_PLACE_WAITING], 0, "wait for what they depend on");
     add_wait (self, reply, "time", place[ROTA_PLACE_DELAYED], next_due_ms (self), "wait for a time");
     add_wait (self, reply, "wip", place[ROTA_PLACE_PARKED], 0, "wait because their epic is at its limit");
@@ -274,6 +282,8 @@ HANDLER (status)
     reply.awaiting_human = counts.place[ROTA_PLACE_HUMAN];
     reply.unassignable = counts.unassignable;
     reply.orphaned = counts.orphaned;
+    reply.has_broke = true;
+    reply.broke = counts.broke;
     reply.has_merged = reply.has_unchecked = true;
     reply.merged = counts.merged;
     reply.unchecked = counts.unchecked;
@@ -286,7 +296,7 @@ HANDLER (status)
     reply.scheduler_epoch = self->epoch;
     reply.last_event = self->published_head;
     fill_slots (self, &reply);
-    fill_waits (self, &counts, &reply);
+    fill_waits (self, source, &counts, &reply);
     fill_all_running (self, source, ROTA_NONE, &reply.n_running, &reply.running);
     fill_groups (self, source, &reply);
     rota_service_answer (self, from, ROTA_MESSAGE_STATUS_REPLY, &reply.base);
@@ -679,14 +689,16 @@ static void fill_account (const service_t *self, const rota_core_agent_view_t *v
 
 static void fill_spend (service_t *self, rota_agent_t index, Rota__AgentState *agent)
 {
-    rota_spend_t spend;
-    if (!rota_spend_today (self, index, &spend))
+    rota_core_tally_t tally;
+    if (!rota_spend_today (self, index, &tally))
         return;
+    const int64_t *spent = tally.spent[ROTA_PERIOD_DAY], *estimated = tally.estimated[ROTA_PERIOD_DAY];
+    int64_t nano_usd = spent[ROTA_MEASURE_USD] - estimated[ROTA_MEASURE_USD];
     agent->has_tokens_today = agent->has_limited = true;
-    agent->tokens_today = spend.tokens;
-    agent->limited = spend.limited;
-    agent->has_cost_today = spend.cost_nano_usd >= 0;
-    agent->cost_today = (double)spend.cost_nano_usd / 1e9;
+    agent->tokens_today = (uint64_t)(spent[ROTA_MEASURE_TOKENS] - estimated[ROTA_MEASURE_TOKENS]);
+    agent->limited = (uint64_t)tally.limited;
+    agent->has_cost_today = nano_usd > 0;
+    agent->cost_today = (double)nano_usd / 1e9;
 }
 
 HANDLER (agents)

@@ -327,6 +327,8 @@ static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *
     /* From the wall clock to the core's, which never jumps. */
     if (result->has_until_ms && result->until_ms > 0)
         result->until_ms += rota_service_now_ms (self) - rota_clock_wall_ms ();
+    for (size_t i = 0; result->usage && i < result->usage->n_windows; i++)
+        result->usage->windows[i]->resets_ms += rota_service_now_ms (self) - rota_clock_wall_ms ();
     rota_spend_settle (self, (rota_node_t)(report->key - 1), result, &settled);
     int r = rota_core_report (self->core, (rota_node_t)(report->key - 1), report->attempt, result,
                               rota_service_now_ms (self));

@@ -68,6 +68,8 @@ static const struct {
     {ROTA_MESSAGE_SINK_CURSOR, rota_serve_sink_cursor},
     {ROTA_MESSAGE_PROPOSAL, rota_serve_proposal},
     {ROTA_MESSAGE_METRICS_QUERY, rota_serve_metrics},
+    {ROTA_MESSAGE_BUDGETS_QUERY, rota_serve_budgets},
+    {ROTA_MESSAGE_BUDGET_CHANGE, rota_serve_budget_change},
 };
 
 static handler_fn find_handler (uint32_t type)
@@ -286,6 +288,8 @@ int rota_scheduler_new (const rota_scheduler_config_t *config, rota_scheduler_t 
     if (r == 0)
         r = rota_service_read_quiet_hours (self, error);
     if (r == 0)
+        r = rota_budget_read_settings (self, error);
+    if (r == 0)
         r = rota_service_ask_role (self, error);
     if (r == 0 && rota_role_lock_is_held (self->role))
         r = open_all (self, error);
@@ -375,7 +379,6 @@ void rota_scheduler_destroy (rota_scheduler_t **self_p)
     free (self->redefined.items);
     free (self->agents_changed.items);
     free (self->agent_problems.items);
-    free (self->spends.items);
     free (self->settled.items);
     free (self->store_path);
     if (self->stop_fd >= 0)

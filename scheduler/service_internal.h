@@ -7,6 +7,7 @@
  * import.c     staged imports                   serve_query.c  status, tasks, events, agents
  * why.c        why a task does not run          spend.c        what attempts used
  * serve_coordinator.c the role's candidates for the broker, its proposals
+ * serve_budget.c limits, what was spent
  * upkeep.c     timers, trimming, backup, check figures.c      what is counted for /metrics
  * settled.c    roadmaps that have come to rest               room.c         a disk that is nearly full
  */
@@ -66,11 +67,6 @@ typedef struct {
     bool moves; /* something of it runs or can start by itself */
 } source_t;
 
-typedef struct {
-    rota_spend_t spend;
-    bool dirty;
-} spend_t;
-
 /* The session that a reported attempt left, until its end is stored. */
 typedef struct {
     rota_node_t node;
@@ -129,8 +125,7 @@ struct rota_scheduler {
     VECTOR (source_t) sources; /* index 0 is not used */
     VECTOR (char *) agent_versions;
     VECTOR (char *) agent_problems; /* of those that can't work; NULL = it can */
-    VECTOR (spend_t) spends;        /* of today, by agent */
-    int64_t spend_day;              /* days since 1970, UTC */
+    bool budgets_dirty;             /* limits set by hand must be written */
     uint8_t (*agent_peers)[16];     /* connected agents that presence told of */
     size_t agent_peer_count;
 
@@ -269,10 +264,19 @@ void rota_service_hold_role (service_t *self, int64_t for_ms);
 /* spend.c */
 /* Makes this attempt's usage of what was counted since the session began. */
 void rota_spend_settle (service_t *self, rota_node_t node, Rota__Result *result, rota_settled_t *ret_settled);
-void rota_spend_ended (service_t *self, const rota_core_ended_t *ended, int64_t wall_ms);
-void rota_spend_store (service_t *self);
-void rota_spend_load (service_t *self);
-bool rota_spend_today (service_t *self, rota_agent_t agent, rota_spend_t *ret_spend);
+void rota_spend_ended (service_t *self, const rota_core_ended_t *ended);
+
+/* serve_budget.c */
+int rota_budget_read_settings (service_t *self, rota_error_t *error);
+int rota_budget_load (service_t *self, rota_error_t *error);
+bool rota_budget_has_changes (const service_t *self);
+void rota_budget_store (service_t *self, const rota_core_effects_t *effects);
+void rota_budget_stored (service_t *self);
+/* What the agent used today. False: nothing. */
+bool rota_spend_today (service_t *self, rota_agent_t agent, rota_core_tally_t *ret_tally);
+/* Which budget holds a task that is ready, until when (0: until somebody raises it). False: none. */
+bool rota_budget_explain (service_t *self, rota_node_t node, char *ret_text, size_t capacity,
+                          int64_t *ret_until_ms);
 
 /* handlers: serve_*.c, import.c, why.c, upkeep.c */
 #define HANDLER(name)                                                                                        \
@@ -300,6 +304,8 @@ HANDLER (backup);
 HANDLER (check);
 HANDLER (sink_cursor);
 HANDLER (proposal);
+HANDLER (budgets);
+HANDLER (budget_change);
 HANDLER (metrics);
 
 /* room.c */

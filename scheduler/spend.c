@@ -1,4 +1,4 @@
-/* What attempts used: tokens and money of each agent and day, and sessions that can be gone on with.
+/* What attempts used, as the budgets (core_budget.c) are to count it, and sessions that can be gone on with.
  *
  * Some programs count from the beginning of their session, also after it was resumed: what they had said
  * before is kept with the task's session, and the difference is this attempt's. What a program doesn't say
@@ -6,11 +6,8 @@
  */
 #include "scheduler/service_internal.h"
 
-#include "bus/clock.h"
-
 #include <math.h>
 
-#define DAY_MS 86400000
 #define COST_MAX_NANO_USD 9.0e18
 
 static int64_t nano_of (double usd)
@@ -76,47 +73,8 @@ static bool goes_on (Rota__ResultClass class)
            class == RESULT (AUTH);
 }
 
-static spend_t *spend_at (service_t *self, rota_agent_t agent)
+void rota_spend_ended (service_t *self, const rota_core_ended_t *ended)
 {
-    while (self->spends.count <= agent) {
-        spend_t *fresh = VPUSH (self, spends);
-        if (!fresh)
-            return NULL;
-        fresh->spend.cost_nano_usd = -1;
-    }
-    return &self->spends.items[agent];
-}
-
-/* A new day begins with nothing; yesterday's row is in the store. */
-static void turn_day (service_t *self, int64_t wall_ms)
-{
-    if (self->spend_day == wall_ms / DAY_MS)
-        return;
-    self->spend_day = wall_ms / DAY_MS;
-    self->spends.count = 0;
-}
-
-static void add (rota_spend_t *spend, const rota_core_ended_t *ended)
-{
-    const Rota__Usage *usage = ended->result ? ended->result->usage : NULL;
-    spend->attempts++;
-    spend->limited += ended->result_class == RESULT (LIMITED);
-    if (!usage)
-        return;
-    spend->tokens += usage->input_tokens + usage->output_tokens;
-    int64_t cost = usage->has_cost_usd ? nano_of (usage->cost_usd) : -1;
-    if (cost >= 0)
-        spend->cost_nano_usd = (spend->cost_nano_usd > 0 ? spend->cost_nano_usd : 0) + cost;
-}
-
-void rota_spend_ended (service_t *self, const rota_core_ended_t *ended, int64_t wall_ms)
-{
-    turn_day (self, wall_ms);
-    spend_t *spend = ended->agent == ROTA_NONE ? NULL : spend_at (self, ended->agent);
-    if (spend) {
-        add (&spend->spend, ended);
-        spend->dirty = true;
-    }
     for (size_t i = 0; i < self->settled.count; i++) {
         rota_settled_t *it = &self->settled.items[i];
         if (it->node != ended->node || ended->phase != PHASE (WORK))
@@ -127,38 +85,4 @@ void rota_spend_ended (service_t *self, const rota_core_ended_t *ended, int64_t 
         else if (!goes_on (ended->result_class))
             rota_store_drop_session (self->store, it->node);
     }
-}
-
-void rota_spend_store (service_t *self)
-{
-    for (size_t i = 0; i < self->spends.count; i++)
-        if (self->spends.items[i].dirty) {
-            rota_store_set_spend (self->store, self->spend_day, (rota_agent_t)i,
-                                  &self->spends.items[i].spend);
-            self->spends.items[i].dirty = false;
-        }
-}
-
-static void load (void *owner, rota_agent_t agent, const rota_spend_t *spend)
-{
-    service_t *self = owner;
-    spend_t *it = agent == ROTA_NONE ? NULL : spend_at (self, agent);
-    if (it)
-        it->spend = *spend;
-}
-
-void rota_spend_load (service_t *self)
-{
-    self->spend_day = rota_clock_wall_ms () / DAY_MS;
-    self->spends.count = self->settled.count = 0;
-    rota_store_spend_of (self->store, self->spend_day, load, self);
-}
-
-bool rota_spend_today (service_t *self, rota_agent_t agent, rota_spend_t *ret_spend)
-{
-    turn_day (self, rota_clock_wall_ms ());
-    if (agent >= self->spends.count || !self->spends.items[agent].spend.attempts)
-        return false;
-    *ret_spend = self->spends.items[agent].spend;
-    return true;
 }

@@ -470,20 +470,6 @@ static void bind_known (sqlite3_stmt *s, int at, int64_t value)
         sqlite3_bind_int64 (s, at, value);
 }
 
-void rota_store_set_spend (rota_store_t *self, int64_t day, rota_agent_t agent, const rota_spend_t *spend)
-{
-    sqlite3_stmt *s = rota_store_sql (self, SQL_SET_SPEND);
-    if (!s)
-        return;
-    sqlite3_bind_int64 (s, 1, day);
-    sqlite3_bind_int64 (s, 2, reference (agent));
-    sqlite3_bind_int64 (s, 3, (int64_t)spend->attempts);
-    sqlite3_bind_int64 (s, 4, (int64_t)spend->limited);
-    sqlite3_bind_int64 (s, 5, (int64_t)spend->tokens);
-    bind_known (s, 6, spend->cost_nano_usd);
-    rota_store_run (self, s);
-}
-
 void rota_store_set_session (rota_store_t *self, rota_node_t node, const rota_session_t *session)
 {
     sqlite3_stmt *s = rota_store_sql (self, SQL_SET_SESSION);

@@ -11,6 +11,7 @@
 #define ROTA_STORE_H
 
 #include "bus/error.h"
+#include "scheduler/budget.h"
 #include "scheduler/core.h"
 
 #include <stdbool.h>
@@ -59,15 +60,16 @@ void rota_store_set_agent (rota_store_t *self, const rota_core_t *core, rota_age
                            const char *version);
 void rota_store_set_account (rota_store_t *self, const rota_core_t *core, rota_account_t account);
 
-/* What an agent used on a day (UTC, days since 1970). Negative cost: no program ever said one. */
-typedef struct {
-    uint64_t attempts, limited, tokens;
-    int64_t cost_nano_usd;
-} rota_spend_t;
-void rota_store_set_spend (rota_store_t *self, int64_t day, rota_agent_t agent, const rota_spend_t *spend);
-void rota_store_spend_of (rota_store_t *self, int64_t day,
-                          void (*each) (void *owner, rota_agent_t agent, const rota_spend_t *spend),
-                          void *owner);
+/* Budgets (store_budget.c): all limits set by hand; a tally; what is reserved for a task that runs. */
+void rota_store_set_budgets (rota_store_t *self, const rota_core_t *core);
+void rota_store_set_tally (rota_store_t *self, const rota_core_t *core, uint32_t tally);
+void rota_store_set_estimate (rota_store_t *self, const rota_core_estimate_t *estimate);
+void rota_store_set_reservation (rota_store_t *self, rota_node_t node, const char *account,
+                                 const int64_t amount[ROTA_MEASURES]);
+void rota_store_drop_reservation (rota_store_t *self, rota_node_t node);
+void rota_store_set_windows (rota_store_t *self, const rota_core_t *core);
+/* After rota_store_load, the names of sources, and the limits of the settings. */
+int rota_store_load_budgets (rota_store_t *self, rota_core_t *core, rota_error_t *error);
 
 /* The session that a program left, and what it had used since it began; negative = it didn't say. */
 typedef struct {

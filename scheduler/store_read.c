@@ -349,26 +349,6 @@ int rota_store_session (rota_store_t *self, rota_node_t node, rota_session_t *re
     return r;
 }
 
-void rota_store_spend_of (rota_store_t *self, int64_t day,
-                          void (*each) (void *owner, rota_agent_t agent, const rota_spend_t *spend),
-                          void *owner)
-{
-    sqlite3_stmt *s = rota_store_sql (self, SQL_SPEND_OF_DAY);
-    if (!s)
-        return;
-    sqlite3_bind_int64 (s, 1, day);
-    while (sqlite3_step (s) == SQLITE_ROW) {
-        rota_spend_t spend = {
-            .attempts = (uint64_t)sqlite3_column_int64 (s, 1),
-            .limited = (uint64_t)sqlite3_column_int64 (s, 2),
-            .tokens = (uint64_t)sqlite3_column_int64 (s, 3),
-            .cost_nano_usd = known_at (s, 4),
-        };
-        each (owner, (rota_agent_t)(sqlite3_column_int64 (s, 0) - 1), &spend);
-    }
-    sqlite3_reset (s);
-}
-
 static void read_event (sqlite3_stmt *s, rota_stored_event_t *ret_event)
 {
     int64_t change = sqlite3_column_int64 (s, 6);

@@ -128,6 +128,8 @@ static const char *state_of (const service_t *self, rota_node_t node, const rota
     case ROTA_PLACE_READY:
     case ROTA_PLACE_PARKED:
         return "is ready and waits for a slot";
+    case ROTA_PLACE_HELD:
+        return "is ready and waits for a budget";
     case ROTA_PLACE_DELAYED:
         return "waits for a time";
     case ROTA_PLACE_UNREACHABLE:
@@ -317,6 +319,14 @@ static void explain_phase (why_t *self, const rota_core_node_t *it)
         say (self, "merge", 0, "it waits to be merged, which is done one by one");
 }
 
+static void explain_budget (why_t *self, rota_node_t node)
+{
+    char text[900];
+    int64_t until_ms;
+    if (rota_budget_explain (self->service, node, text, sizeof text, &until_ms))
+        say (self, "budget", until_ms, "%s", text);
+}
+
 static void explain_ready (why_t *self, rota_node_t node, const rota_core_node_t *it)
 {
     service_t *service = self->service;
@@ -331,6 +341,7 @@ static void explain_ready (why_t *self, rota_node_t node, const rota_core_node_t
     if (it->status != STATUS (IN_PROGRESS) && it->status != STATUS (NEEDS_REVIEW) &&
         rota_core_source_is_full (service->core, it->source))
         say (self, "wip", 0, "its roadmap has as many tasks under way as it may (`wip:`)");
+    explain_budget (self, node);
     explain_class (self, it);
     size_t before = rota_core_position (service->core, node);
     char since[ROTA_CLOCK_DURATION_BYTES];
@@ -412,6 +423,11 @@ static void explain (why_t *self, rota_node_t node, const rota_core_node_t *it)
         break;
     case ROTA_PLACE_PARKED:
         say (self, "wip", 0, "its epic has as many tasks under way as it may (scheduler.wip_epic)");
+        break;
+    case ROTA_PLACE_HELD:
+        explain_budget (self, node);
+        if (!self->reply.n_reasons)
+            say (self, "budget", 0, "a budget held it; it is looked at again at once: `rota budget`");
         break;
     case ROTA_PLACE_DELAYED:
         explain_delayed (self, it);
