@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LOG_EVERY_MS 10000
+
 #define CODE(name) ROTA__ERROR_CODE__ERROR_CODE_##name
 #define ROLE(name) ROTA__ROLE__ROLE_##name
 
@@ -315,6 +317,22 @@ static bool identify_by_key (const rota_broker_t *self, rota_wire_message_t *mes
     return true;
 }
 
+/* Nobody takes work, or reports it, under an agent's name that isn't his key's. */
+static void refuse_name (rota_broker_t *self, rota_wire_t *wire, const rota_wire_message_t *message,
+                         const rota_envelope_t *envelope, const rota_identity_t *identity)
+{
+    char text[512], quoted[2 * ROTA_BROKER_MAX_NAME_BYTES];
+    rota_log_limited (ROTA_LOG_WARNING, "peer.false_name", identity->key, LOG_EVERY_MS, "name=%s key=%s",
+                      rota_log_quote (identity->name, strlen (identity->name), quoted, sizeof quoted),
+                      identity->key_name);
+    snprintf (
+        text, sizeof text,
+        "this key may not be the agent \"%s\"; it is granted as %s: name the agent so, or KIND@%s, or say "
+        "`rota key grant %s agent --agents PATTERN` on the broker's host",
+        identity->name, identity->key_name, identity->key_name, identity->key_name);
+    relay_refuse (self, wire, message->route, envelope, CODE (NOT_ALLOWED), text, 0);
+}
+
 static void on_hello (rota_broker_t *self, rota_wire_t *wire, const rota_envelope_t *envelope,
                       rota_wire_message_t *message)
 {
@@ -333,6 +351,9 @@ static void on_hello (rota_broker_t *self, rota_wire_t *wire, const rota_envelop
     else if (wire->keyed && !identify_by_key (self, message, &identity))
         relay_refuse (self, wire, message->route, envelope, CODE (NOT_ALLOWED),
                       "this role is not granted to this key", 0);
+    else if (wire->keyed && identity.role == ROLE (AGENT) &&
+             !remote_names_agent (self, identity.key, identity.name))
+        refuse_name (self, wire, message, envelope, &identity);
     else if (!wire->keyed && !rota_router_role_fits (wire->role, identity.role))
         relay_refuse (self, wire, message->route, envelope, CODE (NOT_ALLOWED),
                       "this role can't be had on this endpoint", 0);

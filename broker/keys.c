@@ -66,6 +66,9 @@ static int take (void *owner, const char *name, const rota_grant_t *grant, const
     entry = find (*entries, key);
     if (entry) { /* named twice */
         entry->grant.roles &= grant->revoked[0] ? 0 : grant->roles;
+        /* Whose names both allow can't be said but where they say the same. */
+        if (!grant->agents[0] || strcmp (entry->grant.agents, grant->agents) != 0)
+            entry->grant.roles &= ~(1u << ROTA__ROLE__ROLE_AGENT);
         return 0;
     }
     if (HASH_COUNT (*entries) >= ROTA_BROKER_MAX_GRANTS)

@@ -2,8 +2,8 @@
  *
  * The kernel tells of changes (inotify), so that a grant that is taken back holds for the next message; where
  * it can't (a network file system), the directory's time is looked at at each tick. Files that are refused
- * grant nothing and are said once. A key that several files name has what all of them grant, and nothing when
- * one of them is revoked.
+ * grant nothing and are said once. A key that several files name has what all of them grant (`agent` only
+ * where they say the same agents), and nothing when one of them is revoked.
  *
  * Owner: the broker's thread. Invariant: a table is taken over as a whole; while the directory can't be read
  * for want of descriptors or memory the last one stays, otherwise nobody is granted anything.

@@ -299,6 +299,23 @@ static void stand_aside (rota_broker_t *self, rota_wire_t *wire, const rota_wire
         lead_refuse (self, wire, message->route, envelope);
 }
 
+/* The name under which an agent takes work is the one that its key was looked at for. */
+static bool registers_another (rota_broker_t *self, const rota_wire_t *wire, const rota_route_t *route,
+                               const rota_member_t *sender, rota_wire_message_t *message)
+{
+    ProtobufCMessage *body;
+    if (!wire->keyed || route->entry->type != ROTA_MESSAGE_REGISTER)
+        return false;
+    rota_arena_reset (self->arena);
+    if (rota_body_decode (ROTA_MESSAGE_REGISTER, zmq_msg_data (&message->body), zmq_msg_size (&message->body),
+                          self->arena, &body) < 0)
+        return true;
+    const Rota__Register *said = (const Rota__Register *)body;
+    size_t length = strlen (sender->identity.name);
+    return said->name.len != length ||
+           (length > 0 && memcmp (said->name.data, sender->identity.name, length) != 0);
+}
+
 static void on_message (rota_broker_t *self, rota_wire_t *wire, rota_wire_message_t *message)
 {
     rota_envelope_t envelope = {0};
@@ -322,6 +339,9 @@ static void on_message (rota_broker_t *self, rota_wire_t *wire, rota_wire_messag
                        ROTA_BROKER_RETRY_AFTER_MS);
     else if (route.kind == ROTA_ROUTE_BROKER)
         answers_message (self, wire, sender, &envelope, message);
+    else if (route.kind == ROTA_ROUTE_FORWARD && registers_another (self, wire, &route, sender, message))
+        refuse_member (self, sender, &envelope, CODE (NOT_ALLOWED),
+                       "REGISTER's name is not the one that HELLO said, for which the key was granted", 0);
     else if (route.kind == ROTA_ROUTE_FORWARD)
         on_forward (self, sender, &envelope, &route, &message->body);
     else if (route.kind == ROTA_ROUTE_REFUSE)

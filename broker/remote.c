@@ -334,7 +334,8 @@ static void tell_and_drop (rota_broker_t *broker, rota_member_t *member, const r
 static bool may_still (const rota_remote_t *self, const rota_member_t *member)
 {
     const rota_grant_t *grant = rota_keys_find (self->keys, member->identity.key);
-    return grant && rota_roles_include (grant->roles, member->identity.role);
+    return grant && rota_roles_include (grant->roles, member->identity.role) &&
+           (member->identity.role != ROLE (AGENT) || rota_grant_names_agent (grant, member->identity.name));
 }
 
 bool remote_permits (rota_broker_t *broker, rota_wire_t *wire, rota_wire_message_t *message,
@@ -365,6 +366,12 @@ Rota__Role remote_role (const rota_broker_t *broker, const char *key, Rota__Role
         if (rota_roles_include (grant->roles, PEOPLE[i]))
             return PEOPLE[i];
     return ROLE (UNSPECIFIED);
+}
+
+bool remote_names_agent (const rota_broker_t *broker, const char *key, const char *name)
+{
+    const rota_grant_t *grant = rota_keys_find (broker->remote->keys, key);
+    return grant && rota_grant_names_agent (grant, name);
 }
 
 const char *remote_key_name (const rota_broker_t *broker, const char *key)

@@ -47,6 +47,8 @@ bool remote_permits (rota_broker_t *broker, rota_wire_t *wire, rota_wire_message
 /* The role that a HELLO by a wire with keys gets: `wants`, or without that the most that a person may whom
  * the key is. UNSPECIFIED: not with this key. */
 Rota__Role remote_role (const rota_broker_t *broker, const char *key, Rota__Role wants);
+/* Whether a key that may be an agent may be this one. */
+bool remote_names_agent (const rota_broker_t *broker, const char *key, const char *name);
 /* The name under which it is granted, or "". */
 const char *remote_key_name (const rota_broker_t *broker, const char *key);
 

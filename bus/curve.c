@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 #include <zmq.h>
 
 static bool any_tcp (const char *endpoints)
@@ -17,23 +18,60 @@ static bool any_tcp (const char *endpoints)
     return any;
 }
 
+/* "KEY", or "HOST=KEY". */
+static int take_broker_key (rota_curve_t *curve, const char *text, rota_error_t *error)
+{
+    const char *equals = strrchr (text, '=');
+    size_t host = equals ? (size_t)(equals - text) : 0;
+    bool is_good = !equals || (host > 0 && host <= ROTA_CURVE_HOST_MAX_BYTES &&
+                               curve->brokers_count < ROTA_CURVE_MAX_BROKERS);
+    if (!is_good || (!equals && curve->has_broker_key) ||
+        !rota_key_from_hex (equals ? equals + 1 : text,
+                            equals ? curve->brokers[curve->brokers_count].key : curve->broker_key))
+        return rota_error_set (
+            error, -EINVAL,
+            "broker.public_key: \"%.80s\": must be 64 hexadecimal digits, or HOST=DIGITS where "
+            "brokers have keys of their own; `rota key list` on a broker's host shows its digits",
+            text);
+    if (equals) {
+        memcpy (curve->brokers[curve->brokers_count].host, text, host);
+        curve->brokers[curve->brokers_count++].host[host] = '\0';
+    }
+    curve->has_broker_key |= !equals;
+    return 0;
+}
+
+/* The public key of the broker there, whichever of its ports is meant; NULL where it is not known. */
+static const uint8_t *broker_key_of (const rota_curve_t *self, const char *endpoint)
+{
+    const char *host = strstr (endpoint, "://");
+    host = host ? host + 3 : endpoint;
+    const char *colon = strrchr (host, ':');
+    size_t length = colon ? (size_t)(colon - host) : strlen (host);
+    for (size_t i = 0; i < self->brokers_count; i++)
+        if (strlen (self->brokers[i].host) == length &&
+            strncasecmp (self->brokers[i].host, host, length) == 0)
+            return self->brokers[i].key;
+    return self->has_broker_key ? self->broker_key : NULL;
+}
+
 int rota_curve_load (const char *endpoints, const char *key_file, bool insecure,
                      const rota_settings_t *settings, rota_curve_t *ret_curve, rota_error_t *error)
 {
     rota_curve_t curve = {.insecure = insecure};
     const char *path = key_file ? key_file : rota_setting_text (settings, ROTA_SETTING_SECURITY_KEY_FILE);
-    const char *broker = rota_setting_text (settings, ROTA_SETTING_BROKER_PUBLIC_KEY);
+    size_t count = 0;
+    const char *const *brokers = rota_setting_list (settings, ROTA_SETTING_BROKER_PUBLIC_KEY, &count);
     if (!insecure && any_tcp (endpoints)) {
         int status = path[0] ? rota_key_pair_read (path, &curve.key, error) : 0;
         if (status < 0)
             return status;
         curve.has_key = path[0] != '\0';
-        curve.has_broker_key = broker[0] != '\0';
-        if (curve.has_broker_key && !rota_key_from_hex (broker, curve.broker_key)) {
+        for (size_t i = 0; i < count && status == 0; i++)
+            status = take_broker_key (&curve, brokers[i], error);
+        if (status < 0) {
             rota_curve_wipe (&curve);
-            return rota_error_set (error, -EINVAL,
-                                   "broker.public_key must be 64 hexadecimal digits; `rota key list` on the "
-                                   "broker's host shows them");
+            return status;
         }
     }
     *ret_curve = curve;
@@ -48,7 +86,7 @@ void rota_curve_wipe (rota_curve_t *self)
 
 int rota_curve_check (const rota_curve_t *self, const char *endpoint, rota_error_t *error)
 {
-    if (!rota_endpoint_is_tcp (endpoint) || (self->has_key && self->has_broker_key))
+    if (!rota_endpoint_is_tcp (endpoint) || (self->has_key && broker_key_of (self, endpoint)))
         return 0;
     if (self->insecure && rota_endpoint_is_loopback (endpoint))
         return 0;
@@ -64,7 +102,7 @@ int rota_curve_check (const rota_curve_t *self, const char *endpoint, rota_error
     return rota_error_set (
         error, -EACCES,
         "%s: the broker's public key is not known: set broker.public_key to what `rota key "
-        "list` on the broker's host shows",
+        "list` on the broker's host shows (HOST=DIGITS where brokers have keys of their own)",
         endpoint);
 }
 
@@ -73,7 +111,7 @@ int rota_curve_use (const rota_curve_t *self, void *socket, const char *endpoint
     int status = rota_curve_check (self, endpoint, error);
     if (status < 0 || !rota_endpoint_is_tcp (endpoint) || !self->has_key)
         return status;
-    if (zmq_setsockopt (socket, ZMQ_CURVE_SERVERKEY, self->broker_key, ROTA_KEY_BYTES) < 0 ||
+    if (zmq_setsockopt (socket, ZMQ_CURVE_SERVERKEY, broker_key_of (self, endpoint), ROTA_KEY_BYTES) < 0 ||
         zmq_setsockopt (socket, ZMQ_CURVE_PUBLICKEY, self->key.public_key, ROTA_KEY_BYTES) < 0 ||
         zmq_setsockopt (socket, ZMQ_CURVE_SECRETKEY, self->key.secret_key, ROTA_KEY_BYTES) < 0)
         return rota_error_set (error, -errno, "%s: the keys: %s", endpoint, zmq_strerror (errno));

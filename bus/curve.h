@@ -12,17 +12,26 @@
 #include "bus/keyfile.h"
 #include "bus/settings.h"
 
+#define ROTA_CURVE_MAX_BROKERS 16 /* as many as broker.public_key takes */
+#define ROTA_CURVE_HOST_MAX_BYTES 255
+
 typedef struct {
     bool insecure; /* tcp on loopback without keys was asked for */
     bool has_key;
     bool has_broker_key;
     rota_key_pair_t key;
-    uint8_t broker_key[ROTA_KEY_BYTES];
+    uint8_t broker_key[ROTA_KEY_BYTES]; /* of all brokers that `brokers` doesn't name */
+    struct {
+        char host[ROTA_CURVE_HOST_MAX_BYTES + 1]; /* as endpoints write it */
+        uint8_t key[ROTA_KEY_BYTES];
+    } brokers[ROTA_CURVE_MAX_BROKERS];
+    size_t brokers_count;
 } rota_curve_t;
 
 /* What to talk to `endpoints` (comma-separated) with: the key file is `key_file` (--key), else the setting
- * security.key_file; the broker's key is broker.public_key. Nothing is read where no endpoint is tcp, or with
- * `insecure`. 0; -EINVAL, -EPERM, -ENOENT with the reason and the remedy. */
+ * security.key_file; the brokers' keys are broker.public_key: KEY for all, HOST=KEY for one. Nothing is read
+ * where no endpoint is tcp, or with `insecure`. 0; -EINVAL, -EPERM, -ENOENT with the reason and the remedy.
+ */
 int rota_curve_load (const char *endpoints, const char *key_file, bool insecure,
                      const rota_settings_t *settings, rota_curve_t *ret_curve, rota_error_t *error);
 void rota_curve_wipe (rota_curve_t *self);

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,6 +118,28 @@ const char *rota_roles_text (uint32_t roles, char ret_text[ROTA_ROLES_TEXT_BYTES
             used += (size_t)snprintf (ret_text + used, ROTA_ROLES_TEXT_BYTES - used, "%s%s", used ? " " : "",
                                       rota_role_name ((Rota__Role)role));
     return ret_text;
+}
+
+bool rota_grant_agents_are_valid (const char *text)
+{
+    static const char TAKEN[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.@_-:*? ";
+    size_t length = strlen (text);
+    return length > 0 && length <= ROTA_KEY_AGENTS_MAX_BYTES && strspn (text, TAKEN) == length &&
+           text[0] != ' ' && text[length - 1] != ' ' && !strstr (text, "  ");
+}
+
+bool rota_grant_names_agent (const rota_grant_t *grant, const char *name)
+{
+    char patterns[sizeof grant->agents], *rest = NULL;
+    const char *host = strrchr (name, '@');
+    if (!grant->agents[0])
+        return strcmp (name, grant->name) == 0 ||
+               (host && host != name && strcmp (host + 1, grant->name) == 0);
+    memcpy (patterns, grant->agents, sizeof patterns);
+    for (char *word = strtok_r (patterns, " ", &rest); word; word = strtok_r (NULL, " ", &rest))
+        if (fnmatch (word, name, FNM_NOESCAPE) == 0)
+            return true;
+    return false;
 }
 
 static int parse_roles (char *text, uint32_t *ret_roles, rota_error_t *error)
@@ -232,7 +255,8 @@ int rota_grant_parse (const char *bytes, size_t size, rota_grant_t *ret_grant, r
     field_t fields[] = {{.name = "name", .needed = true},
                         {.name = "public", .needed = true},
                         {.name = "roles", .needed = true},
-                        {.name = "revoked"}};
+                        {.name = "revoked"},
+                        {.name = "agents"}};
     rota_grant_t grant = {.name = ""};
     int status = read_fields (bytes, size, fields, sizeof fields / sizeof *fields, error);
     if (status == 0)
@@ -244,8 +268,14 @@ int rota_grant_parse (const char *bytes, size_t size, rota_grant_t *ret_grant, r
     if (status == 0 && fields[3].given &&
         (!fields[3].value[0] || strlen (fields[3].value) > ROTA_KEY_SINCE_MAX_BYTES))
         status = rota_error_set (error, -EINVAL, "revoked: must be a time");
+    if (status == 0 && fields[4].given && !rota_grant_agents_are_valid (fields[4].value))
+        status = rota_error_set (
+            error, -EINVAL,
+            "agents: names of agents with a blank between; of letters, digits, . @ _ - : and * ? for "
+            "any");
     if (status == 0) {
         snprintf (grant.revoked, sizeof grant.revoked, "%s", fields[3].value);
+        snprintf (grant.agents, sizeof grant.agents, "%s", fields[4].value);
         *ret_grant = grant;
     }
     return status;
@@ -268,10 +298,11 @@ size_t rota_grant_format (const rota_grant_t *grant, char ret_text[ROTA_KEYFILE_
 {
     char public_text[ROTA_KEY_HEX_BYTES], roles[ROTA_ROLES_TEXT_BYTES];
     rota_key_to_hex (grant->public_key, public_text);
-    return (size_t)snprintf (ret_text, ROTA_KEYFILE_MAX_BYTES, "name: %s\npublic: %s\nroles: %s\n%s%s%s",
-                             grant->name, public_text, rota_roles_text (grant->roles, roles),
-                             grant->revoked[0] ? "revoked: " : "", grant->revoked,
-                             grant->revoked[0] ? "\n" : "");
+    return (size_t)snprintf (
+        ret_text, ROTA_KEYFILE_MAX_BYTES, "name: %s\npublic: %s\nroles: %s\n%s%s%s%s%s%s", grant->name,
+        public_text, rota_roles_text (grant->roles, roles), grant->agents[0] ? "agents: " : "", grant->agents,
+        grant->agents[0] ? "\n" : "", grant->revoked[0] ? "revoked: " : "", grant->revoked,
+        grant->revoked[0] ? "\n" : "");
 }
 
 /* ---- reading */

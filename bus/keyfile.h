@@ -6,6 +6,7 @@
  *     name: worker-7                          name: worker-7
  *     public: 1f0c...                         public: 1f0c...
  *     secret: 9be2...                         roles: agent
+ *                                             agents: gpu-* claude@worker-7        (only when it says so)
  *                                             revoked: 2026-11-23T12:50:52.123Z    (only when it is)
  *
  * A secret must be ours and closed to all others (0600), a grant must be ours or root's and writable by its
@@ -27,6 +28,7 @@
 #define ROTA_KEY_NAME_MAX_BYTES 63 /* shorter than a key in digits: the two can't be confused */
 #define ROTA_KEYFILE_MAX_BYTES 4096
 #define ROTA_KEY_SINCE_MAX_BYTES 40
+#define ROTA_KEY_AGENTS_MAX_BYTES 128
 
 typedef struct {
     char name[ROTA_KEY_NAME_MAX_BYTES + 1];
@@ -37,7 +39,9 @@ typedef struct {
 typedef struct {
     char name[ROTA_KEY_NAME_MAX_BYTES + 1];
     uint8_t public_key[ROTA_KEY_BYTES];
-    uint32_t roles;                             /* mask of 1u << ROTA__ROLE__... */
+    uint32_t roles; /* mask of 1u << ROTA__ROLE__... */
+    char agents[ROTA_KEY_AGENTS_MAX_BYTES +
+                1]; /* patterns of agents' names, a blank between; "" = by `name` */
     char revoked[ROTA_KEY_SINCE_MAX_BYTES + 1]; /* since when; "" = it is not */
 } rota_grant_t;
 
@@ -85,6 +89,11 @@ int rota_grants_read (const char *directory, rota_grant_fn take, void *owner, ro
 
 /* Whether a key with `roles` may come as `wanted`: a person's role includes all that are less. */
 bool rota_roles_include (uint32_t roles, Rota__Role wanted);
+/* Whether a key with this grant may come as the agent `name`: one of the patterns of `agents` fits (* and ?
+ * as in file names), or without any it is called as the key, or KIND@ and that. Says nothing of the role. */
+bool rota_grant_names_agent (const rota_grant_t *grant, const char *name);
+/* Whether `text` can be `agents`: patterns of letters, digits and . @ _ - : * ? with a blank between. */
+bool rota_grant_agents_are_valid (const char *text);
 /* "agent operate"; returns ret_text. */
 #define ROTA_ROLES_TEXT_BYTES 80
 const char *rota_roles_text (uint32_t roles, char ret_text[ROTA_ROLES_TEXT_BYTES]);

@@ -180,6 +180,25 @@ static int take_roles (const rota_cli_t *cli, uint32_t *ret_roles)
     return ROTA_EXIT_DONE;
 }
 
+/* --agents A,B as the file has it: with blanks. */
+static int take_agents (const rota_cli_t *cli, char ret_agents[ROTA_KEY_AGENTS_MAX_BYTES + 1])
+{
+    const char *text = rota_options_text (cli->options, "agents", NULL);
+    ret_agents[0] = '\0';
+    if (!text)
+        return ROTA_EXIT_DONE;
+    snprintf (ret_agents, ROTA_KEY_AGENTS_MAX_BYTES + 1, "%s", text);
+    for (char *c = ret_agents; *c; c++)
+        *c = *c == ',' ? ' ' : *c;
+    if (strlen (text) > ROTA_KEY_AGENTS_MAX_BYTES || !rota_grant_agents_are_valid (ret_agents))
+        return rota_cli_fail (
+            ROTA_EXIT_USAGE,
+            "--agents takes names of agents with commas between, %d bytes at most; of letters, digits, "
+            ". @ _ - : and * ? for any",
+            ROTA_KEY_AGENTS_MAX_BYTES);
+    return ROTA_EXIT_DONE;
+}
+
 /* The public part of a key that was made here. */
 static int take_local_key (const char *directory, rota_grant_t *grant, rota_error_t *error)
 {
@@ -209,12 +228,14 @@ static void put_grant (const rota_cli_t *cli, const rota_grant_t *grant)
         rota_json_set_string (object, "name", grant->name);
         rota_json_set_string (object, "public", key);
         rota_json_set_string (object, "roles", roles);
+        rota_json_set_string (object, "agents", grant->agents[0] ? grant->agents : NULL);
         rota_json_set_string (object, "revoked", grant->revoked[0] ? grant->revoked : NULL);
         rota_json_document (stdout, object);
     } else if (grant->revoked[0])
         printf ("%s (%.16s...) may nothing any more\n", grant->name, key);
     else
-        printf ("%s (%.16s...) may be: %s\n", grant->name, key, roles);
+        printf ("%s (%.16s...) may be: %s%s%s\n", grant->name, key, roles,
+                grant->agents[0] ? "; agents: " : "", grant->agents);
 }
 
 static int write_grant (const rota_cli_t *cli, const char *directory, const rota_grant_t *grant)
@@ -236,8 +257,11 @@ int rota_verb_key_grant (rota_cli_t *cli)
     rota_error_t error = {""};
     rota_grant_t grant = {.name = ""};
     uint32_t roles = 0;
+    char agents[ROTA_KEY_AGENTS_MAX_BYTES + 1];
 
     int code = take_roles (cli, &roles);
+    if (code == ROTA_EXIT_DONE)
+        code = take_agents (cli, agents);
     if (code == ROTA_EXIT_DONE)
         code = find_directory (cli, true, directory);
     if (code != ROTA_EXIT_DONE)
@@ -248,6 +272,7 @@ int rota_verb_key_grant (rota_cli_t *cli)
     if (status < 0)
         return rota_cli_fail (exit_code (status), "%s", error.text);
     grant.roles = roles;
+    memcpy (grant.agents, agents, sizeof agents);
     grant.revoked[0] = '\0';
     return write_grant (cli, directory, &grant);
 }
@@ -301,6 +326,7 @@ static int put_row (void *owner, const char *name, const rota_grant_t *grant, co
         rota_json_set_string (object, "name", grant->name);
         rota_json_set_string (object, "public", key);
         rota_json_set_string (object, "roles", roles);
+        rota_json_set_string (object, "agents", grant->agents[0] ? grant->agents : NULL);
         rota_json_set_string (object, "revoked", grant->revoked[0] ? grant->revoked : NULL);
         json_array_append_new (self->list, object);
         return 0;
@@ -308,7 +334,8 @@ static int put_row (void *owner, const char *name, const rota_grant_t *grant, co
     rota_style_t style = grant->revoked[0] ? ROTA_STYLE_DIM : ROTA_STYLE_PLAIN;
     rota_table_add (self->table, grant->revoked[0] ? ROTA_STYLE_DIM : ROTA_STYLE_BOLD, grant->name,
                     strlen (grant->name));
-    rota_table_addf (self->table, style, "%s", roles);
+    rota_table_addf (self->table, style, "%s%s%s%s", roles, grant->agents[0] ? " (" : "", grant->agents,
+                     grant->agents[0] ? ")" : "");
     rota_table_addf (self->table, style, "%s", grant->revoked[0] ? grant->revoked : "");
     rota_table_addf (self->table, style, "%s", key);
     return 0;

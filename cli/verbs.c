@@ -235,11 +235,17 @@ static const rota_option_t KEY_NEW_OPTIONS[] = {
      .complete = ROTA_COMPLETE_FILE},
     {.name = "force", .kind = ROTA_OPTION_FLAG, .help = "replace the key that is there"},
     ROTA_OPTION_END};
-static const rota_option_t KEY_GRANT_OPTIONS[] = {{.name = "name",
-                                                   .kind = ROTA_OPTION_TEXT,
-                                                   .value = "NAME",
-                                                   .help = "what to call a key that was given by its digits"},
-                                                  ROTA_OPTION_END};
+static const rota_option_t KEY_GRANT_OPTIONS[] = {
+    {.name = "name",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "NAME",
+     .help = "what to call a key that was given by its digits"},
+    {.name = "agents",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "PATTERN[,..]",
+     .help = "what agents with this key may be called, * for any part "
+             "(default: as the key, or KIND@ and that)"},
+    ROTA_OPTION_END};
 
 const char *const ROTA_GROUP_TITLES[ROTA_GROUPS] = {
     [ROTA_GROUP_WORK] = "Roadmaps",     [ROTA_GROUP_LOOK] = "Looking",
@@ -669,7 +675,9 @@ const rota_verb_t ROTA_VERBS[] = {
          "ROLE is read, submit, operate or admin for people (each includes those before it), agent, "
          "scheduler, sink or broker for services. submit and more mean that commands are run. It holds from "
          "the next message on; roles that are not named again are taken back.",
-     .example = "rota key grant 9c1f...e2 agent --name worker-7\nrota key grant alice operate",
+     .example = "rota key grant 9c1f...e2 agent --name worker-7\nrota key grant gpu agent --agents "
+                "'gpu-*'\nrota key "
+                "grant alice operate",
      .options = KEY_GRANT_OPTIONS,
      .handler = rota_verb_key_grant},
     {.name = "key revoke",

@@ -53,7 +53,7 @@ def faketime():
 
 class KeyedClient(Client):
     """As failover_support's, with keys."""
-    keys = None
+    keys = servers = None
 
     def next(self, hint=None):
         self.close()
@@ -61,7 +61,8 @@ class KeyedClient(Client):
         self.endpoint = hint or self.endpoints[self.turn % len(self.endpoints)]
         it = zmq.Context.instance().socket(zmq.DEALER)
         it.linger, it.immediate, it.sndtimeo, it.reconnect_ivl = 0, True, 300, 50
-        it.curve_serverkey, it.curve_publickey, it.curve_secretkey = self.keys
+        it.curve_serverkey = self.servers[self.endpoint]
+        it.curve_publickey, it.curve_secretkey = self.keys
         it.connect(self.endpoint)
         self.socket, self.welcome = it, None
         self.send(support.HELLO, rota.Hello(instance=self.instance, wants=rota.ROLE_ADMIN, name=self.name.encode()), 0)
@@ -125,17 +126,23 @@ class Cluster(support.Stage):
 
     def make_keys(self):
         os.makedirs(self.path("keys"), mode=0o700)
-        self.server = self.new_key("broker")
         self.new_key("scheduler", "scheduler")
         self.new_key("sink", "sink")
         self.new_key("admin", "admin")
         for name in AGENTS:
             self.new_key(name, "agent")
         pair = dict(line.split(": ") for line in open(self.key_file("admin"), encoding="utf-8").read().splitlines() if ": " in line)
-        KeyedClient.keys = [z85.encode(bytes.fromhex(it)) for it in (self.server, pair["public"], pair["secret"])]
+        KeyedClient.keys = [z85.encode(bytes.fromhex(pair[it])) for it in ("public", "secret")]
+        # Who is let in is the same everywhere; each broker has a key of its own.
+        at, publics = self.network.addresses, {}
         for name in BROKERS:
-            os.makedirs(self.path(name), mode=0o700)
-            shutil.copytree(self.path("keys", "keys"), self.path(name, "keys"))
+            os.makedirs(self.path(name, "keys"), mode=0o700)
+            shutil.copytree(self.path("keys", "keys", "granted"), self.path(name, "keys", "granted"))
+            made = self.rota("key", "new", "broker", "--state", self.path(name), "--json")
+            assert made.returncode == 0, made.stderr
+            publics[name] = json.loads(made.stdout)["public"]
+        self.server = ",".join(f"{at[name]}={publics[name]}" for name in BROKERS)
+        KeyedClient.servers = {f"tcp://{at[name]}:7700": z85.encode(bytes.fromhex(publics[name])) for name in BROKERS}
 
     def launch(self, name):
         host, argv, environment = self.commands[name]

@@ -282,6 +282,15 @@ class Remote(Hosts):
         right, self.broker_key = self.broker_key, "ab" * 32
         result = self.alice("status", expect=4)
         self.assertIn("not its public key", result.stderr)
+        # Brokers with keys of their own: by host, and one that isn't named has no key.
+        self.broker_key = f"other.example={'ab' * 32},127.0.0.1={right}"
+        self.alice("status")
+        self.broker_key = f"127.0.0.1={'ab' * 32},{right}"
+        self.assertIn("not its public key", self.alice("status", expect=4).stderr)
+        self.broker_key = f"other.example={right}"
+        self.assertIn("public key is not known", self.alice("status", expect=2).stderr)
+        self.broker_key = f"127.0.0.1={right[1:]}"
+        self.assertIn("HOST=DIGITS", self.alice("status", expect=2).stderr)
         self.broker_key = right
         # That nobody is there is something else.
         result = self.alice("status", "--connect-timeout", "5", endpoint=f"tcp://127.0.0.1:{free_ports()}", expect=3)

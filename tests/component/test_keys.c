@@ -198,7 +198,7 @@ static void an_instance_is_not_taken_with_another_key (void **state)
     rawpeer_t *worker = join (scene, 0, &scene->worker, ROLE (AGENT));
     rawpeer_open_with (thief, scene->context, scene->tcp, &mallory);
     memcpy (thief->instance, worker->instance, sizeof thief->instance);
-    assert_null (rawpeer_hello (thief, ROLE (AGENT), "worker"));
+    assert_null (rawpeer_hello (thief, ROLE (AGENT), "mallory"));
     assert_int_equal (rawpeer_refusal (thief), CODE (NOT_ALLOWED));
     rawpeer_close (thief);
     /* Its own key may, from a new connection. */
@@ -206,6 +206,45 @@ static void an_instance_is_not_taken_with_another_key (void **state)
     memcpy (thief->instance, worker->instance, sizeof thief->instance);
     assert_non_null (rawpeer_hello (thief, ROLE (AGENT), "worker"));
     rawpeer_close (thief);
+}
+
+static uint64_t register_as (rawpeer_t *peer, const char *name)
+{
+    Rota__Register body = ROTA__REGISTER__INIT;
+    body.has_name = true;
+    body.name = (ProtobufCBinaryData){strlen (name), (uint8_t *)name};
+    return rawpeer_send (peer, ROTA_MESSAGE_REGISTER, NULL, &body.base);
+}
+
+static void an_agents_key_takes_work_under_its_own_name_alone (void **state)
+{
+    scene_t *scene = *state;
+    rawpeer_t *scheduler = join (scene, 0, &scene->scheduler, ROLE (SCHEDULER));
+    rawpeer_t *worker = join (scene, 1, &scene->worker, ROLE (AGENT));
+    register_as (worker, "worker");
+    assert_non_null (rawpeer_expect (scheduler, ROTA_MESSAGE_REGISTER, PATIENCE_MS));
+    /* HELLO said one name, REGISTER says another's. */
+    register_as (worker, "other");
+    assert_true (rawpeer_receive (worker, PATIENCE_MS));
+    assert_int_equal (rawpeer_refusal (worker), CODE (NOT_ALLOWED));
+    assert_null (rawpeer_expect (scheduler, ROTA_MESSAGE_REGISTER, NOTHING_MS));
+    assert_null (rawpeer_hello (worker, ROLE (AGENT), "other"));
+    assert_int_equal (rawpeer_refusal (worker), CODE (NOT_ALLOWED));
+
+    /* Names by pattern; and what a pattern no longer names ends with the next message. */
+    rota_grant_t wide = {.name = "worker", .agents = "oth* gpu-?", .roles = MASK (AGENT)};
+    memcpy (wide.public_key, scene->worker.key.public_key, ROTA_KEY_BYTES);
+    assert_int_equal (rota_grant_write (scene->keys_dir, &wide, true, NULL), 0);
+    rawpeer_close (worker);
+    rawpeer_open_with (worker, scene->context, scene->tcp, &scene->worker);
+    assert_non_null (rawpeer_hello (worker, ROLE (AGENT), "other"));
+    register_as (worker, "other");
+    assert_non_null (rawpeer_expect (scheduler, ROTA_MESSAGE_REGISTER, PATIENCE_MS));
+    grant (scene, &scene->worker, MASK (AGENT), "");
+    register_as (worker, "other");
+    assert_true (rawpeer_receive (worker, PATIENCE_MS));
+    assert_int_equal (rawpeer_refusal (worker), CODE (NOT_ALLOWED));
+    assert_null (rawpeer_expect (scheduler, ROTA_MESSAGE_REGISTER, NOTHING_MS));
 }
 
 /* ---- who doesn't */
@@ -319,6 +358,7 @@ static void a_peer_is_told_why_in_words (void **state)
         {&stranger, ROLE (READ), "not granted there, or was revoked"},
         {&misled, ROLE (READ), "not its public key"},
         {&scene->alice, ROLE (ADMIN), "not granted to this key"},
+        {&scene->worker, ROLE (AGENT), "this key may not be the agent \"a test\"; it is granted as worker"},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         run_peer (scene, CASES[i].curve, CASES[i].role, &told);
@@ -382,7 +422,7 @@ static void a_revoked_peer_learns_it_and_another_only_reconnects (void **state)
     told_t revoked = {.loop = zloop_new ()}, other = {.loop = revoked.loop};
     rota_error_t error = {""};
     rota_peer_config_t config = {
-        .endpoints = scene->tcp, .role = ROLE (AGENT), .name = "a test", .on_state = on_state};
+        .endpoints = scene->tcp, .role = ROLE (AGENT), .name = "worker", .on_state = on_state};
     config.curve = scene->worker;
     config.owner = &revoked;
     revoked.peer = rota_peer_new (&config, revoked.loop, &error);
@@ -667,6 +707,7 @@ int main (void)
         TEST (the_catalogue_holds_for_keys_as_it_does_for_sockets),
         TEST (the_broker_says_who_speaks_whatever_the_peer_says),
         TEST (an_instance_is_not_taken_with_another_key),
+        TEST (an_agents_key_takes_work_under_its_own_name_alone),
         TEST (without_a_key_or_with_an_unknown_or_revoked_one_nobody_is_heard),
         TEST (a_peer_is_told_why_in_words),
         TEST (a_revoked_key_has_no_next_message_and_others_go_on),

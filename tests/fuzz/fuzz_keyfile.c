@@ -24,7 +24,7 @@ static void try_grant (const char *bytes, size_t size)
         abort ();
     if (rota_grant_parse (text, rota_grant_format (&grant, text), &again, &error) < 0 ||
         strcmp (again.name, grant.name) != 0 || again.roles != grant.roles ||
-        strcmp (again.revoked, grant.revoked) != 0 ||
+        strcmp (again.revoked, grant.revoked) != 0 || strcmp (again.agents, grant.agents) != 0 ||
         memcmp (again.public_key, grant.public_key, ROTA_KEY_BYTES) != 0)
         abort ();
 }

@@ -160,6 +160,9 @@ static void what_is_wrong_in_a_grant_is_said (void **state)
         {"name: a\nname: b\nroles: agent\npublic: ", "\n", "there twice"},
         {"name: a\nrole: agent\npublic: ", "\n", "known here"},
         {"name: a\nroles: agent\npublic: ", "\nrevoked: \n", "a time"},
+        {"name: a\nroles: agent\npublic: ", "\nagents: \n", "names of agents"},
+        {"name: a\nroles: agent\npublic: ", "\nagents: [a]\n", "names of agents"},
+        {"name: a\nroles: agent\npublic: ", "\nagents: a  b\n", "names of agents"},
         {"name: a\x01\nroles: agent\npublic: ", "\n", "letters, digits"},
         {"name: a\xff\nroles: agent\npublic: ", "\n", "not a text"},
     };
@@ -207,6 +210,38 @@ static void a_persons_role_includes_those_that_are_less (void **state)
     }
     assert_false (rota_roles_include (~0u, ROTA__ROLE__ROLE_UNSPECIFIED));
     assert_false (rota_roles_include (~0u, (Rota__Role)31));
+}
+
+static void an_agent_is_called_as_its_key_or_as_the_grant_says (void **state)
+{
+    (void)state;
+    static const struct {
+        const char *agents, *name;
+        bool fits;
+    } CASES[] = {
+        {"", "w7", true},
+        {"", "claude@w7", true},
+        {"", "x@y@w7", true},
+        {"", "@w7", false},
+        {"", "claude@w70", false},
+        {"", "w7@w8", false},
+        {"", "", false},
+        {"gpu-*", "gpu-1", true},
+        {"gpu-*", "gpu", false},
+        {"gpu-*", "w7", false},
+        {"a b", "b", true},
+        {"a b", "a b", false},
+        {"*", "whoever", true},
+        {"claude@?", "claude@x", true},
+        {"claude@?", "claude@", false},
+        {"a.b", "axb", false},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        rota_grant_t grant = {.name = "w7"};
+        snprintf (grant.agents, sizeof grant.agents, "%s", CASES[i].agents);
+        if (rota_grant_names_agent (&grant, CASES[i].name) != CASES[i].fits)
+            fail_msg ("%s as %s", CASES[i].name, CASES[i].agents);
+    }
 }
 
 /* ---- the table of grants */
@@ -355,6 +390,7 @@ int main (void)
         TEST (what_is_wrong_in_a_grant_is_said),
         TEST (a_public_key_that_is_not_the_secret_ones_is_refused),
         TEST (a_persons_role_includes_those_that_are_less),
+        TEST (an_agent_is_called_as_its_key_or_as_the_grant_says),
         TEST (a_change_is_seen_at_the_next_look),
         TEST (a_file_that_is_refused_grants_nothing_and_harms_no_other),
         TEST (a_key_under_two_names_has_what_both_grant),
