@@ -147,6 +147,9 @@ void rota_core_counts (const rota_core_t *self, uint32_t source, int64_t now_ms,
     const uint64_t *place = ret_counts->place;
     ret_counts->moving = place[ROTA_PLACE_READY] - ret_counts->unassignable + place[ROTA_PLACE_PARKED] +
                          place[ROTA_PLACE_DELAYED] + place[ROTA_PLACE_RUNNING];
+    /* Who waits for a claim moves as long as others do: the holder may be one that nobody can take on. */
+    if (ret_counts->moving)
+        ret_counts->moving += place[ROTA_PLACE_CLAIMED];
 }
 
 bool rota_core_is_settled (const rota_core_t *self, uint32_t source, int64_t now_ms)
@@ -155,7 +158,7 @@ bool rota_core_is_settled (const rota_core_t *self, uint32_t source, int64_t now
     rota_core_counts (self, source, now_ms, &own);
     if (own.moving)
         return false;
-    if (!own.place[ROTA_PLACE_WAITING])
+    if (!own.place[ROTA_PLACE_WAITING] && !own.place[ROTA_PLACE_CLAIMED])
         return true;
     /* What waits, waits for an unassignable one, a person, or for another source that moves. */
     rota_core_counts (self, ROTA_NONE, now_ms, &all);
@@ -199,13 +202,21 @@ static int64_t order_of (const rota_core_t *self, const node_t *it)
     return it->ready_since_ms - bonus_s * 1000;
 }
 
+/* In line for an agent; order_ms is its key there. */
+static bool is_in_line (uint8_t place)
+{
+    return place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED || place == ROTA_PLACE_CLAIMED;
+}
+
 void rota_core_leave_place (rota_core_t *self, rota_node_t node)
 {
     node_t *it = &self->nodes[node];
     heap_t *heap = heap_of (self, node, it->place);
     if (heap)
         heap_remove (self, heap, it->slot);
-    if (it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED)
+    if (it->place == ROTA_PLACE_CLAIMED)
+        rota_core_claims_left (self, node);
+    if (is_in_line (it->place))
         it->order_ms = 0;
     AT (self, sources, source_counts_t, it->source)->place[it->place]--;
 }
@@ -215,7 +226,7 @@ void rota_core_enter_place (rota_core_t *self, rota_node_t node, rota_place_t pl
     node_t *it = &self->nodes[node];
     it->place = (uint8_t)place;
     AT (self, sources, source_counts_t, it->source)->place[place]++;
-    if (place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED) {
+    if (is_in_line (it->place)) {
         uint32_t queue = rota_core_queue_of (self, node);
         if (queue == ROTA_NONE)
             self->broken = true;
@@ -225,11 +236,12 @@ void rota_core_enter_place (rota_core_t *self, rota_node_t node, rota_place_t pl
     heap_t *heap = heap_of (self, node, place);
     if (heap)
         heap_add (self, heap, node);
+    rota_core_claims_follow (self, node);
 }
 
 static rota_place_t queued_place (const rota_core_t *self, const node_t *it)
 {
-    if (it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED)
+    if (is_in_line (it->place))
         return it->place; /* order_ms is the heap's key there */
     return it->order_ms > self->now_ms ? ROTA_PLACE_DELAYED : ROTA_PLACE_READY;
 }
@@ -474,6 +486,16 @@ static bool is_held_back (const rota_core_t *self, const class_t *class)
     return !is_begun (self, head) && rota_core_source_is_full (self, class->source);
 }
 
+/* What can't be begun now whoever has room makes way for what comes after it. */
+static bool makes_way (rota_core_t *self, rota_node_t head)
+{
+    if (epic_is_full (self, head)) {
+        change_place (self, head, ROTA_PLACE_PARKED);
+        return true;
+    }
+    return rota_core_claims_park (self, head);
+}
+
 /* The best head of all classes that an agent with room can serve. */
 static rota_node_t next_task (rota_core_t *self, rota_agent_t *ret_agent)
 {
@@ -482,8 +504,8 @@ static rota_node_t next_task (rota_core_t *self, rota_agent_t *ret_agent)
         class_t *class = AT (self, classes, class_t, c);
         if (class->ready.count && is_held_back (self, class))
             continue;
-        while (class->ready.count && epic_is_full (self, class->ready.items[0]))
-            change_place (self, class->ready.items[0], ROTA_PLACE_PARKED);
+        while (class->ready.count && makes_way (self, class->ready.items[0]))
+            continue;
         if (!class->ready.count || (best != ROTA_NONE && !comes_first (self, class->ready.items[0], best)))
             continue;
         bool complex = self->nodes[class->ready.items[0]].complexity >= self->policy.complex_from;
@@ -518,6 +540,7 @@ static bool release_one_more (rota_core_t *self)
 void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
 {
     rota_core_at (self, now_ms);
+    rota_core_claims_reserve (self);
     while (!self->paused && !self->draining) {
         if (self->policy.wip_limit && self->leases.count >= self->policy.wip_limit)
             return;
@@ -529,6 +552,18 @@ void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
             return;
         rota_core_grant (self, node, agent, rota_core_next_phase (&self->nodes[node]));
     }
+}
+
+bool rota_core_is_served (const rota_core_t *self, uint32_t class_index)
+{
+    const class_t *class = AT (self, classes, class_t, class_index);
+    for (size_t i = 0; i < self->agents.count; i++) {
+        const agent_t *agent = AT (self, agents, agent_t, i);
+        if (agent->connected && !agent->draining && !agent->faulty && is_open (self, agent) &&
+            rota_core_agent_fits (agent, class) && rota_core_role_admits (self, class, agent))
+            return true;
+    }
+    return false;
 }
 
 /* ------------------------------------------------------------------------------------------ looks */

@@ -190,6 +190,19 @@ static void read_wip (rota_roadmap_reader_t *self, const rota_yaml_node_t *value
     }
 }
 
+static void read_claims (rota_roadmap_reader_t *self, const rota_yaml_node_t *value)
+{
+    static const char *const WORDS[] = {"strict", "hold", "warn", "off"};
+    const rota_yaml_sink_t sink = {report_error, self};
+    for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++)
+        if (rota_yaml_equals (value, WORDS[i])) {
+            self->header.has_claims = true;
+            self->header.claims = rota_bytes (WORDS[i]);
+            return;
+        }
+    rota_yaml_fault (&sink, value, "claims: it must be strict, hold, warn or off");
+}
+
 static void read_head_directory (rota_roadmap_reader_t *self, const rota_yaml_node_t *value)
 {
     protobuf_c_boolean has = false;
@@ -273,11 +286,17 @@ static const struct {
     const char *name;
     void (*read) (rota_roadmap_reader_t *self, const rota_yaml_node_t *value);
 } HEAD_KEYS[] = {
-    {"name", read_source},   {"repository", read_repository},
-    {"target", read_target}, {"setup", read_setup},
-    {"wip", read_wip},       {"directory", read_head_directory},
-    {"gates", read_gates},   {"defaults", read_defaults},
-    {"epics", NULL},         {"tasks", NULL},
+    {"name", read_source},
+    {"repository", read_repository},
+    {"target", read_target},
+    {"setup", read_setup},
+    {"wip", read_wip},
+    {"claims", read_claims},
+    {"directory", read_head_directory},
+    {"gates", read_gates},
+    {"defaults", read_defaults},
+    {"epics", NULL},
+    {"tasks", NULL},
 };
 #define HEAD_KEY_COUNT (sizeof HEAD_KEYS / sizeof *HEAD_KEYS)
 

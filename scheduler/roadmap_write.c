@@ -571,6 +571,7 @@ static void put_file (writer_t *self, const Rota__RoadmapHeader *header)
         put_text_pair (self, "target", header->has_target, &header->target);
         if (header->has_wip_limit && header->wip_limit)
             put_pair (self, "wip", "%u", header->wip_limit);
+        put_text_pair (self, "claims", header->has_claims, &header->claims);
     }
     put_text_pair (self, "directory", self->directory.data != NULL, &self->directory);
     if (header)

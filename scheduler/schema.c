@@ -14,6 +14,7 @@
  * account       what a provider counts its limits for, and why it is closed
  * spend         what an agent used on a day (UTC, days since 1970); cost NULL = never said
  * session       the program's session of an attempt that was cut short, and what it had used by then
+ * claim         what a task changes: globs, one a line, as it says or as was learned
  * conversation  one row per client: what was answered last (design 2.4)
  *
  * Of the original's indexes (domain.md 2.3) none but the events of a task is here: the ready set, ids,
@@ -57,6 +58,7 @@ static const char *const MIGRATIONS[] = {
     " input INTEGER, output INTEGER, cached INTEGER, cost_nano_usd INTEGER);",
     ("ALTER TABLE task ADD COLUMN wants INTEGER; ALTER TABLE task ADD COLUMN author INTEGER;"
      "ALTER TABLE task ADD COLUMN rounds INTEGER; ALTER TABLE task ADD COLUMN stumbles INTEGER;"),
+    "CREATE TABLE claim (task INTEGER PRIMARY KEY, learned INTEGER NOT NULL, globs TEXT NOT NULL);",
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 
