@@ -303,6 +303,67 @@ static int look_for_secrets (judge_t *self, rota_error_t *error)
     return status;
 }
 
+/* Those that are not met by what was changed elsewhere. */
+static int judge_touches (judge_t *self, rota_error_t *error)
+{
+    const rota_workspace_spec_t *spec = &self->workspace->spec;
+    rota_pool_t *pool = self->workspace->pool;
+    const char *specs[3 * GLOBS_MAX + 1];
+    size_t count = 0;
+    char found[256];
+    for (size_t i = 0; spec->touches[i] && i < GLOBS_MAX; i++) {
+        char *glob = rota_pool_text (pool, spec->touches[i], strlen (spec->touches[i]));
+        const char *name = glob;
+        if (!glob)
+            return no_memory (error);
+        while (*name == '/' || (name[0] == '.' && name[1] == '/'))
+            name += *name == '/' ? 1 : 2;
+        for (size_t end = strlen (name); end && name[end - 1] == '/'; end--)
+            glob[(size_t)(name - glob) + end - 1] = '\0';
+        if (!*name || strcmp (name, ".") == 0 || *name == '!' || strpbrk (name, "{}"))
+            return 0; /* anything */
+        bool everywhere = strpbrk (name, "*?[") && !strchr (name, '/');
+        specs[count++] = rota_pool_format (pool, ":(exclude,glob)%s", name);
+        specs[count++] = rota_pool_format (pool, ":(exclude,glob)%s/**", name);
+        if (everywhere)
+            specs[count++] = rota_pool_format (pool, ":(exclude,glob)**/%s", name);
+        for (size_t k = count - 2; k < count; k++)
+            if (!specs[k])
+                return no_memory (error);
+    }
+    specs[count] = NULL;
+    if (!count)
+        return 0;
+    int status = find_changed (self, specs, found, sizeof found, error);
+    char *why = rota_pool_format (pool, "%s was changed, which the task doesn't say it touches", found);
+    if (status == 0)
+        tell (self, "diff: touches",
+              !*found                ? "passed"
+              : spec->touches_strict ? "failed"
+                                     : "marked",
+              *found ? why : NULL);
+    return status;
+}
+
+static bool allows_secrets (const rota_workspace_spec_t *spec)
+{
+    for (size_t i = 0; i < spec->check_count; i++)
+        if (strcmp (spec->checks[i].kind, "diff") == 0 && strstr (spec->checks[i].value, "secrets allowed"))
+            return true;
+    return false;
+}
+
+int rota_workspace_run_standing_checks (rota_workspace_t *self, const char *base, const char *tree,
+                                        const char **ret_failed, rota_error_t *error)
+{
+    judge_t judge = {.workspace = self, .base = base, .commit = tree};
+    int status = judge_touches (&judge, error);
+    if (status == 0 && !allows_secrets (&self->spec))
+        status = look_for_secrets (&judge, error);
+    *ret_failed = judge.failed;
+    return status;
+}
+
 int rota_workspace_run_checks (rota_workspace_t *self, const char *base, const char *commit,
                                const char **ret_failed, rota_error_t *error)
 {

@@ -126,6 +126,17 @@ static bool commits (const Rota__TaskSpec *task)
     return !task->has_run || task->commit;
 }
 
+static void set_touches (json_t *spec, const Rota__Repository *repository, const Rota__TaskSpec *task)
+{
+    json_t *touches = json_array ();
+    bool off = repository->claims.len == 3 && memcmp (repository->claims.data, "off", 3) == 0;
+    bool strict = repository->claims.len == 6 && memcmp (repository->claims.data, "strict", 6) == 0;
+    for (size_t i = 0; i < task->n_touches && !off; i++)
+        json_array_append_new (touches, text_of (task->touches[i]));
+    json_object_set_new (spec, "touches", touches);
+    json_object_set_new (spec, "touches_strict", json_boolean (strict));
+}
+
 static json_t *describe (const rota_adapter_context_t *context, const Rota__Assignment *assignment,
                          const char *log_path, const rota_attempt_t *attempt)
 {
@@ -147,6 +158,7 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
         return NULL;
     set_text (spec, "target", repository->has_target, repository->target);
     set_text (spec, "setup", repository->has_setup, repository->setup);
+    set_touches (spec, repository, task);
     if (work) {
         set_text (spec, "start", work->has_commit, work->commit);
         set_text (spec, "base", work->has_begun_from, work->begun_from);
@@ -303,6 +315,25 @@ static void set_count (const json_t *object, const char *key, protobuf_c_boolean
     *ret_count = *has ? (uint32_t)value : 0;
 }
 
+static void set_list (rota_arena_t *arena, const json_t *list, size_t *ret_count,
+                      ProtobufCBinaryData **ret_items)
+{
+    size_t count = json_array_size (list), used = 0;
+    ProtobufCBinaryData *items = count ? rota_arena_alloc (arena, count * sizeof *items) : NULL;
+    protobuf_c_boolean has = false;
+    const json_t *wrapped;
+    for (size_t i = 0; items && i < count; i++) {
+        json_t *one = json_pack ("{s:O}", "x", json_array_get (list, i));
+        wrapped = one;
+        has = false;
+        set_bytes (arena, wrapped, "x", 1000, &has, &items[used]);
+        used += has ? 1 : 0;
+        json_decref (one);
+    }
+    *ret_items = items;
+    *ret_count = used;
+}
+
 static Rota__Work *work_of (const json_t *record, rota_arena_t *arena)
 {
     Rota__Work *work = rota_arena_alloc (arena, sizeof *work);
@@ -318,6 +349,7 @@ static Rota__Work *work_of (const json_t *record, rota_arena_t *arena)
     set_count (record, "files", &work->has_files, &work->files);
     set_count (record, "insertions", &work->has_insertions, &work->insertions);
     set_count (record, "deletions", &work->has_deletions, &work->deletions);
+    set_list (arena, json_object_get (record, "paths"), &work->n_paths, &work->paths);
     work->has_isolated = true;
     work->isolated = json_is_true (json_object_get (record, "isolated"));
     return work;
@@ -329,10 +361,11 @@ static Rota__GateState state_of (const json_t *gate)
                                         [ROTA__GATE_STATE__GATE_STATE_FAILED] = "failed",
                                         [ROTA__GATE_STATE__GATE_STATE_TIMED_OUT] = "timed_out",
                                         [ROTA__GATE_STATE__GATE_STATE_FLAKY] = "flaky",
-                                        [ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE] = "not_checkable"};
+                                        [ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE] = "not_checkable",
+                                        [ROTA__GATE_STATE__GATE_STATE_MARKED] = "marked"};
     const char *word = json_string_value (json_object_get (gate, "state"));
     for (size_t i = 1; word && i < sizeof WORDS / sizeof *WORDS; i++)
-        if (strcmp (word, WORDS[i]) == 0)
+        if (WORDS[i] && strcmp (word, WORDS[i]) == 0)
             return (Rota__GateState)i;
     return ROTA__GATE_STATE__GATE_STATE_UNSPECIFIED;
 }

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #define SUBJECT_BYTES 200
+#define PATHS_MAX 50
+#define PATHS_TEXT_BYTES 500
 #define SETUP_TIMEOUT_MS ((int64_t)30 * 60 * 1000)
 #define DIFFERENCE_TEXT_MAX_BYTES ((size_t)4 << 20)
 
@@ -98,6 +100,39 @@ int rota_workspace_commit (rota_workspace_t *self, const char *tree, const char 
     return status;
 }
 
+/* A set: where it grows large, whole directories stand for their files. */
+static void add_path (json_t *paths, const char *path)
+{
+    char glob[PATHS_TEXT_BYTES];
+    const char *slash = strrchr (path, '/');
+    size_t length = 0;
+    /* What globs take for more than itself is named so that it is not. */
+    for (const char *at = path; *at && length + 2 < sizeof glob; at++) {
+        if (strchr ("*?[]{}\\!", *at))
+            glob[length++] = '\\';
+        glob[length++] = *at;
+    }
+    glob[length] = '\0';
+    if (json_object_size (paths) < PATHS_MAX)
+        json_object_set_new (paths, glob, json_true ());
+    else if (slash && (size_t)(slash - path) < sizeof glob - 4 && json_object_size (paths) < 2 * PATHS_MAX) {
+        snprintf (glob, sizeof glob, "%.*s/**", (int)(slash - path), path);
+        json_object_set_new (paths, glob, json_true ());
+    } else {
+        json_object_set_new (paths, "**", json_true ());
+    }
+}
+
+static void tell_paths (rota_workspace_t *self, json_t *paths)
+{
+    json_t *list = json_array (), *value;
+    const char *path;
+    json_object_foreach (paths, path, value)
+        json_array_append_new (list, rota_workspace_text (path, strlen (path)));
+    json_object_set_new (self->record, "paths", list);
+    json_decref (paths);
+}
+
 int rota_workspace_measure (rota_workspace_t *self, const char *from, const char *to, size_t *ret_files,
                             size_t *ret_lines, rota_error_t *error)
 {
@@ -105,6 +140,7 @@ int rota_workspace_measure (rota_workspace_t *self, const char *from, const char
     rota_bytes_t output = {.max_bytes = (size_t)256 << 20};
     const rota_git_call_t call = {.output = &output};
     unsigned long long files = 0, insertions = 0, deletions = 0;
+    json_t *paths = json_object ();
     int status =
         rota_git (&git, &call, error, "diff-tree", "-r", "-z", "--numstat", "--no-renames", from, to, NULL);
     const char *at = output.bytes, *end = at ? at + output.size_bytes : at;
@@ -114,8 +150,11 @@ int rota_workspace_measure (rota_workspace_t *self, const char *from, const char
         insertions += strtoull (at, &tab, 10);
         if ((tab = strchr (at, '\t')))
             deletions += strtoull (tab + 1, NULL, 10);
+        if (tab && (tab = strchr (tab + 1, '\t')))
+            add_path (paths, tab + 1);
         files++;
     }
+    tell_paths (self, paths);
     rota_bytes_clear (&output);
     if (status < 0)
         return status;
@@ -239,7 +278,7 @@ static int take_work (rota_workspace_t *self, const char *base, const char *star
     rota_error_t error = {""};
     rota_clone_work_t work;
     char commit[ROTA_GIT_OID_BYTES], before[ROTA_GIT_OID_BYTES];
-    const char *marked = NULL;
+    const char *marked = NULL, *missed = NULL;
     int status = rota_clone_collect (&self->clone, &work, &error);
     if (status == -EBADMSG)
         return rota_workspace_conclude (self, "failed", "%s", error.text);
@@ -260,6 +299,12 @@ static int take_work (rota_workspace_t *self, const char *base, const char *star
     if (marked && self->status == 0 && !stopped)
         return rota_workspace_conclude (
             self, "failed", "it says it is done, but %s still has the marks of a conflict", marked);
+    status = rota_workspace_run_standing_checks (self, base, work.tree, &missed, &error);
+    if (status < 0)
+        return rota_workspace_fail (self, &error);
+    /* Not published at all: what has a key in it must not lie in the repository. */
+    if (missed)
+        return rota_workspace_conclude (self, "failed", "not met: %s", missed);
     memcpy (commit, work.tip, sizeof commit);
     if (!work.committed) {
         const char *const parents[] = {work.grown ? work.tip : start, NULL};

@@ -20,6 +20,7 @@
  *   setup          shell command (optional)
  *   gates          [{name, command, timeout_ms}]; gate_retries (default 1)
  *   checks         [{kind, value}], exit criteria, see criteria.c
+ *   touches        [globs] that the work should keep to (optional); touches_strict: else it has failed
  *   expects_change true: work that leaves no difference from the integration branch is a failure
  *   hide           [files and directories that PROGRAM must not see]
  *   keep           [directories that it may write to]
@@ -36,10 +37,10 @@
  *   message        in words, with what was left out of the work
  *   commit, base, tree, branch, files, insertions, deletions, merged, onto, integration (branch)
  *   isolated       bool
- *   gates          [{name, state ("passed", "failed", "timed_out", "flaky", "not_checkable"), exit_code,
- *                  took_ms, output}], with the checks
- *   conflicts      [paths]
- *   head_moved     bool: the integration branch was not where rota left it
+ *   gates          [{name, state ("passed", "failed", "timed_out", "flaky", "not_checkable", "marked"),
+ * exit_code, took_ms, output}], with the checks paths          [changed files, or where there are many the
+ * directories they lie in, as globs] conflicts      [paths] head_moved     bool: the integration branch was
+ * not where rota left it
  *
  * Exit status: that of PROGRAM for work and review, else 0 with a record; 70 without one; 143 when it was
  * told to stop (work is taken all the same and has its record, a gate or a merge has none).

@@ -39,7 +39,8 @@ typedef struct {
     size_t gate_count;
     rota_workspace_check_t *checks;
     size_t check_count;
-    const char **hide, **keep, **show, **reviewers;
+    const char **hide, **keep, **show, **reviewers, **touches;
+    bool touches_strict;
 } rota_workspace_spec_t;
 
 typedef struct {
@@ -79,6 +80,10 @@ json_t *rota_workspace_text (const char *bytes, size_t size_bytes);
 /* Runs the gates in the clone and adds what came of them to the record; *ret_failed names the first that
  * failed, or NULL. */
 int rota_workspace_run_gates (rota_workspace_t *self, const char **ret_failed, rota_error_t *error);
+/* What is judged of the work itself before it is taken, whatever is wanted of it: that no key was written
+ * down, and that it keeps to what the task says it touches. `tree` may be one. */
+int rota_workspace_run_standing_checks (rota_workspace_t *self, const char *base, const char *tree,
+                                        const char **ret_failed, rota_error_t *error);
 /* Judges the exit criteria of `base`..`commit` and looks for secrets. */
 int rota_workspace_run_checks (rota_workspace_t *self, const char *base, const char *commit,
                                const char **ret_failed, rota_error_t *error);

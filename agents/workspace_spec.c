@@ -184,6 +184,8 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .keep = texts_of (self, "keep", true),
         .show = texts_of (self, "show", true),
         .reviewers = texts_of (self, "reviewed_by", false),
+        .touches = texts_of (self, "touches", false),
+        .touches_strict = json_is_true (json_object_get (self->root, "touches_strict")),
     };
     read_gates (self, spec);
     read_checks (self, spec);

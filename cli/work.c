@@ -103,6 +103,8 @@ int rota_verb_diff (rota_cli_t *cli)
 static const char *state_word (Rota__GateState state)
 {
     static const char *const WORDS[] = {"?", "passed", "failed", "timed out", "flaky", "not checkable"};
+    if (state == ROTA__GATE_STATE__GATE_STATE_MARKED)
+        return "marked";
     return (size_t)state < sizeof WORDS / sizeof *WORDS ? WORDS[state] : WORDS[0];
 }
 
@@ -112,7 +114,8 @@ static void put_gates (const rota_cli_t *cli, const Rota__Result *result)
         const Rota__GateResult *gate = result->gates[i];
         bool good = gate->state == ROTA__GATE_STATE__GATE_STATE_PASSED ||
                     gate->state == ROTA__GATE_STATE__GATE_STATE_FLAKY;
-        bool open = gate->state == ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE;
+        bool open = gate->state == ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE ||
+                    gate->state == ROTA__GATE_STATE__GATE_STATE_MARKED;
         char *name = rota_clean_bytes (gate->has_name, gate->name);
         printf ("  %s%s%s  %s\n",
                 rota_style (&cli->out, good   ? ROTA_STYLE_GREEN

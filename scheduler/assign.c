@@ -109,6 +109,8 @@ static void fill_repository (service_t *self, const rota_core_assign_t *it, cons
     repository.target = header->target;
     repository.has_setup = header->has_setup;
     repository.setup = header->setup;
+    repository.has_claims = true;
+    repository.claims = rota_bytes (rota_claims_policy (self, header));
     repository.n_gates = gates.count;
     repository.gates = gates.list;
     item->repository = pack (self, &repository.base);

@@ -125,7 +125,7 @@ void rota_service_clear_batch (service_t *self)
     for (size_t i = 0; i < self->redefined.count; i++)
         free (self->redefined.items[i].buffer);
     self->added.count = self->edges.count = self->redefined.count = self->agents_changed.count = 0;
-    self->settled.count = 0;
+    self->settled.count = self->claims_changed.count = 0;
     self->flip = false;
     self->batch_count = 0;
     rota_core_effects_clear (self->core);
@@ -193,6 +193,7 @@ static uint64_t write_effects (service_t *self, const rota_core_effects_t *effec
         rota_spend_ended (self, &effects->ended[i]);
     }
     rota_budget_store (self, effects);
+    rota_claims_store (self);
     for (rota_account_t i = 0; effects->accounts_changed && i < rota_core_account_count (self->core); i++)
         rota_store_set_account (self->store, self->core, i);
     uint64_t first = 0;
@@ -211,9 +212,10 @@ static uint64_t write_effects (service_t *self, const rota_core_effects_t *effec
 static bool has_effects (const service_t *self, const rota_core_effects_t *effects)
 {
     return effects->event_count || effects->dirty_count || effects->ended_count || self->added.count ||
-           self->edges.count || self->redefined.count || self->agents_changed.count || self->flip ||
-           rota_answers_dirty (self->answers) || effects->control_changed || effects->accounts_changed ||
-           effects->role_changed || rota_budget_has_changes (self);
+           self->edges.count || self->redefined.count || self->agents_changed.count ||
+           self->claims_changed.count || self->flip || rota_answers_dirty (self->answers) ||
+           effects->control_changed || effects->accounts_changed || effects->role_changed ||
+           rota_budget_has_changes (self);
 }
 
 static int commit (service_t *self, const rota_core_effects_t *effects, int64_t wall_ms, uint64_t *ret_first,

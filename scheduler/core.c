@@ -28,6 +28,8 @@ void rota_core_policy_default (rota_core_policy_t *ret_policy)
         .review_rounds = 3,
         .step_tries = 3,
         .review_patience_ms = 600000,
+        .claims = true,
+        .claim_patience_ms = 600000,
         .assign_resend_ms = 5000,
         .complex_from = 8,
         .failback_ms = 300000,
@@ -64,6 +66,7 @@ rota_core_t *rota_core_new (const rota_core_policy_t *policy, int64_t now_ms)
     self->free_edge = ROTA_NONE;
     self->money.holding = ROTA_NONE;
     self->money.hour = -1;
+    self->held_first = self->held_last = self->reserves = ROTA_NONE;
     self->role = (rota_core_coordinator_t){.agent = ROTA_NONE, .reason = ""};
     return self;
 }
@@ -103,6 +106,7 @@ void rota_core_destroy (rota_core_t **self_p)
         return;
     free_texts (self);
     free_agents_and_classes (self);
+    rota_core_claims_free (self);
     reason_t *reason, *next;
     HASH_ITER (hh, self->reasons, reason, next) {
         HASH_DEL (self->reasons, reason);
@@ -290,7 +294,8 @@ bool rota_core_get (const rota_core_t *self, rota_node_t node, rota_core_node_t 
     const node_t *it = rota_core_node (self, node);
     const lease_t *lease = rota_core_lease_of (self, node);
     bool queued =
-        it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED || it->place == ROTA_PLACE_HELD;
+        it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED || it->place == ROTA_PLACE_HELD ||
+        it->place == ROTA_PLACE_CLAIMED;
     *ret_node = (rota_core_node_t){
         .id = self->ids + it->id_offset,
         .id_length = it->id_length,

@@ -37,6 +37,7 @@ typedef enum {
     ROTA_PLACE_UNREACHABLE, /* behind a failed, cancelled or blocked one */
     ROTA_PLACE_READY,       /* in its class's heap */
     ROTA_PLACE_PARKED,      /* ready, but its epic is at its limit */
+    ROTA_PLACE_CLAIMED,     /* ready, but another holds files that it changes */
     ROTA_PLACE_DELAYED,     /* ready, but not before a time */
     ROTA_PLACE_RUNNING,     /* an attempt is leased */
     ROTA_PLACE_HUMAN,       /* awaits an approval or a verdict by a person */
@@ -84,7 +85,10 @@ typedef struct {
     int64_t default_cooldown_ms, capacity_cooldown_ms, cooldown_guess_max_ms;
     /* What a stated time is held to, and what is waited beyond it. */
     int64_t cooldown_floor_ms, cooldown_ceiling_ms, cooldown_margin_ms;
-    bool no_auto_resume; /* a limited account opens by hand only */
+    bool claims;               /* those that change the same files wait for each other */
+    bool claims_of_epic;       /* what a task changes is guessed from its epic's */
+    int64_t claim_patience_ms; /* held so long by others' claims, it comes before them */
+    bool no_auto_resume;       /* a limited account opens by hand only */
     struct {
         int32_t priority_s, review_s, fixup_s, unblocks_s, unblocks_cap, small_s;
     } weight; /* bonus seconds: per point of priority; per task unblocked; per point of complexity under 10 */
@@ -277,6 +281,20 @@ void rota_core_drain_all (rota_core_t *self, bool draining, int64_t now_ms);
 /* At most so many tasks of the source under way at once; 0 = no limit. */
 void rota_core_limit_source (rota_core_t *self, uint32_t source, uint32_t limit);
 bool rota_core_source_is_full (const rota_core_t *self, uint32_t source);
+
+/* ------------------------------------------------------------------ path claims (core_claims.c) */
+
+/* What the task changes: globs, one a line; size 0 = nobody knows. `learned`: from what was changed before,
+ * not from its definition. Of an epic: what its tasks changed. While it is worked on the change waits.
+ * -ENOMEM. */
+int rota_core_claim (rota_core_t *self, rota_node_t node, const char *globs, size_t size, bool learned);
+/* As set last; NULL = none. */
+const char *rota_core_claim_of (const rota_core_t *self, rota_node_t node, bool *ret_learned);
+/* Sources of one `space` share their files. Without `hold` its tasks don't wait for claims. */
+void rota_core_claim_source (rota_core_t *self, uint32_t source, uint32_t space, bool hold);
+/* CLAIMED: behind whom, and by which two globs; *ret_reserved: that one waits itself and comes first. */
+rota_node_t rota_core_claim_behind (const rota_core_t *self, rota_node_t node, char *ret_mine,
+                                    char *ret_theirs, size_t capacity, bool *ret_reserved);
 
 /* Hands out what can be handed out. Call after every batch. */
 void rota_core_dispatch (rota_core_t *self, int64_t now_ms);

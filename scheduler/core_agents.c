@@ -75,6 +75,8 @@ void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, R
     event->agent = agent;
     event->attempt = it->attempt;
     it->slot = (uint32_t)(self->leases.count - 1);
+    if (phase == PHASE (WORK))
+        rota_core_claims_admit (self, node);
 }
 
 void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms)

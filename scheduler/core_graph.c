@@ -605,6 +605,7 @@ void rota_core_discard (rota_core_t *self, rota_node_t first, rota_node_t end)
         if (!leads_to_staged_only (self, i))
             self->broken = true;
         forget_id (self, i);
+        rota_core_claim (self, i, NULL, 0, false);
         rota_core_set_reason (self, i, NULL, 0);
         if (it->kind != NODE (TASK))
             AT (self, groups, group_t, it->slot)->node = ROTA_NONE;
@@ -653,7 +654,8 @@ void rota_core_redefine (rota_core_t *self, rota_node_t node, const rota_core_no
     node_t *it = &self->nodes[node];
     rota_place_t place = it->place;
     bool queued = it->kind == NODE (TASK) &&
-                  (place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED || place == ROTA_PLACE_HELD);
+                  (place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED || place == ROTA_PLACE_HELD ||
+                   place == ROTA_PLACE_CLAIMED);
     if (queued)
         rota_core_leave_place (self, node);
     bool counted = it->kind == NODE (TASK) && !(it->flags & F_STAGED);

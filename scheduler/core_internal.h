@@ -5,6 +5,7 @@
  * core_accounts.c limits of providers             core_steps.c   gate, review, approval, merge
  * core_agents.c hosts, leases, ticks                      core_verify.c  the invariants, recomputed
  * core_resilience.c errors that repeat, breakers of agents
+ * core_claims.c    who changes the same files
  * core_coordinator.c who judges, and gets the complex work
  * core_budget.c what is spent, and whom a limit keeps back
  */
@@ -219,6 +220,8 @@ typedef struct {
     rota_node_t group, prerequisite;
 } group_dependency_t;
 
+typedef struct claim claim_t; /* core_claims.c */
+
 /* A growing array; the element type is the user's. */
 typedef struct {
     void *items;
@@ -253,6 +256,12 @@ struct rota_core {
     unsigned capability_count;
     list_t sources; /* source_counts_t */
     heap_t delayed;
+
+    claim_t *claims;
+    list_t holders;                 /* uint32_t: nodes that hold a claim */
+    list_t claim_sources;           /* by source */
+    uint32_t held_first, held_last; /* those that a claim holds back, or did; ROTA_NONE = none */
+    uint32_t reserves;              /* the one of them that comes first now */
 
     list_t agents;   /* agent_t */
     list_t accounts; /* account_t */
@@ -318,6 +327,23 @@ void rota_core_classes_changed (rota_core_t *self);
 void rota_core_rank (const rota_core_t *self, agent_t *agent);
 bool rota_core_agent_fits (const agent_t *agent, const class_t *class);
 void rota_core_release_parked (rota_core_t *self, rota_node_t epic);
+
+/* Whether an agent that is there could take a task of the class, if it had room. */
+bool rota_core_is_served (const rota_core_t *self, uint32_t class_index);
+
+/* core_claims.c */
+/* After its status or place has changed. */
+void rota_core_claims_follow (rota_core_t *self, rota_node_t node);
+/* It leaves CLAIMED. */
+void rota_core_claims_left (rota_core_t *self, rota_node_t node);
+/* The work was begun. */
+void rota_core_claims_admit (rota_core_t *self, rota_node_t node);
+/* True: a claim holds it back, and it is put behind that. READY tasks. */
+bool rota_core_claims_park (rota_core_t *self, rota_node_t node);
+/* Looks who has been held for so long that it comes first. */
+void rota_core_claims_reserve (rota_core_t *self);
+int rota_core_claims_verify (const rota_core_t *self, rota_error_t *error);
+void rota_core_claims_free (rota_core_t *self);
 
 /* core_accounts.c */
 rota_account_t rota_core_account (rota_core_t *self, const char *name); /* ROTA_NONE: no memory */

@@ -47,6 +47,7 @@ rota_core_event_t *rota_core_move (rota_core_t *self, rota_node_t node, Rota__Ta
         rota_core_set_trouble (self, node, 0);
     rota_core_touch (self, node);
     rota_core_refresh_place (self, node);
+    rota_core_claims_follow (self, node);
     rota_core_set_satisfied (self, node, satisfies (it));
     rota_core_refresh_dead (self, node);
     return event;

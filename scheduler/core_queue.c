@@ -149,6 +149,9 @@ void rota_core_counts (const rota_core_t *self, uint32_t source, int64_t now_ms,
     ret_counts->moving = place[ROTA_PLACE_READY] - ret_counts->unassignable + place[ROTA_PLACE_PARKED] +
                          place[ROTA_PLACE_HELD] - ret_counts->broke + place[ROTA_PLACE_DELAYED] +
                          place[ROTA_PLACE_RUNNING];
+    /* Who waits for a claim moves as long as others do: the holder may be one that nobody can take on. */
+    if (ret_counts->moving)
+        ret_counts->moving += place[ROTA_PLACE_CLAIMED];
 }
 
 bool rota_core_is_settled (const rota_core_t *self, uint32_t source, int64_t now_ms)
@@ -157,7 +160,7 @@ bool rota_core_is_settled (const rota_core_t *self, uint32_t source, int64_t now
     rota_core_counts (self, source, now_ms, &own);
     if (own.moving)
         return false;
-    if (!own.place[ROTA_PLACE_WAITING])
+    if (!own.place[ROTA_PLACE_WAITING] && !own.place[ROTA_PLACE_CLAIMED])
         return true;
     /* What waits, waits for an unassignable one, a person, or for another source that moves. */
     rota_core_counts (self, ROTA_NONE, now_ms, &all);
@@ -185,7 +188,8 @@ static heap_t *heap_of (rota_core_t *self, rota_node_t node, rota_place_t place)
 /* order_ms is the heap's key there. */
 static bool is_queued (uint8_t place)
 {
-    return place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED || place == ROTA_PLACE_HELD;
+    return place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED || place == ROTA_PLACE_HELD ||
+           place == ROTA_PLACE_CLAIMED;
 }
 
 /* The order of design section 4: the time since which it is ready, less a bonus. Constant while it waits, so
@@ -215,6 +219,8 @@ void rota_core_leave_place (rota_core_t *self, rota_node_t node)
     heap_t *heap = heap_of (self, node, it->place);
     if (heap)
         heap_remove (self, heap, it->slot);
+    if (it->place == ROTA_PLACE_CLAIMED)
+        rota_core_claims_left (self, node);
     if (is_queued (it->place))
         it->order_ms = 0;
     AT (self, sources, source_counts_t, it->source)->place[it->place]--;
@@ -235,6 +241,7 @@ void rota_core_enter_place (rota_core_t *self, rota_node_t node, rota_place_t pl
     heap_t *heap = heap_of (self, node, place);
     if (heap)
         heap_add (self, heap, node);
+    rota_core_claims_follow (self, node);
 }
 
 static rota_place_t queued_place (const rota_core_t *self, const node_t *it)
@@ -490,13 +497,23 @@ static bool is_held_back (const rota_core_t *self, const class_t *class)
     return !is_begun (self, head) && rota_core_source_is_full (self, class->source);
 }
 
+/* What can't be begun now whoever has room makes way for what comes after it. */
+static bool makes_way (rota_core_t *self, rota_node_t head)
+{
+    if (epic_is_full (self, head)) {
+        rota_core_change_place (self, head, ROTA_PLACE_PARKED);
+        return true;
+    }
+    return rota_core_claims_park (self, head);
+}
+
 /* Whom the class's head can be given to; heads that their own budgets keep back are put aside on the way. */
 static rota_agent_t pick_for_head (rota_core_t *self, class_t *class)
 {
     bool of_task;
     for (;;) {
-        while (class->ready.count && epic_is_full (self, class->ready.items[0]))
-            rota_core_change_place (self, class->ready.items[0], ROTA_PLACE_PARKED);
+        while (class->ready.count && makes_way (self, class->ready.items[0]))
+            continue;
         if (!class->ready.count)
             return ROTA_NONE;
         rota_node_t head = class->ready.items[0];
@@ -515,8 +532,8 @@ static rota_node_t next_task (rota_core_t *self, rota_agent_t *ret_agent)
         class_t *class = AT (self, classes, class_t, c);
         if (class->ready.count && is_held_back (self, class))
             continue;
-        while (class->ready.count && epic_is_full (self, class->ready.items[0]))
-            rota_core_change_place (self, class->ready.items[0], ROTA_PLACE_PARKED);
+        while (class->ready.count && makes_way (self, class->ready.items[0]))
+            continue;
         if (!class->ready.count || (best != ROTA_NONE && !comes_first (self, class->ready.items[0], best)))
             continue;
         rota_agent_t agent = pick_for_head (self, class);
@@ -551,6 +568,7 @@ void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
 {
     rota_core_at (self, now_ms);
     rota_core_budgets_turn (self);
+    rota_core_claims_reserve (self);
     while (!self->paused && !self->draining) {
         if (self->policy.wip_limit && self->leases.count >= self->policy.wip_limit)
             return;
@@ -562,6 +580,18 @@ void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
             return;
         rota_core_grant (self, node, agent, rota_core_next_phase (&self->nodes[node]));
     }
+}
+
+bool rota_core_is_served (const rota_core_t *self, uint32_t class_index)
+{
+    const class_t *class = AT (self, classes, class_t, class_index);
+    for (size_t i = 0; i < self->agents.count; i++) {
+        const agent_t *agent = AT (self, agents, agent_t, i);
+        if (agent->connected && !agent->draining && !agent->faulty && is_open (self, agent) &&
+            rota_core_agent_fits (agent, class) && rota_core_role_admits (self, class, agent))
+            return true;
+    }
+    return false;
 }
 
 /* ------------------------------------------------------------------------------------------ looks */

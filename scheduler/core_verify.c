@@ -75,7 +75,8 @@ static int verify_flags (const rota_core_t *self, rota_node_t i, const expected_
 static rota_place_t expected_queue (const node_t *it)
 {
     bool queued = it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED ||
-                  it->place == ROTA_PLACE_DELAYED || it->place == ROTA_PLACE_HELD;
+                  it->place == ROTA_PLACE_DELAYED || it->place == ROTA_PLACE_HELD ||
+                  it->place == ROTA_PLACE_CLAIMED;
     return queued ? it->place : ROTA_PLACE_READY;
 }
 
@@ -240,5 +241,7 @@ int rota_core_verify (const rota_core_t *self, rota_error_t *error)
         r = rota_core_verify_breakers (self, error);
     if (r == 0)
         r = rota_core_budgets_verify (self, error);
+    if (r == 0)
+        r = rota_core_claims_verify (self, error);
     return r < 0 ? r : verify_leases (self, error);
 }

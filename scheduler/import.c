@@ -537,6 +537,7 @@ static void redefine (service_t *self, changed_t *changed)
     rota_core_node_t as;
     rota_define_node (&source, spec, class_index, &as);
     rota_core_redefine (self->core, changed->node, &as, rota_service_now_ms (self));
+    rota_claims_define (self, changed->node, spec);
 }
 
 /* Tasks of this source that the file no longer names. */

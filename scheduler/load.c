@@ -33,6 +33,7 @@ static void apply_header (service_t *self, uint32_t index)
         return;
     rota_core_limit_source (self->core, index, header->wip_limit);
     source->repository = header->has_repository && header->repository.len > 0;
+    rota_claims_of_source (self, index, header);
     rota__roadmap_header__free_unpacked (header, NULL);
 }
 
@@ -126,6 +127,7 @@ void rota_service_free_names (service_t *self)
     for (size_t i = 0; i < self->sources.count; i++) {
         free (self->sources.items[i].name);
         free (self->sources.items[i].header);
+        free (self->sources.items[i].place);
     }
     for (size_t i = 0; i < self->agent_versions.count; i++)
         free (self->agent_versions.items[i]);
@@ -192,6 +194,11 @@ void rota_service_read_policy (service_t *self)
     self->policy.review_rounds = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_REVIEW_ROUNDS);
     self->policy.step_tries = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_REVIEW_TRIES);
     self->policy.review_patience_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_REVIEW_PATIENCE);
+    const char *claims = rota_claims_policy (self, NULL);
+    self->policy.claims = strcmp (claims, "strict") == 0 || strcmp (claims, "hold") == 0;
+    self->policy.claims_of_epic =
+        strcmp (rota_setting_text (s, ROTA_SETTING_SCHEDULER_CLAIMS_LEARN), "epic") == 0;
+    self->policy.claim_patience_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_CLAIM_PATIENCE);
     self->policy.wip_limit = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WIP_LIMIT);
     self->policy.wip_agent = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WIP_AGENT);
     self->policy.wip_epic = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WIP_EPIC);

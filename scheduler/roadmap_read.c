@@ -217,6 +217,19 @@ static void read_agents (rota_roadmap_reader_t *self, const rota_yaml_node_t *va
     }
 }
 
+static void read_claims (rota_roadmap_reader_t *self, const rota_yaml_node_t *value)
+{
+    static const char *const WORDS[] = {"strict", "hold", "warn", "off"};
+    const rota_yaml_sink_t sink = {report_error, self};
+    for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++)
+        if (rota_yaml_equals (value, WORDS[i])) {
+            self->header.has_claims = true;
+            self->header.claims = rota_bytes (WORDS[i]);
+            return;
+        }
+    rota_yaml_fault (&sink, value, "claims: it must be strict, hold, warn or off");
+}
+
 static void read_head_directory (rota_roadmap_reader_t *self, const rota_yaml_node_t *value)
 {
     protobuf_c_boolean has = false;
@@ -305,6 +318,7 @@ static const struct {
     {"target", read_target},
     {"setup", read_setup},
     {"wip", read_wip},
+    {"claims", read_claims},
     {"directory", read_head_directory},
     {"gates", read_gates},
     {"agents", read_agents},

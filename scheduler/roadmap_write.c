@@ -572,6 +572,7 @@ static void put_file (writer_t *self, const Rota__RoadmapHeader *header)
         if (header->has_wip_limit && header->wip_limit)
             put_pair (self, "wip", "%u", header->wip_limit);
         put_names (self, "agents", header->n_agents, header->agents);
+        put_text_pair (self, "claims", header->has_claims, &header->claims);
     }
     put_text_pair (self, "directory", self->directory.data != NULL, &self->directory);
     if (header)

@@ -14,12 +14,14 @@
  * account       what a provider counts its limits for, and why it is closed
  * budget        limits set by hand; cell = measure * 3 + period, 9 the window's share, 10 the policy
  * tally         what was spent in a scope: in the hour and the day (UTC, since 1970) that it names, and ever;
- * money in nano-USD; e_* of it is what nobody said but we estimated estimate      what attempts of a kind
- * used, by complexity (11 of any, 12 reviews); -1 = never said reservation   of attempts under way whose work
- * is paid usage_window  how much of an account's subscription window is used, as its provider said checkpoint
- * essential state at a moment, a packed Checkpoint session       the program's session of an attempt that was
- * cut short, and what it had used by then conversation  one row per client: what was answered last
- * (design 2.4)
+ *               money in nano-USD; e_* of it is what nobody said but we estimated
+ * estimate      what attempts of a kind used, by complexity (11 of any, 12 reviews); -1 = never said
+ * reservation   of attempts under way whose work is paid
+ * usage_window  how much of an account's subscription window is used, as its provider said
+ * checkpoint    essential state at a moment, a packed Checkpoint
+ * session       the program's session of an attempt that was cut short, and what it had used by then
+ * claim         what a task changes: globs, one a line, as it says or as was learned
+ * conversation  one row per client: what was answered last (design 2.4)
  *
  * Of the original's indexes (domain.md 2.3) none but the events of a task is here: the ready set, ids,
  * parents and agents are looked up in memory, and each index costs every write. */
@@ -82,6 +84,7 @@ static const char *const MIGRATIONS[] = {
     "NULL,"
     " body BLOB NOT NULL CHECK (length (body) <= 4096));"
     "DROP TABLE spend;",
+    "CREATE TABLE claim (task INTEGER PRIMARY KEY, learned INTEGER NOT NULL, globs TEXT NOT NULL);",
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 

@@ -28,6 +28,7 @@ int rota_service_stage (service_t *self, uint32_t source, const Rota__TaskSpec *
         /* The title is borrowed from the message, which lives as long as the batch. */
         added_t *item = VPUSH (self, added);
         added.node = *ret_node;
+        rota_claims_define (self, *ret_node, spec);
         if (item)
             *item = added;
         return item ? 0 : -ENOMEM;

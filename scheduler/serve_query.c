@@ -192,6 +192,8 @@ static void fill_waits (service_t *self, uint32_t source, const rota_core_counts
     add_wait (self, reply, "prerequisite", place[ROTA_PLACE_WAITING], 0, "wait for what they depend on");
     add_wait (self, reply, "time", place[ROTA_PLACE_DELAYED], next_due_ms (self), "wait for a time");
     add_wait (self, reply, "wip", place[ROTA_PLACE_PARKED], 0, "wait because their epic is at its limit");
+    add_wait (self, reply, "claim", place[ROTA_PLACE_CLAIMED], 0,
+              "wait because others that touch the same files are under way");
     add_wait (self, reply, "human", place[ROTA_PLACE_HUMAN], 0,
               "await a person: `rota approve` or `rota reject`");
     add_wait (self, reply, "blocked", blocked, 0, "are blocked: `rota why ID` says by what");

@@ -380,6 +380,7 @@ void rota_scheduler_destroy (rota_scheduler_t **self_p)
     free (self->agents_changed.items);
     free (self->agent_problems.items);
     free (self->settled.items);
+    free (self->claims_changed.items);
     free (self->store_path);
     if (self->stop_fd >= 0)
         close (self->stop_fd);

@@ -10,6 +10,7 @@
  * serve_budget.c limits, what was spent
  * upkeep.c     timers, trimming, backup, check figures.c      what is counted for /metrics
  * settled.c    roadmaps that have come to rest               room.c         a disk that is nearly full
+ * claims.c     what tasks touch
  */
 #ifndef ROTA_SERVICE_INTERNAL_H
 #define ROTA_SERVICE_INTERNAL_H
@@ -63,6 +64,7 @@ typedef struct {
     uint8_t *header;
     size_t header_size;
     bool repository; /* the header names one */
+    char *place;     /* which, from the root; NULL = none */
     bool dirty;
     bool moves; /* something of it runs or can start by itself */
 } source_t;
@@ -137,6 +139,7 @@ struct rota_scheduler {
     VECTOR (edge_change_t) edges;
     VECTOR (redefined_t) redefined;
     VECTOR (rota_agent_t) agents_changed;
+    VECTOR (rota_node_t) claims_changed;
     VECTOR (rota_settled_t) settled;
     size_t classes_stored;
     bool flip; /* the import's generation is to be shown */
@@ -260,6 +263,16 @@ int rota_service_await_role (service_t *self, rota_error_t *error);
 void rota_service_keep_role (service_t *self);
 /* Something long is about to begin; the loop's next turn ends it. */
 void rota_service_hold_role (service_t *self, int64_t for_ms);
+
+/* claims.c */
+/* What the roadmap says of claims, and with which sources it shares its files. */
+void rota_claims_of_source (service_t *self, uint32_t source, const Rota__RoadmapHeader *header);
+/* The word that holds for a source: strict, hold, warn, off. */
+const char *rota_claims_policy (const service_t *self, const Rota__RoadmapHeader *header);
+void rota_claims_define (service_t *self, rota_node_t node, const Rota__TaskSpec *spec);
+/* From what an attempt changed. */
+void rota_claims_learn (service_t *self, rota_node_t node, const Rota__Work *work);
+void rota_claims_store (service_t *self);
 
 /* spend.c */
 /* Makes this attempt's usage of what was counted since the session began. */

@@ -485,6 +485,19 @@ void rota_store_set_session (rota_store_t *self, rota_node_t node, const rota_se
     rota_store_run (self, s);
 }
 
+void rota_store_set_claim (rota_store_t *self, rota_node_t node, const char *globs, bool learned)
+{
+    sqlite3_stmt *s = rota_store_sql (self, globs && *globs ? SQL_SET_CLAIM : SQL_DROP_CLAIM);
+    if (!s)
+        return;
+    sqlite3_bind_int64 (s, 1, reference (node));
+    if (globs && *globs) {
+        sqlite3_bind_int64 (s, 2, learned);
+        sqlite3_bind_text (s, 3, globs, -1, SQLITE_STATIC);
+    }
+    rota_store_run (self, s);
+}
+
 void rota_store_drop_session (rota_store_t *self, rota_node_t node)
 {
     sqlite3_stmt *s = rota_store_sql (self, SQL_DROP_SESSION);
@@ -638,6 +651,7 @@ void rota_store_unstage (rota_store_t *self, rota_node_t first, rota_node_t end)
             continue; /* a visible one, submitted meanwhile */
         run_with_numbers (self, SQL_UNSTAGE_DEFINITION, 1, &key);
         run_with_numbers (self, SQL_UNSTAGE_DEPENDENCIES, 1, &key);
+        run_with_numbers (self, SQL_DROP_CLAIM, 1, &key);
     }
 }
 

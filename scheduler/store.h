@@ -77,6 +77,8 @@ typedef struct {
     char id[129];
     int64_t input, output, cached, cost_nano_usd;
 } rota_session_t;
+/* What it changes, one glob a line; NULL = none. */
+void rota_store_set_claim (rota_store_t *self, rota_node_t node, const char *globs, bool learned);
 void rota_store_set_session (rota_store_t *self, rota_node_t node, const rota_session_t *session);
 void rota_store_drop_session (rota_store_t *self, rota_node_t node);
 /* -ENOENT. */

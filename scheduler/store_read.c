@@ -202,6 +202,17 @@ static int load_task (void *owner, sqlite3_stmt *s)
     return rota_core_load (self->core, at, &node);
 }
 
+static int load_claim (void *owner, sqlite3_stmt *s)
+{
+    loading_t *self = owner;
+    rota_core_node_t it;
+    rota_node_t node = index_of (sqlite3_column_int64 (s, 0));
+    if (!rota_core_get (self->core, node, &it))
+        return 0; /* of an import that did not end */
+    return rota_core_claim (self->core, node, text_at (s, 2), (size_t)sqlite3_column_bytes (s, 2),
+                            sqlite3_column_int (s, 1) != 0);
+}
+
 static int load_dependency (void *owner, sqlite3_stmt *s)
 {
     loading_t *self = owner;
@@ -231,13 +242,10 @@ static int load_all (loading_t *self, int64_t now_ms)
         sql_t which;
         int (*each) (void *owner, sqlite3_stmt *row);
     } steps[] = {
-        {SQL_LOAD_SOURCES, load_source},
-        {SQL_LOAD_ACCOUNTS, load_account},
-        {SQL_LOAD_AGENTS, load_agent},
-        {SQL_LOAD_CLASSES, load_class},
-        {SQL_LOAD_TASKS, load_task},
-        {SQL_LOAD_DEPENDENCIES, load_dependency},
-        {SQL_LOAD_CONVERSATIONS, load_conversation},
+        {SQL_LOAD_SOURCES, load_source}, {SQL_LOAD_ACCOUNTS, load_account},
+        {SQL_LOAD_AGENTS, load_agent},   {SQL_LOAD_CLASSES, load_class},
+        {SQL_LOAD_TASKS, load_task},     {SQL_LOAD_DEPENDENCIES, load_dependency},
+        {SQL_LOAD_CLAIMS, load_claim},   {SQL_LOAD_CONVERSATIONS, load_conversation},
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         int r = each_row (self->store, steps[i].which, steps[i].each, self);

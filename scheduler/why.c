@@ -130,6 +130,8 @@ static const char *state_of (const service_t *self, rota_node_t node, const rota
         return "is ready and waits for a slot";
     case ROTA_PLACE_HELD:
         return "is ready and waits for a budget";
+    case ROTA_PLACE_CLAIMED:
+        return "waits for one that touches the same files";
     case ROTA_PLACE_DELAYED:
         return "waits for a time";
     case ROTA_PLACE_UNREACHABLE:
@@ -352,6 +354,24 @@ static void explain_ready (why_t *self, rota_node_t node, const rota_core_node_t
         say (self, "next", 0, "it is the next of its kind; it has been ready for %s", since);
 }
 
+static void explain_claimed (why_t *self, rota_node_t node, const rota_core_node_t *it)
+{
+    service_t *service = self->service;
+    char mine[200], theirs[200], since[ROTA_CLOCK_DURATION_BYTES];
+    bool reserved, learned = false;
+    rota_core_node_t holder;
+    rota_node_t behind = rota_core_claim_behind (service->core, node, mine, theirs, sizeof mine, &reserved);
+    if (!rota_core_get (service->core, behind, &holder))
+        return;
+    rota_core_claim_of (service->core, node, &learned);
+    rota_clock_duration (rota_service_now_ms (service) - it->ready_since_ms, since);
+    say (self, "claim", 0, "it touches %s%s, and %.*s, which %s, touches %s; it has been ready for %s", mine,
+         learned ? " (as its earlier attempts did)" : "", (int)holder.id_length, holder.id,
+         reserved ? "has waited so long that it comes first" : state_of (service, behind, &holder), theirs,
+         since);
+    add_to_chain (self, behind);
+}
+
 static void explain_delayed (why_t *self, const rota_core_node_t *it)
 {
     char at[ROTA_CLOCK_ISO_BYTES], left[ROTA_CLOCK_DURATION_BYTES];
@@ -428,6 +448,8 @@ static void explain (why_t *self, rota_node_t node, const rota_core_node_t *it)
         explain_budget (self, node);
         if (!self->reply.n_reasons)
             say (self, "budget", 0, "a budget held it; it is looked at again at once: `rota budget`");
+    case ROTA_PLACE_CLAIMED:
+        explain_claimed (self, node, it);
         break;
     case ROTA_PLACE_DELAYED:
         explain_delayed (self, it);

@@ -35,7 +35,7 @@ repository: .
 defaults: {{attempts: 2, timeout: 2m, gates: [test], agent: sim}}
 gates: {{test: make -s check}}
 tasks:
-  - {{id: parser, prompt: "sim: write parser.c #define PARSER 1; ok"}}
+  - {{id: parser, touches: [parser.h], prompt: "sim: write parser.c #define PARSER 1; ok"}}
   - {{id: lexer, after: parser, prompt: "sim: write lexer.c #define LEXER 1; ok"}}
   - {{id: liar, attempts: 1, prompt: "sim: say all is well; ok"}}
   - {{id: breaks, attempts: 1, review: true, prompt: "sim: write broken.c this is no C; ok"}}
@@ -48,7 +48,9 @@ tasks:
       run mkdir -p .git/hooks && printf '#!/bin/sh\\necho hooked >> {OUTSIDE}\\n' > .git/hooks/post-commit && chmod +x .git/hooks/post-commit && cp .git/hooks/post-commit .git/hooks/pre-commit;
       run git config core.fsmonitor 'echo watched >> {OUTSIDE}' && git config filter.bad.clean 'tee -a {OUTSIDE}' && echo '*.c filter=bad' > .gitattributes && rm .gitattributes;
       write meddler.c #define MEDDLER 2; ok
-  - {{id: leak, attempts: 1, exit_criteria: ["diff: max 200 lines"], prompt: "sim: run printf 'key = AKIA%s' IOSFODNN7EXAMPLQ > config.ini; ok"}}
+  - {{id: claim-1, touches: ["claimed.*"], prompt: "sim: run echo one >> claimed.txt; work 500ms; ok"}}
+  - {{id: claim-2, touches: [claimed.txt], prompt: "sim: run echo two >> claimed.txt; work 500ms; ok"}}
+  - {{id: leak, attempts: 1, gates: [], prompt: "sim: run printf 'key = AKIA%s' IOSFODNN7EXAMPLQ > config.ini; ok"}}
   - {{id: judged, review: true, prompt: "sim: write judged.c #define JUDGED 3; ok; write judged.c #define JUDGED 4; ok  review: changes"}}
   - {{id: guarded, approval: required, prompt: "sim: write guarded.c #define GUARDED 5; ok"}}
   - {{id: looks, run: "test -f main.c && echo scratch > scratch.txt", agent: exec}}
@@ -72,7 +74,7 @@ place.run("up", "--agent", "sim=3", "--agent", "exec=2", "--agent", "git=2")
 check("guarded waits for its owner", task("guarded").get("phase") == "approval", task("guarded"))
 check("approve", place.run("approve", "guarded").returncode == 0)
 place.run("wait", "guarded", "--timeout", "60")
-for name in ("parser", "lexer", "left", "right", "meddler", "judged", "guarded", "looks", "command"):
+for name in ("claim-1", "claim-2", "parser", "lexer", "left", "right", "meddler", "judged", "guarded", "looks", "command"):
     check(f"{name} is done", status(name) == "done", json.dumps(task(name), indent=1), place.run("log", name))
 for name, why in (("liar", "nothing was changed"), ("breaks", "test"), ("leak", "secret")):
     found = task(name)
@@ -81,10 +83,16 @@ for name, why in (("liar", "nothing was changed"), ("breaks", "test"), ("leak", 
 
 tree = git("ls-tree", "-r", "--name-only", "rota/main").splitlines()
 good = {".gitignore", "Makefile", "main.c", "shared.txt", "notes.txt", "parser.c", "lexer.c", "meddler.c", "judged.c", "guarded.c",
-        "command.c"}
+        "command.c", "claimed.txt"}
 check("the integration branch has exactly the good work", set(tree) == good, sorted(set(tree) ^ good))
 check("with both changes of the same line", git("show", "rota/main:shared.txt") == "left and right\nline two",
       git("show", "rota/main:shared.txt"))
+check("those that touch the same file were worked on one after the other",
+      sorted(git("show", "rota/main:claimed.txt").splitlines()) == ["one", "two"] and
+      all(len([attempt for attempt in task(name)["attempts"] if attempt.get("phase") == "work"]) == 1
+          for name in ("claim-1", "claim-2")), task("claim-1"), task("claim-2"))
+check("what changed other files than it touches is marked", "marked  diff: touches" in place.run("review", "parser").stdout,
+      place.run("review", "parser"))
 check("and what the review wanted", "JUDGED 4" in git("show", "rota/main:judged.c"))
 check("the owner's branch has not moved", git("rev-parse", "main") == before)
 check("nor was the owner's checkout touched", place.read("notes.txt").startswith("a note that") and
@@ -101,7 +109,7 @@ else:
         check("what was planted in the clone was run by nobody else", "hooked" not in text and "watched" not in text, text)
 
 history = git("rev-list", "--first-parent", "--reverse", f"{before}..rota/main").splitlines()
-check("one commit for each merge", len(history) == 8, history)
+check("one commit for each merge", len(history) == 10, history)
 work = os.path.join(place.path, ".rota", "try")
 for commit in history:
     git("worktree", "add", "-q", "--detach", work, commit)
@@ -112,6 +120,7 @@ messages = git("log", "--format=%B", f"{before}..rota/main")
 check("the history says who did what", "Rota-Task: judged" in messages and "Rota-Agent: sim@" in messages, messages)
 
 branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads/rota-work/").splitlines()
+check("a key never comes into the repository", not any(branch.startswith("rota-work/leak.") for branch in branches), branches)
 check("branches of merged work are gone, of failed work they stay", branches and
       not any(branch.startswith("rota-work/judged.") for branch in branches), branches)
 

@@ -28,7 +28,7 @@ enum { HOSTS = 3, HELD = 32, QUEUE = 256, HISTORY = 40, ACCOUNTS = 8, STAGED_EDG
 
 typedef struct {
     rota_core_node_t node; /* as committed */
-    char id[16], reason[80];
+    char id[16], reason[80], claim[32];
     size_t done; /* moves to done since it was opened last */
 } row_t;
 

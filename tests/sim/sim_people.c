@@ -54,6 +54,10 @@ static rota_node_t stage (world_t *self, Rota__NodeKind kind, rota_node_t parent
     rota_node_t index = ROTA_NONE;
     assert_int_equal (rota_core_add (self->core, &given, &index), 0);
     assert_int_equal (index, node);
+    static const char *const CLAIMS[] = {"src/a/**", "src/b", "src/*/x.c", "docs", "src\ndocs/a.md"};
+    if (kind == NODE (TASK) && sim_chance (self, 40))
+        snprintf (row->claim, sizeof row->claim, "%s", CLAIMS[sim_below (self, 5)]);
+    assert_int_equal (rota_core_claim (self->core, node, row->claim, strlen (row->claim), false), 0);
     self->model.nodes[node] = (model_node_t){.kind = (uint8_t)kind, .parent = parent};
     self->model.count = node + 1;
     return node;

@@ -7,6 +7,7 @@
  * ROTA_TEST_SEED repeats a run (it is the first of the seeds); 300 seeds, 10 000 with ROTA_TEST_LONG=1. */
 #include "proto/envelope.h"
 #include "scheduler/core.h"
+#include "scheduler/globs.h"
 #include "tests/sim/sim.h"
 
 #include <errno.h>
@@ -159,6 +160,20 @@ static void commit_ended (world_t *self, const rota_core_ended_t *it)
     }
 }
 
+/* Those that change the same files are worked on one after the other, whatever the hosts do. */
+static void expect_claims_kept (world_t *self, rota_node_t begun)
+{
+    for (size_t i = 0; i < rota_core_lease_count (self->core); i++) {
+        rota_core_lease_t lease;
+        rota_globs_pair_t pair;
+        rota_core_lease (self->core, i, &lease);
+        EXPECT (self,
+                lease.node == begun || lease.phase != PHASE (WORK) ||
+                    !rota_globs_overlap (self->rows[lease.node].claim, self->rows[begun].claim, &pair),
+                "n%u and n%u change the same files at once", begun, lease.node);
+    }
+}
+
 /* On what the one before left (design: the merge queue). */
 static void expect_one_merge (world_t *self)
 {
@@ -217,6 +232,8 @@ static void let_out (world_t *self, const rota_core_effects_t *effects)
         if (self->policy.coordinate && !it->again && needs_role (self, it))
             EXPECT (self, it->agent == self->role.agent, "n%u goes to %s, which doesn't coordinate", it->node,
                     view.name);
+        if (it->phase == PHASE (WORK) && !it->again)
+            expect_claims_kept (self, it->node);
         host_t *host = sim_host_of (self, view.instance);
         message_t message = {.kind = ASSIGN,
                              .instance = view.instance[0],
@@ -281,8 +298,10 @@ static void rebuild (world_t *self)
         node.id_length = strlen (node.id);
         node.reason = self->rows[i].reason;
         node.reason_length = strlen (node.reason);
-        if (model->nodes[i].there)
-            assert_int_equal (rota_core_load (self->core, i, &node), 0);
+        if (!model->nodes[i].there)
+            continue;
+        assert_int_equal (rota_core_load (self->core, i, &node), 0);
+        rota_core_claim (self->core, i, self->rows[i].claim, strlen (self->rows[i].claim), false);
     }
     for (size_t d = 0; d < model->dependency_count; d++)
         assert_int_equal (
@@ -538,6 +557,7 @@ static void set_up (world_t *self, unsigned seed)
     self->policy.cooldown_margin_ms = 20;
     self->policy.agent_patience_ms = 0;
     self->policy.jitter_seed = seed;
+    self->policy.claim_patience_ms = 2000;
     self->policy.coordinate = seed % 2;
     self->role.agent = ROTA_NONE;
     self->role.reason = "";

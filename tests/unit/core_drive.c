@@ -233,6 +233,9 @@ rota_node_t drive_stage (drive_t *self, const drive_node_t *given)
         it.reason_length = strlen (it.reason);
     }
     assert_int_equal (rota_core_add (self->core, &it, &node), 0);
+    if (given->touches)
+        assert_int_equal (rota_core_claim (self->core, node, given->touches, strlen (given->touches), false),
+                          0);
     for (size_t i = 0; i < DRIVE_NAMES && given->after[i]; i++)
         assert_int_equal (rota_core_link (self->core, drive_find (self, given->after[i]), node), 0);
     return node;
