@@ -575,6 +575,11 @@ static void on_error (rota_agent_t *self, const Rota__Error *error)
     char text[512] = "";
     if (!error)
         return;
+    if (error->code == ERROR_CODE (HELLO_REQUIRED) && self->registered) {
+        register_anew (self); /* its memory was made anew from its store */
+        rota_agent_look (self);
+        return;
+    }
     rota_log_level_t level =
         error->code == ERROR_CODE (UNAVAILABLE) || !self->registered ? ROTA_LOG_DEBUG : ROTA_LOG_WARNING;
     rota_log_limited (level, "scheduler.refused", "refused", 5000, "code=%s text=%s",

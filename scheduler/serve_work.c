@@ -262,8 +262,15 @@ HANDLER (agent_heartbeat)
     const Rota__AgentHeartbeat *it = (const Rota__AgentHeartbeat *)message;
     rota_agent_t agent = known_agent (self, from);
     rota_held_t *held = it->n_held <= MAX_HELD ? read_held (self, it->held, it->n_held) : NULL;
+    rota_core_agent_view_t view;
     if (agent == ROTA_NONE || !held)
         return;
+    /* Known from the store alone, as after a commit that failed: who it is now must be said anew. */
+    rota_core_agent_view (self->core, agent, &view);
+    if (!view.connected) {
+        ask_to_register (self, from->sender);
+        return;
+    }
     rota_core_agent_heartbeat (self->core, agent, held, it->n_held, it->draining, it->full,
                                rota_service_now_ms (self));
     Rota__AgentHeartbeatReply reply = ROTA__AGENT_HEARTBEAT_REPLY__INIT;

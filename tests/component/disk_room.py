@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A disk that fills up: held before it is full, going on by itself when there is room; and one that is read-only. On a small
-tmpfs in a mount namespace of its own."""
+"""A disk that fills up: held before it is full, refused when it is, going on by itself when there is room; and one that is
+read-only. On a small tmpfs in a mount namespace of its own."""
 import sys
 
 if __name__ == "__main__" and "ROTA_TEST_NAMESPACE" not in __import__("os").environ:
@@ -77,7 +77,29 @@ try:
     check("both are events, once", [seen.count(name) for name in ("disk.low", "disk.recovered")] == [1, 1], seen)
     check("down", place.run("down").returncode == 0)
 
+    # No reserve: the disk is really full.
+    place.write("rota.yaml", "scheduler: {disk_reserve: 0}\ntelemetry: {batch_interval: 50ms}\n")
+    check("up without a reserve", place.run("up", "--agent", "exec=1").returncode == 0)
+    check("a task before", place.run("submit", "--id", "before", "--wait", "--", "true").returncode == 0)
+    fill(0)
+    taken = []
+    for i in range(300):
+        ran = place.run("submit", "--id", f"full-{i}", "--", "true", "x" * 20000)
+        if ran.returncode:
+            break
+        taken.append(f"full-{i}")
+    check("a full disk refuses in words", ran.returncode != 0 and ("full" in ran.stderr), ran)
+    check("the scheduler still answers", status().get("total", 0) >= 1, status())
+    os.unlink(filler)
+    ran = place.run("submit", "--id", "after", "--", "true")
+    check("taken again", ran.returncode == 0, ran)
+    check("it goes on by itself", wait_until(lambda: state_of("after") == "done"), place.run("why", "after"))
+    check("what was taken is there", all(wait_until(lambda: state_of(task) == "done") for task in taken), taken)
+    check("the store is sound", place.run("check").returncode == 0, place.run("check"))
+    check("down again", place.run("down").returncode == 0)
+
     # Read-only: nothing starts, and it is said why.
+    wait_until(lambda: not place.processes())
     subprocess.run(["mount", "-o", "remount,ro", place.state], check=True)
     for name in ("rota-scheduler", "rota-telemetry"):
         ended = subprocess.run([os.path.join(BIN, name), "--state", place.state], cwd=place.path, capture_output=True, text=True,
