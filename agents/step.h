@@ -19,8 +19,8 @@ int rota_step_prepare (const rota_adapter_context_t *context, const Rota__Assign
                        unsigned slot, const char *log_path, rota_pool_t *pool, rota_attempt_t *attempt,
                        rota_error_t *error);
 
-/* Makes of what the program said what came of the step. */
-void rota_step_classify (const char *log_path, const rota_outcome_t *outcome, rota_adapter_result_t *result);
+/* Makes of what the program said what came of the step. True: the attempt was one at the work itself. */
+bool rota_step_classify (const char *log_path, const rota_outcome_t *outcome, rota_adapter_result_t *result);
 
 /* Work, gates and verdict for the report; their memory is the arena's. */
 void rota_step_fill (const char *log_path, rota_arena_t *arena, Rota__Result *result);

@@ -185,6 +185,8 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .show = texts_of (self, "show", true),
         .reviewers = texts_of (self, "reviewed_by", false),
     };
+    if (json_is_object (json_object_get (self->root, "told")))
+        spec->told = json_deep_copy (json_object_get (self->root, "told"));
     read_gates (self, spec);
     read_checks (self, spec);
 }

@@ -14,6 +14,8 @@
  * account       what a provider counts its limits for, and why it is closed
  * spend         what an agent used on a day (UTC, days since 1970); cost NULL = never said
  * session       the program's session of an attempt that was cut short, and what it had used by then
+ * context       what agents and people wrote down for later attempts; its words are in context_words, the
+ *               tasks and groups that it is about in context_link; `digest` finds what is there already
  * conversation  one row per client: what was answered last (design 2.4)
  *
  * Of the original's indexes (domain.md 2.3) none but the events of a task is here: the ready set, ids,
@@ -57,6 +59,15 @@ static const char *const MIGRATIONS[] = {
     " input INTEGER, output INTEGER, cached INTEGER, cost_nano_usd INTEGER);",
     ("ALTER TABLE task ADD COLUMN wants INTEGER; ALTER TABLE task ADD COLUMN author INTEGER;"
      "ALTER TABLE task ADD COLUMN rounds INTEGER; ALTER TABLE task ADD COLUMN stumbles INTEGER;"),
+    ("CREATE TABLE context (number INTEGER PRIMARY KEY AUTOINCREMENT, type INTEGER NOT NULL, task INTEGER,"
+     " attempt INTEGER, author TEXT, hand INTEGER NOT NULL, time_ms INTEGER NOT NULL, confidence REAL,"
+     " topic TEXT, text TEXT NOT NULL, digest INTEGER NOT NULL UNIQUE);"
+     "CREATE INDEX context_by_type ON context (type, number);"
+     "CREATE TABLE context_link (node INTEGER NOT NULL, number INTEGER NOT NULL,"
+     " PRIMARY KEY (node, number)) WITHOUT ROWID;"
+     "CREATE INDEX context_link_back ON context_link (number);"
+     "CREATE VIRTUAL TABLE context_words USING fts5 (topic, text, content = 'context',"
+     " content_rowid = 'number', detail = none, columnsize = 0);"),
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 

@@ -68,6 +68,10 @@ static const struct {
     {ROTA_MESSAGE_SINK_CURSOR, rota_serve_sink_cursor},
     {ROTA_MESSAGE_PROPOSAL, rota_serve_proposal},
     {ROTA_MESSAGE_METRICS_QUERY, rota_serve_metrics},
+    {ROTA_MESSAGE_CONTEXT_ADD, rota_serve_context_add},
+    {ROTA_MESSAGE_CONTEXT_REMOVE, rota_serve_context_remove},
+    {ROTA_MESSAGE_CONTEXT_QUERY, rota_serve_context_query},
+    {ROTA_MESSAGE_CONTEXT_SHOW, rota_serve_context_show},
 };
 
 static handler_fn find_handler (uint32_t type)

@@ -73,7 +73,7 @@ void rota_spend_settle (service_t *self, rota_node_t node, Rota__Result *result,
 static bool goes_on (Rota__ResultClass class)
 {
     return class == RESULT (LIMITED) || class == RESULT (KILLED) || class == RESULT (NETWORK) ||
-           class == RESULT (AUTH);
+           class == RESULT (AUTH) || class == RESULT (NEEDS_INPUT);
 }
 
 static spend_t *spend_at (service_t *self, rota_agent_t agent)
