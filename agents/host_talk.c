@@ -1,5 +1,7 @@
 /* What the host and the scheduler say to each other, and output for whoever may read it. */
 #include "agents/host_internal.h"
+
+#include "agents/briefing.h"
 #include "agents/room.h"
 #include "agents/step.h"
 
@@ -20,6 +22,8 @@
         */
 #define REPORT_AGAIN_MS 3000
 #define REPORTS_PER_MESSAGE 500
+#define NOTES_PER_MESSAGE                                                                                    \
+    1000 /* and those of the last attempt; an attempt's are bounded in bytes (outbox.h) */
 #define HEARTBEAT_MIN_MS 50
 #define HEARTBEAT_MAX_MS 300000
 #define ANSWER_MAX_BYTES (16u << 10) /* proto/rota.proto: Result */
@@ -225,7 +229,9 @@ static bool report_some (rota_agent_t *self, report_t *work, int64_t now_ms)
     rota_hold_t *reported[REPORTS_PER_MESSAGE];
     message.reports = work->list;
     rota_arena_reset (self->arena);
-    for (size_t i = 0; i < self->holds.count && message.n_reports < REPORTS_PER_MESSAGE; i++) {
+    size_t notes = 0;
+    for (size_t i = 0;
+         i < self->holds.count && message.n_reports < REPORTS_PER_MESSAGE && notes < NOTES_PER_MESSAGE; i++) {
         rota_hold_t *hold = self->holds.list[i];
         if (hold->state != ROTA_HOLD_FINISHED ||
             (hold->reported_ms != INT64_MIN && now_ms - hold->reported_ms < REPORT_AGAIN_MS))
@@ -239,8 +245,12 @@ static bool report_some (rota_agent_t *self, report_t *work, int64_t now_ms)
         report->store = rota_bytes_n (hold->store, sizeof hold->store);
         report->result = &work->results[n];
         fill_result (hold, &work->results[n], &work->sayings[n]);
-        if (rota_logs_path (self->state_dir, hold->task_id, strlen (hold->task_id), hold->number, path) == 0)
+        if (rota_logs_path (self->state_dir, hold->task_id, strlen (hold->task_id), hold->number, path) ==
+            0) {
             rota_step_fill (path, self->arena, &work->results[n]);
+            rota_briefing_fill (path, self->arena, &work->results[n]);
+            notes += work->results[n].n_notes;
+        }
         reported[n] = hold;
     }
     if (message.n_reports == 0 || send_to_scheduler (self, ROTA_MESSAGE_REPORT, &message.base) < 0)

@@ -1,6 +1,7 @@
 /* Attempts: begun, ended, taken over from earlier hosts. */
 #include "agents/host_internal.h"
 
+#include "agents/briefing.h"
 #include "agents/environment.h"
 #include "agents/output.h"
 #include "agents/shim.h"
@@ -123,7 +124,9 @@ static void finish_from_record (rota_agent_t *self, rota_hold_t *hold, const rot
     char path[ROTA_LOGS_PATH_BYTES] = "";
     rota_logs_path (self->state_dir, hold->task_id, strlen (hold->task_id), hold->number, path);
     self->adapter->classify (&self->context, outcome, path, &result);
-    rota_step_classify (path, outcome, &result);
+    bool works = rota_step_classify (path, outcome, &result);
+    if (outcome->started && outcome->end == ROTA_END_NONE)
+        rota_briefing_classify (path, works, &result);
     finish (self, hold, outcome, &result);
 }
 
@@ -210,6 +213,9 @@ static int prepare (rota_agent_t *self, const Rota__Assignment *assignment, unsi
         status = rota_logs_prepare (log_path, error);
     if (status == -EINVAL)
         return -EIO; /* that would be the task's fault */
+    if (status == 0)
+        status = rota_briefing_prepare (&self->context, assignment, self->adapter->kind, log_path, pool,
+                                        attempt, error);
     if (status == 0 && assignment->repository)
         status = rota_step_prepare (&self->context, assignment, slot, log_path, pool, attempt, error);
     else if (status == 0 && assignment->phase == PHASE (REVIEW))

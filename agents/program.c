@@ -362,7 +362,7 @@ static char *review_of_answer (rota_pool_t *pool, const char *task, ProtobufCBin
 }
 
 /* The task in words. Its text goes in by standard input, where no other user of the host can read it. */
-static char *prompt_of (const Rota__Assignment *assignment, rota_pool_t *pool)
+char *rota_program_prompt (const Rota__Assignment *assignment, rota_pool_t *pool)
 {
     const Rota__TaskSpec *spec = assignment->spec;
     const char *id = text_of (pool, spec->id),
@@ -376,8 +376,8 @@ static char *prompt_of (const Rota__Assignment *assignment, rota_pool_t *pool)
         return NULL;
     if (assignment->session.len)
         return rota_pool_format (pool,
-                                 "You were interrupted. Go on with the task %s (%s) where you left it, and "
-                                 "bring it to its end.\n",
+                                 ROTA_PROGRAM_INTERRUPTED "%s (%s) where you left it, and "
+                                                          "bring it to its end.\n",
                                  id, title);
     char *task = rota_pool_format (
         pool, "Task %s: %s\n%s%s%s%s%s%s%s", id, title, *description ? "\n" : "", description,
@@ -405,7 +405,7 @@ int rota_program_prepare (const rota_program_t *program, const rota_adapter_cont
     for (size_t i = 0; i < more->count; i++)
         rota_program_set (&variables, pool, "%s", more->list[i]);
     char **environment = rota_pool_alloc (pool, (variables.count + 1) * sizeof *environment);
-    char *input = prompt_of (assignment, pool);
+    char *input = rota_program_prompt (assignment, pool);
     const char *directory = spec->directory.len
                                 ? text_of (pool, spec->directory)
                                 : rota_pool_text (pool, context->directory, strlen (context->directory));

@@ -57,9 +57,15 @@ int rota_program_prepare (const rota_program_t *program, const rota_adapter_cont
 /* A NULL-terminated copy from the pool, or NULL on no memory. */
 char **rota_program_arguments (rota_pool_t *pool, const char *const *arguments);
 
+/* The task in words, with what its reviewer is to do in that phase. NULL on no memory. */
+char *rota_program_prompt (const Rota__Assignment *assignment, rota_pool_t *pool);
+
 /* What came of it: the shim's word where it ended the program, else what the program said in its output. */
 void rota_program_classify (const rota_adapter_context_t *context, rota_reader_t *reader,
                             const rota_outcome_t *outcome, const char *log_path,
                             rota_adapter_result_t *ret_result);
+
+/* The beginning of a prompt to go on with a session. */
+#define ROTA_PROGRAM_INTERRUPTED "You were interrupted. Go on with the task "
 
 #endif

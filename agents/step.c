@@ -1,5 +1,6 @@
 #include "agents/step.h"
 
+#include "agents/briefing.h"
 #include "agents/verdict.h"
 #include "agents/workspace.h"
 #include "bus/names.h"
@@ -156,6 +157,9 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
         (json_int_t)assignment->attempt, "agent", context->agent);
     if (!spec)
         return NULL;
+    json_t *told = rota_briefing_describe (context, assignment, log_path, attempt);
+    if (told)
+        json_object_set_new (spec, "told", told);
     set_text (spec, "target", repository->has_target, repository->target);
     set_text (spec, "setup", repository->has_setup, repository->setup);
     set_touches (spec, repository, task);
@@ -269,15 +273,16 @@ static void take_verdict (const char *log_path, const char *step, json_t *record
         say (result, RESULT (ENVIRONMENT), "the verdict could not be kept: is the disk full?");
 }
 
-void rota_step_classify (const char *log_path, const rota_outcome_t *outcome, rota_adapter_result_t *result)
+bool rota_step_classify (const char *log_path, const rota_outcome_t *outcome, rota_adapter_result_t *result)
 {
     const char *answer = result->answer;
     json_t *spec = load (log_path, "spec"), *record = spec ? load (log_path, "record") : NULL;
     const char *step = json_string_value (json_object_get (spec, "step"));
+    bool works = !step || strcmp (step, "work") == 0;
     if (!step || !outcome->started || outcome->end != ROTA_END_NONE) {
         json_decref (spec);
         json_decref (record);
-        return;
+        return works;
     }
     bool has_program = strcmp (step, "gate") != 0 && strcmp (step, "merge") != 0;
     bool of_answer = json_is_true (json_object_get (spec, "answer"));
@@ -288,6 +293,7 @@ void rota_step_classify (const char *log_path, const rota_outcome_t *outcome, ro
     take_verdict (log_path, step, record, answer, result);
     json_decref (spec);
     json_decref (record);
+    return works;
 }
 
 /* ---- for the report */

@@ -354,7 +354,8 @@ static int work (rota_workspace_t *self)
         return rota_workspace_fail (self, &error);
     if (rota_workspace_enter (self, start, self->spec.branch))
         return 1;
-    status = rota_workspace_run_program (self, NULL, 0, &stopped, &error);
+    const char *told = rota_workspace_told (self, start);
+    status = rota_workspace_run_program (self, *told ? told : NULL, strlen (told), &stopped, &error);
     /* What it is to be judged by is how it differs from the branch, which it has in it by now. */
     return status < 0 ? rota_workspace_fail (self, &error) : take_work (self, head, start, stopped);
 }
@@ -412,6 +413,8 @@ static int review (rota_workspace_t *self)
     rota_bytes_t text = {.max_bytes = DIFFERENCE_TEXT_MAX_BYTES};
     if (find_base (self, base) || rota_workspace_enter (self, self->spec.start, "rota-review"))
         return 1;
+    const char *told = rota_workspace_told (self, self->spec.start);
+    rota_bytes_take (&text, told, strlen (told));
     int status = rota_workspace_fence_difference (self, base, self->spec.start, &text, &error);
     if (status == 0)
         status = rota_workspace_run_program (self, text.bytes, text.size_bytes, &stopped, &error);
@@ -503,6 +506,7 @@ int rota_workspace (int argc, char **argv)
     if (self.stop.fd >= 0)
         close (self.stop.fd);
     json_decref (self.record);
+    json_decref (self.spec.told);
     rota_pool_destroy (&self.pool);
     return status;
 }

@@ -26,6 +26,7 @@
  *   keep           [directories that it may write to]
  *   show           [what it may read though it lies in /tmp, /var/tmp or /run, which are its own]
  *   isolate        "auto", "off"
+ *   told           {parts, about, budget, ...}: what the agent is told beside its prompt (briefing.h)
  *   task, title, attempt, agent, reviewed_by [names]: for author, subject and trailers of commits
  *   left           the commit where rota left the integration branch, if the host knows that better than the
  *                  repository's own refs/rota/left/TARGET (a repository reached by a URL has none)

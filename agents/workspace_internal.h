@@ -41,6 +41,7 @@ typedef struct {
     size_t check_count;
     const char **hide, **keep, **show, **reviewers, **touches;
     bool touches_strict;
+    json_t *told; /* what the agent is to be told, see briefing.h; NULL = nothing */
 } rota_workspace_spec_t;
 
 typedef struct {
@@ -99,6 +100,8 @@ int rota_workspace_run_command (rota_workspace_t *self, const char *command, int
  */
 int rota_workspace_run_program (rota_workspace_t *self, const char *more, size_t more_bytes,
                                 bool *ret_stopped, rota_error_t *error);
+/* workspace_told.c: what the agent is told beside its task, found and fitted once; "" = nothing. */
+const char *rota_workspace_told (rota_workspace_t *self, const char *commit);
 /* The difference as data for a prompt, at most 200 KiB of it. */
 int rota_workspace_fence_difference (rota_workspace_t *self, const char *base, const char *commit,
                                      rota_bytes_t *ret_text, rota_error_t *error);

@@ -187,6 +187,8 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .touches = texts_of (self, "touches", false),
         .touches_strict = json_is_true (json_object_get (self->root, "touches_strict")),
     };
+    if (json_is_object (json_object_get (self->root, "told")))
+        spec->told = json_deep_copy (json_object_get (self->root, "told"));
     read_gates (self, spec);
     read_checks (self, spec);
 }

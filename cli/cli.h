@@ -114,6 +114,10 @@ int rota_verb_leader (rota_cli_t *cli);
 int rota_verb_coordinator (rota_cli_t *cli);
 int rota_verb_budget (rota_cli_t *cli);
 int rota_verb_limits (rota_cli_t *cli);
+int rota_verb_context_add (rota_cli_t *cli);
+int rota_verb_context_list (rota_cli_t *cli);
+int rota_verb_context_show (rota_cli_t *cli);
+int rota_verb_context_remove (rota_cli_t *cli);
 int rota_verb_doctor (rota_cli_t *cli);
 int rota_verb_control (rota_cli_t *cli); /* cancel, retry, ... : control.c's table has one line for each */
 int rota_verb_backup (rota_cli_t *cli);

@@ -14,6 +14,7 @@
 #define NODE(name) ROTA__NODE_KIND__NODE_KIND_##name
 #define VERB(name) ROTA__CONTROL_VERB__CONTROL_VERB_##name
 #define ERROR_CODE(name) ROTA__ERROR_CODE__ERROR_CODE_##name
+#define NOTE(name) ROTA__NOTE_TYPE__NOTE_TYPE_##name
 #define DEPENDENCY(name) ROTA__DEPENDENCY_TYPE__DEPENDENCY_TYPE_##name
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define ASSIGN_CHUNK 500
+#define ASSIGN_TOLD_BYTES ((size_t)4 << 20) /* of context in one message, about */
 #define MAX_GATES 64
 #define ATTEMPTS_LOOKED_AT 64
 
@@ -86,6 +87,21 @@ static void find_gates (gates_t *self, const Rota__RoadmapHeader *header, const 
     }
 }
 
+bool rota_service_locate_repository (service_t *self, const rota_core_node_t *node,
+                                     Rota__Repository *ret_repository)
+{
+    const source_t *source = &self->sources.items[node->source];
+    Rota__RoadmapHeader *header = rota__roadmap_header__unpack (rota_arena_allocator (self->arena),
+                                                                source->header_size, source->header);
+    if (!header || !header->repository.len)
+        return false;
+    ret_repository->has_location = true;
+    ret_repository->location = locate (self, header);
+    ret_repository->has_target = header->has_target;
+    ret_repository->target = header->target;
+    return true;
+}
+
 static void fill_repository (service_t *self, const rota_core_assign_t *it, const rota_core_node_t *node,
                              Rota__PackedAssignment *item)
 {
@@ -122,9 +138,15 @@ static void find_work (void *owner, const rota_stored_attempt_t *attempt)
     struct search {
         service_t *service;
         ProtobufCBinaryData work;
+        bool seen, asked; /* the newest attempt at the work asked something */
     } *search = owner;
     bool kept = attempt->result_class == RESULT (OK) || attempt->result_class == RESULT (LIMITED) ||
-                attempt->result_class == RESULT (NETWORK) || attempt->result_class == RESULT (KILLED);
+                attempt->result_class == RESULT (NETWORK) || attempt->result_class == RESULT (KILLED) ||
+                attempt->result_class == RESULT (NEEDS_INPUT);
+    if (attempt->phase == PHASE (WORK) && !search->seen) {
+        search->seen = true;
+        search->asked = attempt->result_class == RESULT (NEEDS_INPUT);
+    }
     if (search->work.data || attempt->phase != PHASE (WORK) || !kept)
         return;
     Rota__Result *result = rota__result__unpack (rota_arena_allocator (search->service->arena),
@@ -140,11 +162,14 @@ static void fill_work (service_t *self, const rota_core_assign_t *it, const rota
     struct {
         service_t *service;
         ProtobufCBinaryData work;
+        bool seen, asked;
     } search = {.service = self};
-    /* A first attempt begins at the head of the branch, one that goes on with a session where that was. */
-    if (it->phase == PHASE (WORK) && node->came_from != STATUS (NEEDS_IMPROVEMENT) && !item->has_session)
-        return;
     rota_store_attempts (self->store, it->node, ATTEMPTS_LOOKED_AT, find_work, &search);
+    /* A first attempt begins at the head of the branch, one that goes on with a session, or that has got its
+     * answer, where that was. */
+    if (it->phase == PHASE (WORK) && node->came_from != STATUS (NEEDS_IMPROVEMENT) && !item->has_session &&
+        !search.asked)
+        return;
     item->work = search.work;
     item->has_work = search.work.data != NULL;
 }
@@ -186,9 +211,12 @@ static void send_assignments (service_t *self, const rota_core_effects_t *effect
     rota_core_agent_view_t view;
     rota_core_agent_view (self->core, agent, &view);
     assign.assignments = list;
+    size_t told_bytes = 0;
     for (size_t i = 0; i <= effects->assign_count; i++) {
         bool end = i == effects->assign_count;
-        if ((end || assign.n_assignments == ASSIGN_CHUNK) && assign.n_assignments) {
+        if ((end || assign.n_assignments == ASSIGN_CHUNK || told_bytes > ASSIGN_TOLD_BYTES) &&
+            assign.n_assignments) {
+            told_bytes = 0;
             outgoing_t *out = VPUSH (self, outgoing);
             size_t size = rota__packed_assign__get_packed_size (&assign);
             if (out && (out->body = malloc (size))) {
@@ -239,6 +267,11 @@ static void send_assignments (service_t *self, const rota_core_effects_t *effect
             fill_work (self, it, &node, item);
         } else if (it->phase == PHASE (REVIEW))
             fill_answer (self, it, item);
+        if (rota_service_wants_context (self, &node, it->phase)) {
+            item->context = rota_service_context_of (self, it->node, it->phase, item->spec);
+            item->has_context = item->context.len > 0;
+            told_bytes += item->context.len;
+        }
         assign.n_assignments++;
     }
 }

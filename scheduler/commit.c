@@ -265,6 +265,7 @@ static void undo (service_t *self, int code, const rota_error_t *cause)
             *asker = self->outgoing.items[i].envelope;
     }
     rota_service_drop_outgoing (self);
+    rota_store_rollback (self->store); /* what handlers had written already */
     rota_error_t error;
     if (rota_service_rebuild (self, &error) < 0)
         rota_service_fail (self, -EIO, error.text);

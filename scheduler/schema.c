@@ -21,6 +21,8 @@
  * checkpoint    essential state at a moment, a packed Checkpoint
  * session       the program's session of an attempt that was cut short, and what it had used by then
  * claim         what a task changes: globs, one a line, as it says or as was learned
+ * context       what agents and people wrote down for later attempts; its words are in context_words, the
+ *               tasks and groups that it is about in context_link; `digest` finds what is there already
  * conversation  one row per client: what was answered last (design 2.4)
  *
  * Of the original's indexes (domain.md 2.3) none but the events of a task is here: the ready set, ids,
@@ -85,6 +87,15 @@ static const char *const MIGRATIONS[] = {
     " body BLOB NOT NULL CHECK (length (body) <= 4096));"
     "DROP TABLE spend;",
     "CREATE TABLE claim (task INTEGER PRIMARY KEY, learned INTEGER NOT NULL, globs TEXT NOT NULL);",
+    ("CREATE TABLE context (number INTEGER PRIMARY KEY AUTOINCREMENT, type INTEGER NOT NULL, task INTEGER,"
+     " attempt INTEGER, author TEXT, hand INTEGER NOT NULL, time_ms INTEGER NOT NULL, confidence REAL,"
+     " topic TEXT, text TEXT NOT NULL, digest INTEGER NOT NULL UNIQUE);"
+     "CREATE INDEX context_by_type ON context (type, number);"
+     "CREATE TABLE context_link (node INTEGER NOT NULL, number INTEGER NOT NULL,"
+     " PRIMARY KEY (node, number)) WITHOUT ROWID;"
+     "CREATE INDEX context_link_back ON context_link (number);"
+     "CREATE VIRTUAL TABLE context_words USING fts5 (topic, text, content = 'context',"
+     " content_rowid = 'number', detail = none, columnsize = 0);"),
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 

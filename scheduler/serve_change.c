@@ -2,6 +2,7 @@
 #include "scheduler/service_internal.h"
 
 #include "bus/names.h"
+#include "scheduler/store_context.h"
 
 /* -------------------------------------------------------------------------------- shared with import */
 
@@ -270,8 +271,13 @@ static void control_one (service_t *self, controlling_t *state, rota_node_t node
 {
     const Rota__Control *control = state->control;
     rota_error_t error;
+    const char *question = control->verb == VERB (ANSWER) ? rota_core_reason (self->core, node) : NULL;
+    char *kept = question ? strdup (question) : NULL;
     int r = rota_core_control (self->core, node, control->verb, (const char *)control->text.data,
                                control->text.len, control->priority, rota_service_now_ms (self), &error);
+    if (r == 0 && control->verb == VERB (ANSWER))
+        rota_service_keep_answer (self, node, kept, control->text);
+    free (kept);
     if (r < 0 && !state->refused++)
         state->first = error;
     state->changed += r == 0;
@@ -294,10 +300,11 @@ HANDLER (control)
     const Rota__Control *control = (const Rota__Control *)message;
     controlling_t state = {.control = control};
     rota_core_node_t it;
-    if (control->text.len > 65536 ||
+    size_t most = control->verb == VERB (ANSWER) ? ROTA_NOTE_TEXT_MAX_BYTES : 65536;
+    if (control->text.len > most ||
         !rota_text_is_valid ((const char *)control->text.data, control->text.len, true)) {
         rota_service_refuse (self, from, ERROR_CODE (INVALID),
-                             "the text is longer than 64 KiB or not valid UTF-8");
+                             "the text is longer than %zu bytes or not valid UTF-8", most);
         return;
     }
     if (control->verb == VERB (TRANSFER) || control->verb == VERB (STEP_DOWN)) {

@@ -354,11 +354,16 @@ HANDLER (report)
     Rota__ReportStatus *items = rota_arena_alloc (self->arena, (it->n_reports + 1) * sizeof *items);
     Rota__ReportStatus **list =
         rota_arena_alloc (self->arena, (it->n_reports + 1) * sizeof (Rota__ReportStatus *));
-    if (!items || !list || known_agent (self, from) == ROTA_NONE)
+    rota_agent_t agent = known_agent (self, from);
+    if (!items || !list || agent == ROTA_NONE)
         return; /* sent again */
     for (size_t i = 0; i < it->n_reports; i++) {
         const Rota__AttemptReport *report = it->reports[i];
         Rota__ErrorCode refused = take_report (self, report);
+        if (!refused)
+            rota_service_take_notes (self, agent, report);
+        if (report->result)
+            report->result->n_notes = 0; /* they are kept on their own */
         rota__report_status__init (&items[i]);
         items[i].has_key = items[i].has_attempt = true;
         items[i].key = report->key;

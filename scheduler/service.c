@@ -70,6 +70,10 @@ static const struct {
     {ROTA_MESSAGE_METRICS_QUERY, rota_serve_metrics},
     {ROTA_MESSAGE_BUDGETS_QUERY, rota_serve_budgets},
     {ROTA_MESSAGE_BUDGET_CHANGE, rota_serve_budget_change},
+    {ROTA_MESSAGE_CONTEXT_ADD, rota_serve_context_add},
+    {ROTA_MESSAGE_CONTEXT_REMOVE, rota_serve_context_remove},
+    {ROTA_MESSAGE_CONTEXT_QUERY, rota_serve_context_query},
+    {ROTA_MESSAGE_CONTEXT_SHOW, rota_serve_context_show},
 };
 
 static handler_fn find_handler (uint32_t type)

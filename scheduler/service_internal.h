@@ -11,6 +11,7 @@
  * upkeep.c     timers, trimming, backup, check figures.c      what is counted for /metrics
  * settled.c    roadmaps that have come to rest               room.c         a disk that is nearly full
  * claims.c     what tasks touch
+ * serve_context.c what agents are told, what they and people write down
  */
 #ifndef ROTA_SERVICE_INTERNAL_H
 #define ROTA_SERVICE_INTERNAL_H
@@ -209,6 +210,9 @@ void rota_service_drop_outgoing (service_t *self);
 
 /* assign.c */
 void rota_service_send_work (service_t *self, const rota_core_effects_t *effects);
+/* Location and target of the repository that the task's source names; false = none. */
+bool rota_service_locate_repository (service_t *self, const rota_core_node_t *node,
+                                     Rota__Repository *ret_repository);
 
 /* publish.c */
 void rota_service_publish_events (service_t *self, const rota_core_effects_t *effects, uint64_t first,
@@ -334,6 +338,20 @@ void rota_service_note_settled (service_t *self);
 double rota_figures_clock_s (void);
 /* A batch was committed, which took so long. */
 void rota_figures_committed (service_t *self, const rota_core_effects_t *effects, double took_s);
+HANDLER (context_add);
+HANDLER (context_remove);
+HANDLER (context_query);
+HANDLER (context_show);
+
+/* serve_context.c */
+/* What a report that was accepted brings. */
+void rota_service_take_notes (service_t *self, rota_agent_t agent, const Rota__AttemptReport *report);
+void rota_service_keep_answer (service_t *self, rota_node_t node, const char *question,
+                               ProtobufCBinaryData answer);
+bool rota_service_wants_context (service_t *self, const rota_core_node_t *node, Rota__Phase phase);
+/* A packed Context in the batch's memory; empty when there is nothing to tell. */
+ProtobufCBinaryData rota_service_context_of (service_t *self, rota_node_t node, Rota__Phase phase,
+                                             ProtobufCBinaryData packed_spec);
 
 /* serve_coordinator.c */
 /* To the leading broker, when it is not as it was told last. */

@@ -70,7 +70,7 @@ void rota_spend_settle (service_t *self, rota_node_t node, Rota__Result *result,
 static bool goes_on (Rota__ResultClass class)
 {
     return class == RESULT (LIMITED) || class == RESULT (KILLED) || class == RESULT (NETWORK) ||
-           class == RESULT (AUTH);
+           class == RESULT (AUTH) || class == RESULT (NEEDS_INPUT);
 }
 
 void rota_spend_ended (service_t *self, const rota_core_ended_t *ended)

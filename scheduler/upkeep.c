@@ -5,8 +5,10 @@
 #include "bus/clock.h"
 #include "bus/log.h"
 #include "bus/names.h"
+#include "scheduler/store_context.h"
 
 #define TRIM_EVERY_MS 60000
+#define TRIM_ENTRIES 200
 #define TRIM_EVENTS 2000 /* in one go: a few milliseconds */
 #define SWEEP_EVERY_MS (3600 * 1000)
 #define SWEEP_TASKS 2000 /* looked at in one go: a few milliseconds */
@@ -44,6 +46,9 @@ static void trim (service_t *self, int64_t now_ms)
     int64_t idle_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_CONVERSATION_IDLE);
     size_t expired =
         rota_answers_expire (self->answers, self->store, wall_ms - idle_ms, wall_ms - FORGET_AFTER * idle_ms);
+    expired += rota_store_trim_entries (
+        self->store, wall_ms - rota_setting_duration_ms (s, ROTA_SETTING_CONTEXT_RETENTION),
+        (uint64_t)rota_setting_integer (s, ROTA_SETTING_CONTEXT_ENTRIES), TRIM_ENTRIES);
     if (rota_store_commit (self->store, &error) < 0) {
         rota_log (ROTA_LOG_ERROR, "trim.failed", "text=\"%s\"", error.text);
         self->trim_after_ms = now_ms + TRIM_EVERY_MS;

@@ -2,10 +2,16 @@
 _rota()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}
-    local first=2 options verbs='init run validate import export submit status tasks task show attempts why diff review open log events wait agents leader coordinator doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check key keygen grant revoke keys config completion man help'
+    local first=2 options verbs='init run validate import export submit status tasks task show attempts why diff review open context log events wait agents leader coordinator doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check key keygen grant revoke keys config completion man help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$verbs --help --version" -- "$word"); return
+    fi
+    if [[ $verb == context ]]; then
+        if ((COMP_CWORD == 2)); then
+            mapfile -t COMPREPLY < <(compgen -W 'show list add remove' -- "$word"); return
+        fi
+        verb=${COMP_WORDS[2]} first=3
     fi
     if [[ $verb == store ]]; then
         if ((COMP_CWORD == 2)); then
@@ -42,6 +48,13 @@ _rota()
         tasks:--in) mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return ;;
         tasks:--epic) mapfile -t COMPREPLY < <(:); return ;;
         tasks:--source) mapfile -t COMPREPLY < <(:); return ;;
+        list:--type) mapfile -t COMPREPLY < <(:); return ;;
+        list:--task) mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return ;;
+        list:--search) mapfile -t COMPREPLY < <(:); return ;;
+        list:--limit|list:-n) mapfile -t COMPREPLY < <(:); return ;;
+        add:--topic|add:-t) mapfile -t COMPREPLY < <(:); return ;;
+        add:--task) mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return ;;
+        add:--confidence) mapfile -t COMPREPLY < <(:); return ;;
         log:--attempt) mapfile -t COMPREPLY < <(:); return ;;
         log:--tail|log:-n) mapfile -t COMPREPLY < <(:); return ;;
         events:--after) mapfile -t COMPREPLY < <(:); return ;;
@@ -108,6 +121,18 @@ _rota()
         open)
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;
+        show)
+            options+=''
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;
+        list)
+            options+=' --type --task --search --limit'
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
+        add)
+            options+=' --topic --task --confidence'
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
+        remove)
+            options+=''
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         log)
             options+=' --follow --attempt --tail'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;

@@ -14,7 +14,7 @@ result = place.run("help", "all")
 verbs = sorted({line.split()[1] for line in result.stdout.splitlines() if line.startswith("  rota ")})
 check("help all lists the verbs", {"run", "validate", "submit", "events", "store", "completion"} <= set(verbs), result)
 for verb in verbs:
-    if verb in ("store", "key"):  # of two words
+    if verb in ("store", "key", "context"):  # of two words
         check(f"rota {verb} says what else", f"{verb} what?" in place.run(verb).stderr)
         continue
     result = place.run(verb, "--help")

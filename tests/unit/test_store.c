@@ -312,7 +312,8 @@ static void no_statement_scans_and_every_index_is_used (void **state)
 #include "scheduler/statements.def"
     };
     fixture_t *self = *state;
-    bool used = false;
+    static char plans[65536];
+    size_t length = 0;
     for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
         char *explain = sqlite3_mprintf ("EXPLAIN QUERY PLAN %s", statements[i].sql);
         sqlite3_stmt *plan;
@@ -320,7 +321,8 @@ static void no_statement_scans_and_every_index_is_used (void **state)
                           SQLITE_OK);
         while (sqlite3_step (plan) == SQLITE_ROW) {
             const char *step = (const char *)sqlite3_column_text (plan, 3);
-            used |= strstr (step, "event_of_task") != NULL;
+            length += (size_t)snprintf (plans + length, sizeof plans - length, "%s\n", step);
+            assert_true (length < sizeof plans);
             bool whole = strncmp (step, "SCAN", 4) == 0 && !strstr (statements[i].sql, "LIMIT 1");
             if (strcmp (statements[i].plan, "SCAN") != 0 && (whole || strstr (step, "TEMP B-TREE")))
                 fail_msg ("%s: %s", statements[i].name, step);
@@ -328,13 +330,15 @@ static void no_statement_scans_and_every_index_is_used (void **state)
         sqlite3_finalize (plan);
         sqlite3_free (explain);
     }
-    assert_true (used);
     sqlite3_stmt *indexes;
-    const char *sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL";
+    const char *sql = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL";
     assert_int_equal (sqlite3_prepare_v2 (rota_store_handle (self->store), sql, -1, &indexes, NULL),
                       SQLITE_OK);
-    assert_int_equal (sqlite3_step (indexes), SQLITE_ROW);
-    assert_int_equal (sqlite3_column_int (indexes, 0), 1); /* a new one needs its own proof above */
+    size_t count = 0;
+    for (; sqlite3_step (indexes) == SQLITE_ROW; count++)
+        if (!strstr (plans, (const char *)sqlite3_column_text (indexes, 0)))
+            fail_msg ("no statement uses the index %s", (const char *)sqlite3_column_text (indexes, 0));
+    assert_true (count > 0);
     sqlite3_finalize (indexes);
 }
 
