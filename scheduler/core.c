@@ -1,10 +1,18 @@
 #include "scheduler/core_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static void standard_rule (rota_rule_t *ret_rule, const char *text)
+{
+    int r = rota_rule_parse (text, ret_rule, NULL);
+    assert (r == 0);
+    (void)r;
+}
 
 void rota_core_policy_default (rota_core_policy_t *ret_policy)
 {
@@ -36,6 +44,14 @@ void rota_core_policy_default (rota_core_policy_t *ret_policy)
                    .unblocks_cap = 30,
                    .small_s = 5},
     };
+    ret_policy->coordinator_after = 3;
+    ret_policy->give_up_after = ret_policy->breaker_failures = 5;
+    ret_policy->breaker_window_ms = 600000;
+    ret_policy->breaker_rest_ms = 60000;
+    ret_policy->breaker_rest_max_ms = 900000;
+#define RULE(CLASS, key, reason, standard, doc) standard_rule (&ret_policy->rules[RESULT (CLASS)], standard);
+#include "bus/resilience.def"
+#undef RULE
 }
 
 rota_core_t *rota_core_new (const rota_core_policy_t *policy, int64_t now_ms)
@@ -71,6 +87,7 @@ static void free_agents_and_classes (rota_core_t *self)
         free (AT (self, agents, agent_t, i)->host);
     }
     rota_core_accounts_free (self);
+    rota_core_resilience_free (self);
     free (self->role_reason);
     for (unsigned i = 0; i < self->capability_count; i++)
         free (self->capability_names[i]);
@@ -89,13 +106,14 @@ void rota_core_destroy (rota_core_t **self_p)
         free (reason->text);
         free (reason);
     }
-    list_t *lists[] = {&self->groups,  &self->group_dependencies,
-                       &self->classes, &self->sources,
-                       &self->agents,  &self->accounts,
-                       &self->leases,  &self->events,
-                       &self->assigns, &self->stops,
-                       &self->ended,   &self->dirty,
-                       &self->texts,   &self->work};
+    list_t *lists[] = {&self->groups,   &self->group_dependencies,
+                       &self->classes,  &self->sources,
+                       &self->agents,   &self->accounts,
+                       &self->breakers, &self->leases,
+                       &self->events,   &self->assigns,
+                       &self->stops,    &self->ended,
+                       &self->dirty,    &self->texts,
+                       &self->work};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         free (lists[i]->items);
     free (self->delayed.items);
@@ -288,6 +306,7 @@ bool rota_core_get (const rota_core_t *self, rota_node_t node, rota_core_node_t 
         .wants = it->wants,
         .rounds = it->rounds,
         .stumbles = it->stumbles,
+        .trouble = rota_core_trouble (self, node),
         .approval = it->flags & F_APPROVAL,
         .keep_on_lost = it->flags & F_KEEP,
         .orphaned = it->flags & F_ORPHANED,

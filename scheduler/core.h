@@ -18,6 +18,7 @@
 
 #include "bus/error.h"
 #include "proto/envelope.h"
+#include "scheduler/resilience.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -63,7 +64,12 @@ typedef struct {
     int64_t
         agent_patience_ms; /* after the start, before a task without a fitting agent counts as unassignable */
     int64_t assign_resend_ms;
-    uint32_t free_tries;        /* in a row that the network ends, before they use attempts */
+    uint32_t free_tries;           /* in a row that the network ends, before they use attempts */
+    rota_rule_t rules[ROTA_RULES]; /* by result class */
+    uint32_t coordinator_after;    /* same errors in a row, before the coordinator takes it; 0 = never */
+    uint32_t give_up_after;        /* and before it fails with attempts left; 0 = never */
+    uint32_t breaker_failures;     /* tasks in a row, before an agent is set aside; 0 = never */
+    int64_t breaker_window_ms, breaker_rest_ms, breaker_rest_max_ms;
     uint32_t review_rounds;     /* verdicts that want changes, before a person decides */
     uint32_t step_tries;        /* of a review that brings no verdict, before a person decides */
     int64_t review_patience_ms; /* how long another kind of agent is waited for that rests */
@@ -113,6 +119,7 @@ typedef struct {
     rota_agent_t author; /* whose work is checked, judged, merged; ROTA_NONE before */
     int64_t ready_since_ms, not_before_ms;
     int64_t assigned_ms;
+    uint64_t trouble;   /* its last error and how often in a row (core_resilience.c); 0 = none */
     const char *reason; /* kept with a failed, blocked or cancelled task; NULL = none */
     size_t reason_length;
 } rota_core_node_t;
@@ -352,6 +359,9 @@ bool rota_core_is_satisfied (const rota_core_t *self, rota_node_t node);
 bool rota_core_is_stopping (const rota_core_t *self, rota_node_t node);
 bool rota_core_is_dead (const rota_core_t *self, rota_node_t node);
 uint32_t rota_core_unmet (const rota_core_t *self, rota_node_t node);
+uint64_t rota_core_trouble (const rota_core_t *self, rota_node_t node);
+/* How often in a row it ended with the same error. */
+uint32_t rota_core_same_errors (const rota_core_t *self, rota_node_t node);
 /* The reason kept with a failed or blocked task, or NULL. */
 const char *rota_core_reason (const rota_core_t *self, rota_node_t node);
 
@@ -401,6 +411,9 @@ typedef struct {
     uint64_t succeeded, failed;
     rota_account_t account;
     bool paid;
+    int64_t breaker_until_ms; /* set aside because tasks failed in a row; 0 = it is not; past: it is being
+                                 tried */
+    const char *breaker_reason;
 } rota_core_agent_view_t;
 size_t rota_core_agent_count (const rota_core_t *self);
 void rota_core_agent_view (const rota_core_t *self, rota_agent_t agent, rota_core_agent_view_t *ret_view);

@@ -68,6 +68,7 @@ void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, R
                                    .lease_ms = self->policy.lease_ms};
     AT (self, agents, agent_t, agent)->busy++;
     rota_core_account_granted (self, lease);
+    rota_core_breaker_granted (self, lease);
     Rota__TaskStatus status = phase == PHASE (REVIEW) ? STATUS (IN_REVIEW) : STATUS (IN_PROGRESS);
     rota_core_event_t *event = rota_core_move (self, node, status, phase, NULL);
     event->agent = agent;
@@ -124,6 +125,7 @@ static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass cl
         return;
     uint8_t used_before = self->nodes[node].attempts_used;
     rota_core_account_ended (self, &lease, class, result, rota_core_why (self, class, result, reason));
+    rota_core_breaker_ended (self, &lease, class, rota_core_why (self, class, result, reason));
     agent_t *agent = AT (self, agents, agent_t, lease.agent);
     bool judges = lease.phase == PHASE (GATE) || lease.phase == PHASE (MERGE);
     if (class == RESULT (OK) || (judges && class == RESULT (FAILED)))
@@ -322,6 +324,7 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *given,
             lease->account = account; /* one that was loaded knows the agent by its name alone */
     }
     rota_core_rank (self, agent);
+    rota_core_give_breakers (self, agent);
     agent->draining = given->drain;
     agent->connected = true;
     memcpy (agent->instance, given->instance, 16);
@@ -496,6 +499,8 @@ void rota_core_tick (rota_core_t *self, int64_t now_ms, int64_t stalled_ms)
 int64_t rota_core_next_ms (const rota_core_t *self)
 {
     int64_t next_ms = rota_core_accounts_next_ms (self);
+    if (rota_core_breakers_next_ms (self) < next_ms)
+        next_ms = rota_core_breakers_next_ms (self);
     if (self->delayed.count && self->nodes[self->delayed.items[0]].order_ms < next_ms)
         next_ms = self->nodes[self->delayed.items[0]].order_ms;
     if (self->quiet_until_ms > self->now_ms && self->quiet_until_ms < next_ms)
@@ -557,4 +562,5 @@ void rota_core_agent_view (const rota_core_t *self, rota_agent_t agent, rota_cor
         .paid = it->paid,
     };
     memcpy (ret_view->instance, it->instance, 16);
+    ret_view->breaker_until_ms = rota_core_breaker_until_ms (self, it, &ret_view->breaker_reason);
 }

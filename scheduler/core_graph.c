@@ -193,6 +193,8 @@ int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t 
     memcpy (self->ids + self->ids_size, node->id, node->id_length);
     self->ids_size += node->id_length;
     self->table[probe (self, node->id, node->id_length, scope)] = index + 1;
+    if (node->trouble)
+        rota_core_set_trouble (self, index, node->trouble);
     self->table_used++;
     self->count++;
     rota_core_set_reason (self, index, node->reason, node->reason_length);

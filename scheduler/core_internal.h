@@ -4,6 +4,7 @@
  * satisfaction core_queue.c  places, heaps, classes, counts, dispatch  core_life.c    moves, results, control
  * core_accounts.c limits of providers             core_steps.c   gate, review, approval, merge
  * core_agents.c hosts, leases, ticks                      core_verify.c  the invariants, recomputed
+ * core_resilience.c errors that repeat, breakers of agents
  * core_coordinator.c who judges, and gets the complex work
  */
 #ifndef ROTA_CORE_INTERNAL_H
@@ -115,6 +116,7 @@ typedef struct {
     bool paid, coordinates;
     int64_t aside_until_ms; /* stepped down as the coordinator */
     bool faulty;            /* said itself that it can't work */
+    uint32_t breaker[2];    /* its own, its kind's: index + 1; 0 = none */
     uint8_t rank[2];        /* its kind's place among those preferred, for ordinary and for complex work */
 } agent_t;
 
@@ -132,8 +134,9 @@ typedef struct {
     uint32_t attempt;
     uint8_t phase;
     bool accepted, stopping;
-    bool probe;  /* begun to find out whether its account is open again */
-    bool listed; /* scratch of a registration or heartbeat */
+    bool probe;    /* begun to find out whether its account is open again */
+    bool trial[2]; /* begun to find out whether the agent, or its kind, works again */
+    bool listed;   /* scratch of a registration or heartbeat */
     int64_t assigned_ms, deadline_ms, resend_ms;
 } lease_t;
 
@@ -142,6 +145,26 @@ typedef struct {
     char *text;
     UT_hash_handle hh;
 } reason_t;
+
+/* Of tasks that failed and were not ended since. */
+typedef struct {
+    uint32_t node;
+    uint64_t packed;
+    UT_hash_handle hh;
+} trouble_t;
+
+#define ROTA_BREAKER_MAX 32
+typedef struct {
+    char *name, *reason;
+    bool of_kind;
+    struct {
+        rota_node_t node;
+        rota_agent_t agent;
+        int64_t at_ms;
+    } failures[ROTA_BREAKER_MAX]; /* of different tasks, since the last success */
+    uint32_t count, trips, probes;
+    int64_t until_ms; /* 0 = closed; past: it is being tried */
+} breaker_t;
 
 typedef struct {
     rota_node_t group, prerequisite;
@@ -173,6 +196,8 @@ struct rota_core {
     list_t groups;             /* group_t */
     list_t group_dependencies; /* group_dependency_t */
     reason_t *reasons;
+    trouble_t *troubles;
+    list_t breakers; /* breaker_t */
 
     list_t classes; /* class_t */
     char *capability_names[64];
@@ -239,6 +264,25 @@ void rota_core_account_ended (rota_core_t *self, const lease_t *lease, Rota__Res
 void rota_core_account_rejoined (rota_core_t *self, rota_account_t account);
 int64_t rota_core_accounts_next_ms (const rota_core_t *self);
 
+/* core_resilience.c */
+/* One more error of the task, by `agent`; how often it is the same in a row. `other`: of its rule. */
+uint32_t rota_core_note_error (rota_core_t *self, rota_node_t node, rota_agent_t agent, uint32_t other,
+                               const char *reason);
+void rota_core_set_trouble (rota_core_t *self, rota_node_t node, uint64_t packed); /* 0 = none */
+/* The class in which it waits after its errors, instead of `class_index`. */
+uint32_t rota_core_escalated_class (rota_core_t *self, rota_node_t node, uint32_t class_index);
+bool rota_core_is_command (const rota_core_t *self, rota_node_t node);
+void rota_core_give_breakers (rota_core_t *self, agent_t *agent);
+void rota_core_resilience_free (rota_core_t *self);
+bool rota_core_breaker_admits (const rota_core_t *self, const agent_t *agent);
+/* When it is tried again; 0 = closed. */
+int64_t rota_core_breaker_until_ms (const rota_core_t *self, const agent_t *agent, const char **ret_reason);
+int64_t rota_core_breakers_next_ms (const rota_core_t *self);
+void rota_core_breaker_granted (rota_core_t *self, lease_t *lease);
+void rota_core_breaker_ended (rota_core_t *self, const lease_t *lease, Rota__ResultClass class,
+                              const char *reason);
+int rota_core_verify_breakers (const rota_core_t *self, rota_error_t *error);
+
 /* core_life.c */
 /* Moves the task, counts, events; `reason` may be NULL. Returns the event to be completed, or NULL when
  * memory ran out. */
@@ -249,6 +293,9 @@ const char *rota_core_why (rota_core_t *self, Rota__ResultClass class, const Rot
                            const char *given);
 void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, uint32_t attempt,
                        Rota__ResultClass class, const Rota__Result *result, const char *reason);
+/* Uses an attempt up; true when there are no more, or no sense in them: then *ret_reason says so. */
+bool rota_core_use_attempt (rota_core_t *self, rota_node_t node, rota_agent_t agent, uint32_t other,
+                            const char **reason);
 rota_core_event_t *rota_core_block (rota_core_t *self, rota_node_t node, Rota__BlockCause cause,
                                     const char *reason);
 /* The backoff after the n-th time. */

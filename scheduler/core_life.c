@@ -43,6 +43,8 @@ rota_core_event_t *rota_core_move (rota_core_t *self, rota_node_t node, Rota__Ta
     it->phase = (uint8_t)phase;
     if (to != STATUS (BLOCKED))
         it->blocked = 0;
+    if (to == STATUS (DONE) || to == STATUS (FAILED) || to == STATUS (CANCELLED))
+        rota_core_set_trouble (self, node, 0);
     rota_core_touch (self, node);
     rota_core_refresh_place (self, node);
     rota_core_set_satisfied (self, node, satisfies (it));
@@ -52,44 +54,42 @@ rota_core_event_t *rota_core_move (rota_core_t *self, rota_node_t node, Rota__Ta
 
 /* ---------------------------------------------------------------------------------------- results */
 
-typedef enum { ADVANCE, RETRY, GO_BACK, AGAIN, BLOCK } rule_t;
-
-/* What follows from a result (design section 5). RETRY uses an attempt, the others don't. */
-static const struct {
-    rule_t rule;
-    Rota__BlockCause cause;
-    const char *reason;
-} RULES[] = {
-    [RESULT (UNSPECIFIED)] = {RETRY, 0, "no result"},
-    [RESULT (OK)] = {ADVANCE, 0, NULL},
-    [RESULT (FAILED)] = {RETRY, 0, "failed"},
-    [RESULT (LIMITED)] = {AGAIN, 0, "limited"}, /* its account waits, not the task */
-    [RESULT (CONTEXT_LIMIT)] = {RETRY, 0, "context limit"},
-    [RESULT (AUTH)] = {AGAIN, 0, "not logged in"},
-    [RESULT (NETWORK)] = {GO_BACK, 0, "network failure"},
-    [RESULT (INVALID)] = {RETRY, 0, "invalid result"},
-    [RESULT (NEEDS_INPUT)] = {BLOCK, CAUSE (NEEDS_INPUT), "the agent asks"},
-    [RESULT (TIMEOUT)] = {RETRY, 0, "timed out"},
-    [RESULT (KILLED)] = {GO_BACK, 0, "stopped"},
-    [RESULT (LOST)] = {GO_BACK, 0, "lost"},
-    [RESULT (ENVIRONMENT)] = {BLOCK, CAUSE (ENVIRONMENT), "can't be started here"},
+/* What is said of a result that says nothing itself; what follows from it is policy.rules'. */
+static const char *const REASONS[] = {
+#define RULE(CLASS, key, reason, standard, doc) [RESULT (CLASS)] = reason,
+#include "bus/resilience.def"
+#undef RULE
 };
+static_assert (sizeof REASONS / sizeof REASONS[0] == ROTA_RULES, "each class has its rule");
 
 /* base * 2^(n-1), at most max, spread by the jitter: a hash instead of chance, so that a replay gives the
  * same. */
-int64_t rota_core_backoff_ms (const rota_core_t *self, rota_node_t node, uint32_t n)
+static int64_t backoff_ms (const rota_core_t *self, rota_node_t node, uint32_t n, int64_t base_ms,
+                           int64_t max_ms)
 {
     const rota_core_policy_t *policy = &self->policy;
-    int64_t delay_ms = policy->backoff_base_ms;
-    for (uint32_t i = 1; i < n && delay_ms < policy->backoff_max_ms; i++)
+    int64_t delay_ms = base_ms;
+    for (uint32_t i = 1; i < n && delay_ms < max_ms; i++)
         delay_ms *= 2;
-    if (delay_ms > policy->backoff_max_ms)
-        delay_ms = policy->backoff_max_ms;
+    if (delay_ms > max_ms)
+        delay_ms = max_ms;
     uint64_t seed[3] = {policy->jitter_seed, node, self->nodes[node].attempt};
     int64_t percent =
         (int64_t)(rota_hash (seed, sizeof seed) % (2 * (uint64_t)policy->backoff_jitter_percent + 1)) -
         policy->backoff_jitter_percent;
     return delay_ms + delay_ms * percent / 100;
+}
+
+int64_t rota_core_backoff_ms (const rota_core_t *self, rota_node_t node, uint32_t n)
+{
+    return backoff_ms (self, node, n, self->policy.backoff_base_ms, self->policy.backoff_max_ms);
+}
+
+static int64_t rule_backoff_ms (const rota_core_t *self, rota_node_t node, uint32_t n,
+                                const rota_rule_t *rule)
+{
+    return rule->base_ms < 0 ? rota_core_backoff_ms (self, node, n)
+                             : backoff_ms (self, node, n, rule->base_ms, rule->max_ms);
 }
 
 static void go_back (rota_core_t *self, rota_node_t node, int64_t delay_ms, rota_core_event_t **ret_event,
@@ -105,7 +105,7 @@ static void go_back (rota_core_t *self, rota_node_t node, int64_t delay_ms, rota
 const char *rota_core_why (rota_core_t *self, Rota__ResultClass class, const Rota__Result *result,
                            const char *reason)
 {
-    if ((size_t) class >= sizeof RULES / sizeof RULES[0])
+    if ((unsigned)class >= ROTA_RULES)
         class = RESULT (UNSPECIFIED);
     if (reason)
         return reason;
@@ -115,7 +115,7 @@ const char *rota_core_why (rota_core_t *self, Rota__ResultClass class, const Rot
         return rota_core_text (self, "ended by signal %u", result->signal);
     if (class == RESULT (FAILED) && result && result->has_exit_code)
         return rota_core_text (self, "exit code %d", result->exit_code);
-    return RULES[class].reason;
+    return REASONS[class];
 }
 
 /* Fixed texts in, what must be kept out: the reason stays with the task while it is failed or blocked. */
@@ -124,18 +124,38 @@ static void end_with_reason (rota_core_t *self, rota_node_t node, const char *re
     rota_core_set_reason (self, node, reason, reason ? strlen (reason) : 0);
 }
 
-static rota_core_event_t *retry_or_fail (rota_core_t *self, rota_node_t node, const char *reason)
+bool rota_core_use_attempt (rota_core_t *self, rota_node_t node, rota_agent_t agent, uint32_t other,
+                            const char **reason)
+{
+    node_t *it = &self->nodes[node];
+    uint32_t times = rota_core_note_error (self, node, agent, other, *reason);
+    if (it->attempts_used < UINT8_MAX)
+        it->attempts_used++;
+    if (it->attempts_used >= it->attempts_allowed)
+        return true;
+    /* A command is tried as often as its author said: it may wait for something. */
+    if (!self->policy.give_up_after || times < self->policy.give_up_after ||
+        rota_core_is_command (self, node))
+        return false;
+    *reason = rota_core_text (self, "the same error %u times in a row: %s", times, *reason);
+    return true;
+}
+
+static rota_core_event_t *fail (rota_core_t *self, rota_node_t node, const char *reason)
+{
+    end_with_reason (self, node, reason);
+    return rota_core_move (self, node, STATUS (FAILED), 0, reason);
+}
+
+static rota_core_event_t *retry_or_fail (rota_core_t *self, rota_node_t node, rota_agent_t agent,
+                                         const rota_rule_t *rule, const char *reason)
 {
     node_t *it = &self->nodes[node];
     rota_core_event_t *event;
-    if (it->attempts_used < UINT8_MAX)
-        it->attempts_used++;
-    if (it->attempts_used >= it->attempts_allowed) {
-        end_with_reason (self, node, reason);
-        return rota_core_move (self, node, STATUS (FAILED), 0, reason);
-    }
+    if (rota_core_use_attempt (self, node, agent, rule->other, &reason))
+        return fail (self, node, reason);
     it->ready_since_ms = self->now_ms;
-    go_back (self, node, rota_core_backoff_ms (self, node, it->attempts_used), &event, reason);
+    go_back (self, node, rule_backoff_ms (self, node, it->attempts_used, rule), &event, reason);
     return event;
 }
 
@@ -157,33 +177,35 @@ rota_core_event_t *rota_core_block (rota_core_t *self, rota_node_t node, Rota__B
 
 /* Attempts that used none have their own backoff, so that a task which takes its host down doesn't spin; the
  * first goes back at once, as a stop by hand always does. */
-static int64_t free_delay_ms (const rota_core_t *self, rota_node_t node, bool by_hand)
+static int64_t free_delay_ms (const rota_core_t *self, rota_node_t node, bool by_hand,
+                              const rota_rule_t *rule)
 {
     const node_t *it = &self->nodes[node];
     uint32_t unused = it->attempt - (it->attempts_used < it->attempt ? it->attempts_used : it->attempt);
-    return by_hand || unused <= 1 ? 0 : rota_core_backoff_ms (self, node, unused - 1);
+    return by_hand || unused <= 1 ? 0 : rule_backoff_ms (self, node, unused - 1, rule);
 }
 
 void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, uint32_t attempt,
                        Rota__ResultClass class, const Rota__Result *result, const char *given)
 {
     node_t *it = &self->nodes[node];
-    if ((size_t) class >= sizeof RULES / sizeof RULES[0])
+    if ((unsigned)class >= ROTA_RULES)
         class = RESULT (UNSPECIFIED);
     const char *reason = class == RESULT (OK) ? NULL : rota_core_why (self, class, result, given);
     uint16_t flags = it->flags;
     if ((flags & (F_CANCEL | F_HOLD)) && rota_core_reason (self, node))
         reason = rota_core_text (self, "%s", rota_core_reason (self, node));
     it->flags &= (uint16_t) ~(F_CANCEL | F_HOLD | F_STOPPED);
-    rule_t rule = RULES[class].rule;
+    const rota_rule_t *own = &self->policy.rules[class];
+    rota_rule_what_t rule = own->what;
     if (class == RESULT (FAILED) && result && result->session_lost)
-        rule = AGAIN; /* it begins anew: nothing was tried */
+        rule = ROTA_RULE_REST; /* it begins anew: nothing was tried */
     /* No provider is out of reach for ever: after a while it is the task's fault. */
     bool unreached =
         class == RESULT (NETWORK) && it->phase == PHASE (WORK) && it->status == STATUS (IN_PROGRESS);
     if (unreached && ++it->stumbles >= self->policy.free_tries) {
         it->stumbles = 0;
-        rule = RETRY;
+        rule = ROTA_RULE_RETRY;
     } else if (!unreached && it->phase == PHASE (WORK) && class != RESULT (LOST) && class != RESULT (KILLED))
         it->stumbles = 0;
     rota_core_event_t *event;
@@ -195,17 +217,20 @@ void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, 
         it->flags |= flags & F_STOPPED;
         event = rota_core_finish_step (self, node, class, result, reason);
         self->nodes[node].flags &= (uint16_t)~F_STOPPED;
-    } else if (rule == ADVANCE) {
+    } else if (class == RESULT (OK)) {
         it->author = (uint16_t)(agent < UINT16_MAX ? agent + 1 : 0);
         event = rota_core_advance (self, node, PHASE (WORK), NULL);
-    } else if (rule == RETRY)
-        event = retry_or_fail (self, node, reason);
-    else if (rule == BLOCK)
-        event = rota_core_block (self, node, RULES[class].cause, reason);
-    else if (rule == AGAIN)
+    } else if (rule == ROTA_RULE_RETRY)
+        event = retry_or_fail (self, node, agent, own, reason);
+    else if (rule == ROTA_RULE_FAIL)
+        event = fail (self, node, reason);
+    else if (rule == ROTA_RULE_ASK || rule == ROTA_RULE_BLOCK)
+        event = rota_core_block (self, node,
+                                 rule == ROTA_RULE_ASK ? CAUSE (NEEDS_INPUT) : CAUSE (ENVIRONMENT), reason);
+    else if (rule == ROTA_RULE_REST)
         go_back (self, node, 0, &event, reason);
     else
-        go_back (self, node, free_delay_ms (self, node, flags & F_STOPPED), &event, reason);
+        go_back (self, node, free_delay_ms (self, node, flags & F_STOPPED, own), &event, reason);
     event->agent = agent;
     event->attempt = attempt;
     event->result_class = (uint8_t) class;

@@ -377,7 +377,8 @@ static bool has_room (const rota_core_t *self, const agent_t *agent)
 static bool is_open (const rota_core_t *self, const agent_t *agent)
 {
     bool quiet = agent->paid && self->quiet_until_ms > self->now_ms;
-    return !quiet && rota_core_account_admits (self, agent->account);
+    return !quiet && rota_core_account_admits (self, agent->account) &&
+           rota_core_breaker_admits (self, agent);
 }
 
 void rota_core_limit_source (rota_core_t *self, uint32_t source, uint32_t limit)
@@ -563,6 +564,8 @@ void rota_core_class_view (const rota_core_t *self, uint32_t class_index, rota_c
         ret_view->full |= agent->full && agent->busy < agent->slots;
         const account_t *account = AT (self, accounts, account_t, agent->account);
         int64_t closed_ms = is_open (self, agent) ? 0 : account->result_class ? account->until_ms : 0;
+        if (rota_core_breaker_until_ms (self, agent, NULL) > closed_ms)
+            closed_ms = rota_core_breaker_until_ms (self, agent, NULL);
         if (agent->paid && self->quiet_until_ms > closed_ms)
             closed_ms = self->quiet_until_ms;
         opens_ms = closed_ms < opens_ms ? closed_ms : opens_ms;

@@ -48,7 +48,7 @@ uint32_t rota_core_queue_of (rota_core_t *self, rota_node_t node)
     case PHASE (REVIEW):
         return review_class (self, it);
     default:
-        return rota_core_work_class (self, it);
+        return rota_core_escalated_class (self, node, rota_core_work_class (self, it));
     }
 }
 
@@ -57,6 +57,7 @@ static bool will_serve (const rota_core_t *self, const agent_t *agent)
 {
     const account_t *account = AT (self, accounts, account_t, agent->account);
     return agent->connected && !agent->draining && !agent->faulty &&
+           rota_core_breaker_until_ms (self, agent, NULL) <= self->now_ms &&
            (!account->result_class || account->until_ms <= self->now_ms + self->policy.review_patience_ms);
 }
 
@@ -120,9 +121,8 @@ static rota_core_event_t *improve (rota_core_t *self, rota_node_t node, const ch
 static rota_core_event_t *improve_or_fail (rota_core_t *self, rota_node_t node, const char *reason)
 {
     node_t *it = &self->nodes[node];
-    if (it->attempts_used < UINT8_MAX)
-        it->attempts_used++;
-    if (it->attempts_used < it->attempts_allowed)
+    rota_agent_t author = it->author ? it->author - 1u : ROTA_NONE;
+    if (!rota_core_use_attempt (self, node, author, self->policy.rules[RESULT (FAILED)].other, &reason))
         return improve (self, node, reason);
     rota_core_set_reason (self, node, reason, reason ? strlen (reason) : 0);
     return rota_core_move (self, node, STATUS (FAILED), 0, reason);

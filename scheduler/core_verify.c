@@ -232,5 +232,7 @@ int rota_core_verify (const rota_core_t *self, rota_error_t *error)
         r = verify_heap_order (self, &self->delayed, error);
     if (r == 0)
         r = verify_counts (self, error);
+    if (r == 0)
+        r = rota_core_verify_breakers (self, error);
     return r < 0 ? r : verify_leases (self, error);
 }

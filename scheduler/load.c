@@ -211,6 +211,41 @@ void rota_service_read_policy (service_t *self)
     self->policy.weight.small_s = (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_SMALL);
 }
 
+static int read_rules (service_t *self, rota_error_t *error)
+{
+    static const struct {
+        rota_setting_t setting;
+        Rota__ResultClass class;
+        const char *key;
+    } RULES[] = {
+#define RULE(CLASS, key, reason, standard, doc) {ROTA_SETTING_RESILIENCE_##CLASS, RESULT (CLASS), key},
+#include "bus/resilience.def"
+#undef RULE
+    };
+    for (size_t i = 0; i < sizeof RULES / sizeof RULES[0]; i++) {
+        rota_error_t why = {""};
+        int r = rota_rule_parse (rota_setting_text (self->config.settings, RULES[i].setting),
+                                 &self->policy.rules[RULES[i].class], &why);
+        if (r < 0)
+            return rota_error_set (error, r, "resilience.%s: %s", RULES[i].key, why.text);
+    }
+    return 0;
+}
+
+int rota_service_read_resilience (service_t *self, rota_error_t *error)
+{
+    const rota_settings_t *s = self->config.settings;
+    rota_core_policy_t *policy = &self->policy;
+    policy->coordinator_after =
+        (uint32_t)rota_setting_integer (s, ROTA_SETTING_RESILIENCE_COORDINATOR_AFTER);
+    policy->give_up_after = (uint32_t)rota_setting_integer (s, ROTA_SETTING_RESILIENCE_GIVE_UP_AFTER);
+    policy->breaker_failures = (uint32_t)rota_setting_integer (s, ROTA_SETTING_RESILIENCE_BREAKER_FAILURES);
+    policy->breaker_window_ms = rota_setting_duration_ms (s, ROTA_SETTING_RESILIENCE_BREAKER_WINDOW);
+    policy->breaker_rest_ms = rota_setting_duration_ms (s, ROTA_SETTING_RESILIENCE_BREAKER_REST);
+    policy->breaker_rest_max_ms = rota_setting_duration_ms (s, ROTA_SETTING_RESILIENCE_BREAKER_REST_MAX);
+    return read_rules (self, error);
+}
+
 int rota_service_read_quiet_hours (service_t *self, rota_error_t *error)
 {
     rota_error_t why = {""};

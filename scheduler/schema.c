@@ -57,6 +57,7 @@ static const char *const MIGRATIONS[] = {
     " input INTEGER, output INTEGER, cached INTEGER, cost_nano_usd INTEGER);",
     ("ALTER TABLE task ADD COLUMN wants INTEGER; ALTER TABLE task ADD COLUMN author INTEGER;"
      "ALTER TABLE task ADD COLUMN rounds INTEGER; ALTER TABLE task ADD COLUMN stumbles INTEGER;"),
+    "ALTER TABLE task ADD COLUMN trouble INTEGER;",
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 

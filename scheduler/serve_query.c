@@ -666,6 +666,11 @@ static void fill_account (const service_t *self, const rota_core_agent_view_t *v
     agent->cooldown_by_hand = account.until_ms == ROTA_BY_HAND;
     agent->has_cooldown_until_ms = account.result_class && !agent->cooldown_by_hand;
     agent->cooldown_until_ms = agent->has_cooldown_until_ms ? account.until_ms : 0;
+    if (account.result_class || !view->breaker_until_ms)
+        return;
+    agent->has_cooldown_reason = agent->has_cooldown_until_ms = true;
+    agent->cooldown_reason = rota_bytes (view->breaker_reason);
+    agent->cooldown_until_ms = view->breaker_until_ms;
 }
 
 static void fill_spend (service_t *self, rota_agent_t index, Rota__AgentState *agent)

@@ -281,6 +281,8 @@ int rota_scheduler_new (const rota_scheduler_config_t *config, rota_scheduler_t 
     rota_service_read_policy (self);
     int r = self->stop_fd < 0 ? rota_error_set (error, -errno, "no descriptor left") : 0;
     if (r == 0)
+        r = rota_service_read_resilience (self, error);
+    if (r == 0)
         r = rota_service_read_quiet_hours (self, error);
     if (r == 0)
         r = rota_service_ask_role (self, error);

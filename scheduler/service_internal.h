@@ -215,6 +215,7 @@ int rota_service_on_head_timer (zloop_t *loop, int timer, void *owner);
 
 /* load.c */
 void rota_service_read_policy (service_t *self);
+int rota_service_read_resilience (service_t *self, rota_error_t *error); /* after the policy */
 int rota_service_read_quiet_hours (service_t *self, rota_error_t *error);
 /* Core, names and conversations as the file has them. Agents register anew when they are asked to. */
 int rota_service_rebuild (service_t *self, rota_error_t *error);

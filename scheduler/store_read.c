@@ -182,6 +182,7 @@ static int load_task (void *owner, sqlite3_stmt *s)
         .author = index_of (sqlite3_column_int64 (s, 23)),
         .rounds = (uint8_t)sqlite3_column_int (s, 24),
         .stumbles = (uint8_t)sqlite3_column_int (s, 25),
+        .trouble = (uint64_t)sqlite3_column_int64 (s, 26),
     };
     bool known = node.kind >= NODE (TASK) && node.kind <= NODE (MILESTONE) && node.status < ROTA_STATUSES;
     bool parent_ok = node.parent == ROTA_NONE || node.parent < at;

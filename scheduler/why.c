@@ -210,6 +210,25 @@ static void explain_accounts (why_t *self, const rota_core_class_view_t *class)
     }
 }
 
+static void explain_breakers (why_t *self, const rota_core_class_view_t *class)
+{
+    const rota_core_t *core = self->service->core;
+    int64_t now_ms = rota_service_now_ms (self->service);
+    for (rota_agent_t a = 0; a < rota_core_agent_count (core); a++) {
+        rota_core_agent_view_t agent;
+        char left[ROTA_CLOCK_DURATION_BYTES];
+        rota_core_agent_view (core, a, &agent);
+        if (!agent.breaker_until_ms || !agent.connected || !rota_core_agent_can (core, a, class))
+            continue;
+        rota_clock_duration (agent.breaker_until_ms - now_ms, left);
+        if (agent.breaker_until_ms > now_ms)
+            say (self, "breaker", agent.breaker_until_ms, "%s is tried again in %s: %s", agent.name, left,
+                 agent.breaker_reason);
+        else
+            say (self, "breaker", 0, "%s is being tried by one task: %s", agent.name, agent.breaker_reason);
+    }
+}
+
 static void explain_problems (why_t *self, const rota_core_class_view_t *class)
 {
     const service_t *service = self->service;
@@ -264,6 +283,7 @@ static void explain_class (why_t *self, const rota_core_node_t *it)
               class.agent + marks, marks == 1 ? " if there is one" : "");
     if (class.servable && !class.open)
         explain_accounts (self, &class);
+    explain_breakers (self, &class);
     explain_problems (self, &class);
     if (!class.known)
         say (self, "unassignable", 0,

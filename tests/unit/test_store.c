@@ -202,6 +202,26 @@ static void the_core_is_rebuilt_as_it_was (void **state)
     rota_core_destroy (&again);
 }
 
+static void what_a_task_failed_of_outlives_the_scheduler (void **state)
+{
+    fixture_t *self = *state;
+    make_world (self);
+    Rota__Result failed = ROTA__RESULT__INIT;
+    failed.has_result_class = true;
+    failed.result_class = RESULT (FAILED);
+    rota_node_t node = 0;
+    while (rota_core_place (self->core, node) != ROTA_PLACE_RUNNING)
+        node++;
+    assert_int_equal (rota_core_report (self->core, node, 1, &failed, 1200), 0);
+    assert_int_equal (rota_core_same_errors (self->core, node), 1);
+    begin (self);
+    apply (self);
+    commit (self);
+    rota_core_t *again = reload (self);
+    assert_int_equal (rota_core_trouble (again, node), rota_core_trouble (self->core, node));
+    rota_core_destroy (&again);
+}
+
 static void a_newer_schema_is_refused (void **state)
 {
     fixture_t *self = *state;
@@ -453,6 +473,7 @@ int main (void)
 {
     const struct CMUnitTest tests[] = {
         TEST (the_core_is_rebuilt_as_it_was),
+        TEST (what_a_task_failed_of_outlives_the_scheduler),
         TEST (a_newer_schema_is_refused),
         TEST (what_is_no_database_is_refused),
         TEST (the_file_is_closed_to_others),
