@@ -448,6 +448,7 @@ static void explain (why_t *self, rota_node_t node, const rota_core_node_t *it)
         explain_budget (self, node);
         if (!self->reply.n_reasons)
             say (self, "budget", 0, "a budget held it; it is looked at again at once: `rota budget`");
+        break;
     case ROTA_PLACE_CLAIMED:
         explain_claimed (self, node, it);
         break;

@@ -259,7 +259,9 @@ uint32_t sim_class (world_t *self)
     static const char *const WANTED[] = {"run", "prompt"};
     uint32_t class_index = 0;
     bool new;
-    assert_int_equal (rota_core_class (self->core, 1, "", 0, WANTED, 2, &class_index, &new), 0);
+    size_t first = self->policy.breaker_failures ? 1 : 0; /* commands concern no breaker */
+    assert_int_equal (rota_core_class (self->core, 1, "", 0, WANTED + first, 2 - first, &class_index, &new),
+                      0);
     return class_index;
 }
 
@@ -557,6 +559,10 @@ static void set_up (world_t *self, unsigned seed)
     self->policy.cooldown_margin_ms = 20;
     self->policy.agent_patience_ms = 0;
     self->policy.jitter_seed = seed;
+    self->policy.breaker_failures = (uint32_t)(seed % 3); /* 0: none */
+    self->policy.breaker_rest_ms = 200;
+    self->policy.breaker_rest_max_ms = 800;
+    self->policy.give_up_after = (uint32_t)(seed % 4);
     self->policy.claim_patience_ms = 2000;
     self->policy.coordinate = seed % 2;
     self->role.agent = ROTA_NONE;
