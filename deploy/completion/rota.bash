@@ -2,7 +2,7 @@
 _rota()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}
-    local first=2 options verbs='init run validate import export submit status tasks task show attempts why diff review open context log events wait agents leader coordinator doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check key keygen grant revoke keys config completion man help'
+    local first=2 options verbs='init run validate import export submit status tasks task show attempts why diff review open context log events wait agents leader coordinator budget doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check key keygen grant revoke keys config completion man help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$verbs --help --version" -- "$word"); return
@@ -35,6 +35,7 @@ _rota()
         run:--exec|run:-e) mapfile -t COMPREPLY < <(:); return ;;
         run:--command) mapfile -t COMPREPLY < <(:); return ;;
         run:--timeout) mapfile -t COMPREPLY < <(:); return ;;
+        run:--budget) mapfile -t COMPREPLY < <(:); return ;;
         export:--source) mapfile -t COMPREPLY < <(:); return ;;
         submit:--id) mapfile -t COMPREPLY < <(:); return ;;
         submit:--title|submit:-t) mapfile -t COMPREPLY < <(:); return ;;
@@ -75,6 +76,7 @@ _rota()
         up:--command) mapfile -t COMPREPLY < <(:); return ;;
         new:--out|keygen:--out|new:-o|keygen:-o) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         grant:--name) mapfile -t COMPREPLY < <(:); return ;;
+        grant:--agents) mapfile -t COMPREPLY < <(:); return ;;
     esac
     : "$first"
     options=' --json --state --broker --key --insecure --connect-timeout --config --help'
@@ -83,7 +85,7 @@ _rota()
             options+=' --force'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
         run)
-            options+=' --agent --exec --command --trust-agents --no-auto-resume --timeout --dry-run --detach --wait-human --prune --strict'
+            options+=' --agent --exec --command --trust-agents --no-auto-resume --timeout --dry-run --detach --wait-human --budget --prune --strict'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -d -S / -- "$word"; compgen -f -X '!*.y?(a)ml' -- "$word"); return; } ;;
         validate)
             options+=' --strict'
@@ -150,6 +152,9 @@ _rota()
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         coordinator)
             options+=''
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
+        budget)
+            options+=' --all'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         doctor)
             options+=''
@@ -221,7 +226,7 @@ _rota()
             options+=' --out --force'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         grant)
-            options+=' --name'
+            options+=' --name --agents'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         revoke)
             options+=''
