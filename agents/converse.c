@@ -20,6 +20,7 @@
 #define PROMPT_MAX_BYTES ((size_t)4 << 20)
 #define QUEUE_MAX_BYTES ((size_t)32 << 20) /* a prompt of which every byte must be escaped, and some */
 #define READ_BYTES ((size_t)64 << 10)
+#define PRINT_BYTES ((size_t)64 << 10)
 #define DRAIN_MAX_BYTES ((size_t)8 << 20)
 #define CANCEL_MS 3000
 #define CLOSE_MS 3000 /* codex-acp stays when its input ends */
@@ -285,8 +286,7 @@ static void write_queue (rota_conversation_t *self)
 
 /* ---- from the agent */
 
-/* At once where it fits, so that the agent's own standard error doesn't cut it. */
-static void print_bytes (const char *bytes, size_t size)
+static void write_out (const char *bytes, size_t size)
 {
     while (size) {
         ssize_t written = write (STDOUT_FILENO, bytes, size);
@@ -297,6 +297,30 @@ static void print_bytes (const char *bytes, size_t size)
         bytes += written;
         size -= (size_t)written;
     }
+}
+
+/* What is to be printed before the loop waits again: an agent that says much in small pieces costs few writes. */
+static struct {
+    char bytes[PRINT_BYTES];
+    size_t used;
+} printed;
+
+static void flush_printed (void)
+{
+    write_out (printed.bytes, printed.used);
+    printed.used = 0;
+}
+
+static void print_bytes (const char *bytes, size_t size)
+{
+    if (printed.used + size > sizeof printed.bytes)
+        flush_printed ();
+    if (size > sizeof printed.bytes) {
+        write_out (bytes, size);
+        return;
+    }
+    memcpy (printed.bytes + printed.used, bytes, size);
+    printed.used += size;
 }
 
 void rota_conversation_print (const json_t *message)
@@ -414,6 +438,7 @@ static void talk (rota_conversation_t *self)
                                  {self->tell_fd, POLLIN, 0}};
         int64_t left_ms = self->deadline_ms - rota_clock_monotonic_ms ();
         size_t total = 0;
+        flush_printed ();
         if (poll (items, 4, !self->deadline_ms ? -1 : left_ms > 0 ? (int)left_ms : 0) < 0 && errno != EINTR)
             abort ();
         if (items[2].revents)
@@ -583,6 +608,7 @@ int rota_converse (int argc, char **argv)
     else {
         talk (&self);
         rota_conversation_untold (&self, "its turn is over");
+        flush_printed ();
         report_end (&self);
     }
     close_input (&self);
