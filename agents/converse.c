@@ -299,7 +299,8 @@ static void write_out (const char *bytes, size_t size)
     }
 }
 
-/* What is to be printed before the loop waits again: an agent that says much in small pieces costs few writes. */
+/* What is to be printed before the loop waits again: an agent that says much in small pieces costs few
+ * writes. */
 static struct {
     char bytes[PRINT_BYTES];
     size_t used;

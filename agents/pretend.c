@@ -337,8 +337,11 @@ int rota_pretend (void)
     print (json_pack ("{s:s, s:s, s:s, s:s}", "type", "system", "subtype", "init", "session_id", self.session,
                       "claude_code_version", "sim " ROTA_VERSION));
     int64_t until_ms = limited_until_ms (&self);
-    if (until_ms > rota_clock_wall_ms ())
+    if (until_ms > rota_clock_wall_ms ()) {
+        if (!self.ended)
+            remember (&self, self.done); /* no step was begun */
         return end_limited (&self, until_ms);
+    }
     const char *phase = getenv ("ROTA_PHASE");
     if (phase && strcmp (phase, "review") == 0)
         return review (&self, prompt);

@@ -1021,6 +1021,8 @@ void rota_core_tally_load (rota_core_t *self, const rota_core_tally_t *given)
 {
     if (given->scope == ROTA_SCOPE_KIND)
         kind_of (self, given->name);
+    if (given->scope == ROTA_SCOPE_ACCOUNT)
+        rota_core_account (self, given->name); /* its agents have not come yet */
     uint32_t index = index_named (self, given->scope, given->name);
     uint32_t at = index == ROTA_NONE ? ROTA_NONE : make_tally (self, given->scope, index);
     if (at == ROTA_NONE)

@@ -135,7 +135,8 @@ git("checkout", "-q", "notes.txt")
 result = place.run("merge")
 check("rota merge takes the work", result.returncode == 0 and git("rev-parse", "main") == git("rev-parse", "rota/main") and
       os.path.exists(os.path.join(place.path, "parser.c")), result)
-check("rota check", place.run("check").returncode == 0)
+result = place.run("check")
+check("rota check", result.returncode == 0, result)
 place.run("down")
 check("no clone is left", not os.listdir(os.path.join(place.state, "clones")) if
       os.path.isdir(os.path.join(place.state, "clones")) else True)

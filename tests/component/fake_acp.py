@@ -128,7 +128,7 @@ class Agent:
             if self.resumed:
                 state("idle", stopReason="end_turn")  # once more how the turn before ended
             state("running")
-        if "go on" in text.lower() and "limit" in text:
+        if "you were interrupted" in text.lower() and "limit" in text:
             say("I went on.")
             finish(identity)
         elif "limit" in text:

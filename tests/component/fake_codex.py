@@ -34,7 +34,7 @@ def usage(tokens):
 
 def turn(text):
     notify("turn/started", threadId=THREAD, turn={"id": "turn-1"})
-    if "go on" not in text.lower() and "limit" in text:
+    if "you were interrupted" not in text.lower() and "limit" in text:
         window = {"usedPercent": 100, "windowDurationMins": 300, "resetsAt": int(time.time()) + 2}
         notify("account/rateLimits/updated", rateLimits={"primary": window, "secondary": None})
         error = {"message": "You've hit your usage limit.", "codexErrorInfo": "usageLimitExceeded"}

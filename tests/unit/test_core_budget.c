@@ -411,6 +411,19 @@ static void what_was_spent_and_reserved_is_there_after_loading (void **state)
     assert_int_equal (tally (self, ROTA_SCOPE_ACCOUNT, "claude/default").reserved[ROTA_MEASURE_USD], USD / 2);
 }
 
+static void what_an_account_spent_is_known_before_its_agents_come (void **state)
+{
+    scene_t *self = *state;
+    rota_core_tally_t before = {
+        .scope = ROTA_SCOPE_ACCOUNT, .name = "codex/other", .spent = {[ROTA_PERIOD_LIFE] = {USD, 7, 1}}};
+    rota_core_tally_load (self->core, &before);
+    uint32_t at = rota_core_tally_named (self->core, ROTA_SCOPE_ACCOUNT, "codex/other");
+    assert_int_not_equal (at, ROTA_NONE);
+    rota_core_tally_t it;
+    rota_core_tally (self->core, at, &it);
+    assert_int_equal (it.spent[ROTA_PERIOD_LIFE][ROTA_MEASURE_USD], USD);
+}
+
 static void a_clock_that_is_set_back_forgets_nothing (void **state)
 {
     scene_t *self = *state;
@@ -486,6 +499,7 @@ int main (void)
         TEST (with_the_policy_stop_what_runs_is_ended_too),
         TEST (the_share_of_a_window_holds_until_it_resets),
         TEST (what_was_spent_and_reserved_is_there_after_loading),
+        TEST (what_an_account_spent_is_known_before_its_agents_come),
         TEST (a_clock_that_is_set_back_forgets_nothing),
         cmocka_unit_test (words_of_limits_are_read_and_wrong_ones_refused),
     };

@@ -44,10 +44,10 @@ static void a_rule_is_words (void **state)
 static void the_same_error_is_one_wherever_and_whenever_it_happened (void **state)
 {
     (void)state;
-    uint32_t one = rota_error_fingerprint ("12:30:01 /home/a/x.c:14: undefined name foo (pid 4711)");
+    uint32_t one = rota_error_fingerprint ("12:30:01 /srv/a/x.c:14: undefined name foo (pid 4711)");
     assert_int_equal (one, rota_error_fingerprint ("09:00:59 /srv/b/y.c:2: undefined name foo (pid 12)"));
     assert_int_not_equal (one,
-                          rota_error_fingerprint ("12:30:01 /home/a/x.c:14: undefined name bar (pid 4711)"));
+                          rota_error_fingerprint ("12:30:01 /srv/a/x.c:14: undefined name bar (pid 4711)"));
     assert_int_not_equal (rota_error_fingerprint (""), 0);
 }
 
