@@ -6,8 +6,8 @@
  * fail TEXT | limit TIME | context | auth | crash | hang | lie (says success and exits otherwise) | nothing
  * (exits 0 and says nothing) | flood SIZE. Each of those from `ok` on but `flood` ends the attempt, and the
  * next one of the task goes on behind it, on whichever agent. What it said last is its answer.
- * While an account is limited every attempt of it meets the limit. A prompt without `sim:` is a short piece of
- * work that ends well.
+ * While an account is limited every attempt of it meets the limit. A prompt without `sim:` is a short piece
+ * of work that ends well.
  *
  * As a reviewer it approves; "review: changes" anywhere in the prompt makes its first review want some.
  *

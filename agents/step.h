@@ -19,7 +19,8 @@ int rota_step_prepare (const rota_adapter_context_t *context, const Rota__Assign
                        unsigned slot, const char *log_path, rota_pool_t *pool, rota_attempt_t *attempt,
                        rota_error_t *error);
 
-/* The same for a review of an answer: there is no clone and no driver, and the verdict is looked for all the same. */
+/* The same for a review of an answer: there is no clone and no driver, and the verdict is looked for all the
+ * same. */
 int rota_step_prepare_answer (const char *log_path, rota_error_t *error);
 
 /* Makes of what the program said what came of the step. True: the attempt was one at the work itself. */

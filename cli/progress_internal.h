@@ -40,7 +40,7 @@ struct rota_progress {
     size_t failures_told;
 
     bool has_status;
-    bool coordinated; /* somebody was told of as the coordinator */
+    bool coordinated;    /* somebody was told of as the coordinator */
     uint64_t status_seq; /* events up to this number are in the figures */
     uint64_t counts[STATUSES];
     uint64_t total, unreachable, running_total;

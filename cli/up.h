@@ -18,8 +18,8 @@ typedef struct {
 /* --agent, --exec and --command of run and up, checked. Exit code, after a message. */
 int rota_agents_option (const rota_cli_t *cli, rota_agents_option_t *ret_agents);
 /* Without --agent: what the roadmap says in `agents:`, which it must outlive; else the kinds that its tasks
- * name, exec, and for prompts that name none the agent programs that are installed and logged in. 0, -ENOMEM, or -EINVAL
- * with what is wrong. */
+ * name, exec, and for prompts that name none the agent programs that are installed and logged in. 0, -ENOMEM,
+ * or -EINVAL with what is wrong. */
 int rota_agents_discover (const rota_cli_t *cli, rota_agents_option_t *agents, const rota_roadmap_t *roadmap,
                           rota_error_t *error);
 /* And one for gates and merges, which a roadmap with a repository needs. -ENOMEM. */

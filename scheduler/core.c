@@ -293,9 +293,8 @@ bool rota_core_get (const rota_core_t *self, rota_node_t node, rota_core_node_t 
         return false;
     const node_t *it = rota_core_node (self, node);
     const lease_t *lease = rota_core_lease_of (self, node);
-    bool queued =
-        it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED || it->place == ROTA_PLACE_HELD ||
-        it->place == ROTA_PLACE_CLAIMED;
+    bool queued = it->place == ROTA_PLACE_READY || it->place == ROTA_PLACE_PARKED ||
+                  it->place == ROTA_PLACE_HELD || it->place == ROTA_PLACE_CLAIMED;
     *ret_node = (rota_core_node_t){
         .id = self->ids + it->id_offset,
         .id_length = it->id_length,

@@ -653,9 +653,8 @@ void rota_core_redefine (rota_core_t *self, rota_node_t node, const rota_core_no
     rota_core_at (self, now_ms);
     node_t *it = &self->nodes[node];
     rota_place_t place = it->place;
-    bool queued = it->kind == NODE (TASK) &&
-                  (place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED || place == ROTA_PLACE_HELD ||
-                   place == ROTA_PLACE_CLAIMED);
+    bool queued = it->kind == NODE (TASK) && (place == ROTA_PLACE_READY || place == ROTA_PLACE_PARKED ||
+                                              place == ROTA_PLACE_HELD || place == ROTA_PLACE_CLAIMED);
     if (queued)
         rota_core_leave_place (self, node);
     bool counted = it->kind == NODE (TASK) && !(it->flags & F_STAGED);

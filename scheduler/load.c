@@ -250,8 +250,7 @@ int rota_service_read_resilience (service_t *self, rota_error_t *error)
 {
     const rota_settings_t *s = self->config.settings;
     rota_core_policy_t *policy = &self->policy;
-    policy->coordinator_after =
-        (uint32_t)rota_setting_integer (s, ROTA_SETTING_RESILIENCE_COORDINATOR_AFTER);
+    policy->coordinator_after = (uint32_t)rota_setting_integer (s, ROTA_SETTING_RESILIENCE_COORDINATOR_AFTER);
     policy->give_up_after = (uint32_t)rota_setting_integer (s, ROTA_SETTING_RESILIENCE_GIVE_UP_AFTER);
     policy->breaker_failures = (uint32_t)rota_setting_integer (s, ROTA_SETTING_RESILIENCE_BREAKER_FAILURES);
     policy->breaker_window_ms = rota_setting_duration_ms (s, ROTA_SETTING_RESILIENCE_BREAKER_WINDOW);

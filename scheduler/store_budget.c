@@ -17,7 +17,7 @@ static void set_cell (rota_store_t *self, const rota_core_budget_view_t *budget,
     sqlite3_stmt *s = value == ROTA_LIMIT_UNSET ? NULL : rota_store_sql (self, SQL_SET_BUDGET);
     if (!s)
         return;
-    sqlite3_bind_int (s, 1, budget->scope);
+    sqlite3_bind_int (s, 1, (int)budget->scope);
     sqlite3_bind_text (s, 2, budget->name, -1, SQLITE_STATIC);
     sqlite3_bind_int (s, 3, cell);
     sqlite3_bind_int64 (s, 4, value);
@@ -48,7 +48,7 @@ void rota_store_set_tally (rota_store_t *self, const rota_core_t *core, uint32_t
     if (!s)
         return;
     rota_core_tally (core, tally, &it);
-    sqlite3_bind_int (s, 1, it.scope);
+    sqlite3_bind_int (s, 1, (int)it.scope);
     sqlite3_bind_text (s, 2, it.name, -1, SQLITE_STATIC);
     sqlite3_bind_int64 (s, 3, it.hour);
     sqlite3_bind_int64 (s, 4, it.day);

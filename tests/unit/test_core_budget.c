@@ -137,8 +137,8 @@ static void limit (scene_t *self, const char *line)
 {
     char scope[ROTA_SCOPE_NAME_MAX + 16];
     rota_limits_t limits;
-    rota_scope_t which;
-    const char *name;
+    rota_scope_t which = ROTA_SCOPE_ALL;
+    const char *name = "";
     rota_error_t error = {""};
     if (rota_limits_parse_line (line, scope, &limits, &error) < 0 ||
         rota_scope_parse (scope, &which, &name, &error) < 0)
