@@ -51,7 +51,8 @@ static const rota_candidate_t *find (const rota_candidates_t *self, const char *
 static int take_one (const rota_candidates_t *before, const Rota__Candidate *said, int64_t now_ms,
                      rota_candidate_t *ret_candidate)
 {
-    *ret_candidate = (rota_candidate_t){.rank = said->rank, .busy = said->busy, .slots = said->slots};
+    *ret_candidate = (rota_candidate_t){
+        .rank = said->rank, .busy = said->busy, .slots = said->slots, .until_ms = said->until_ms};
     int r = said->has_name ? copy (true, said->name, &ret_candidate->name) : -EINVAL;
     if (r == 0)
         r = copy (said->has_kind, said->kind, &ret_candidate->kind);

@@ -23,6 +23,7 @@ typedef struct {
     char *why_not; /* NULL: it is fit */
     uint32_t rank, busy, slots;
     int64_t fit_since_ms;
+    int64_t until_ms; /* by the scheduler's clock: when it will be fit again; 0 = not known */
 } rota_candidate_t;
 
 typedef struct {

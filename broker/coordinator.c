@@ -10,10 +10,20 @@
 
 #define AGAIN_MS 1000 /* a proposal that nothing came of */
 
+/* One that is there and rests will not come back sooner for being waited for. */
+static bool holder_rests (const rota_candidates_t *from)
+{
+    for (size_t i = 0; i < from->count; i++)
+        if (strcmp (from->list[i].name, from->holder) == 0)
+            return from->list[i].why_not && from->list[i].until_ms;
+    return false;
+}
+
 /* After a change of leaders the agents come back one by one: nobody loses the role by being the last. */
 static bool is_settling (const rota_broker_t *self)
 {
-    return self->coordinator.candidates.holder &&
+    const rota_candidates_t *from = &self->coordinator.candidates;
+    return from->holder && !holder_rests (from) &&
            self->now_ms - self->coordinator.leads_ms < self->dead_after_ms;
 }
 
@@ -94,6 +104,8 @@ static void fill (const rota_broker_t *self, const rota_candidate_t *from, Rota_
     ret_candidate->rank = from->rank;
     ret_candidate->busy = from->busy;
     ret_candidate->slots = from->slots;
+    ret_candidate->has_until_ms = from->until_ms != 0;
+    ret_candidate->until_ms = from->until_ms;
     ret_candidate->has_fit_ms = !from->why_not;
     ret_candidate->fit_ms = (uint64_t)(self->now_ms - from->fit_since_ms);
 }

@@ -20,8 +20,10 @@ static void put_candidate (rota_table_t *table, const Rota__Candidates *role, co
     rota_table_add (table, ROTA_STYLE_PLAIN, it->kind.data, it->kind.len);
     rota_table_addf (table, ROTA_STYLE_PLAIN, "%u/%u", it->busy, it->slots);
     if (it->has_why_not) {
-        rota_table_addf (table, ROTA_STYLE_YELLOW, "no: it %.*s", (int)it->why_not.len,
-                         (const char *)it->why_not.data);
+        char when[24];
+        rota_table_addf (table, ROTA_STYLE_YELLOW, "no: it %.*s%s%s", (int)it->why_not.len,
+                         (const char *)it->why_not.data, it->has_until_ms ? ", until " : "",
+                         it->has_until_ms ? rota_when (it->until_ms, rota_clock_wall_ms (), when) : "");
         return;
     }
     rota_clock_duration ((int64_t)it->fit_ms, fit);
@@ -29,20 +31,34 @@ static void put_candidate (rota_table_t *table, const Rota__Candidates *role, co
                      is_holder (role, it) ? "has the role" : "could have it", fit);
 }
 
+/* The first that can have it again by itself; 0 = nobody. */
+static int64_t fit_again_ms (const Rota__Candidates *role)
+{
+    int64_t first_ms = 0;
+    for (size_t i = 0; i < role->n_candidates; i++) {
+        const Rota__Candidate *it = role->candidates[i];
+        if (it->has_until_ms && (!first_ms || it->until_ms < first_ms))
+            first_ms = it->until_ms;
+    }
+    return first_ms;
+}
+
 static void put (const rota_cli_t *cli, const Rota__Candidates *role)
 {
     static const rota_column_t COLUMNS[] = {
         {.title = "CANDIDATE", .flexible = true}, {.title = "KIND"}, {.title = "BUSY"}, {.title = "STATE"}};
     char when[24], failback[ROTA_CLOCK_DURATION_BYTES];
+    int64_t again_ms = fit_again_ms (role);
     char *holder = rota_clean_bytes (role->has_holder, role->holder);
     char *reason = rota_clean_bytes (role->has_reason && role->reason.len, role->reason);
-    if (holder)
+    if (role->has_holder)
         printf ("coordinator: %s, epoch %llu, since %s", holder, (unsigned long long)role->epoch,
                 rota_when (role->since_ms, rota_clock_wall_ms (), when));
     else
-        printf ("coordinator: %snobody%s: reviews and complex tasks wait",
-                rota_style (&cli->out, ROTA_STYLE_YELLOW), rota_style_end (&cli->out));
-    printf ("%s%s\n", reason ? ": " : "", reason ? reason : "");
+        printf ("coordinator: %snobody%s: reviews and complex tasks wait%s%s",
+                rota_style (&cli->out, ROTA_STYLE_YELLOW), rota_style_end (&cli->out),
+                again_ms ? " until " : "", again_ms ? rota_when (again_ms, rota_clock_wall_ms (), when) : "");
+    printf ("%s%s\n", reason && *reason ? ": " : "", reason ? reason : "");
     rota_clock_duration (role->failback_ms, failback);
     if (role->by_hand)
         puts ("It keeps the role until it is unfit.");
@@ -85,6 +101,8 @@ static void put_json (const Rota__CoordinatorReply *reply)
         rota_json_set_number (one, "slots", it->slots);
         json_object_set_new (one, "fit", json_boolean (!it->has_why_not));
         rota_json_set_text (one, "why_not", it->has_why_not, it->why_not);
+        if (it->has_until_ms)
+            rota_json_set_time (one, "until", it->until_ms);
         if (it->has_fit_ms)
             rota_json_set_number (one, "fit_ms", it->fit_ms);
         json_array_append_new (list, one);

@@ -254,6 +254,7 @@ void rota_core_coordinator_load (rota_core_t *self, const char *agent, const rot
 typedef struct {
     const char *name, *kind, *host;
     const char *why_not; /* why it can't have the role now; NULL = it can */
+    int64_t until_ms;    /* when that is over by itself; 0 = not known */
     uint32_t rank;       /* of its kind among those preferred; 0 = the first */
     uint32_t busy, slots;
     bool connected;

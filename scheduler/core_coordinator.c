@@ -73,6 +73,20 @@ static const char *why_not (const rota_core_t *self, const agent_t *agent)
     return NULL;
 }
 
+/* The last of the times that keep it from the role: only then can it have it. */
+static int64_t fit_again_ms (const rota_core_t *self, const agent_t *agent)
+{
+    const account_t *account = AT (self, accounts, account_t, agent->account);
+    int64_t until_ms = account->result_class ? account->until_ms : 0;
+    if (!agent->connected || agent->faulty || agent->draining || until_ms == ROTA_BY_HAND)
+        return 0;
+    if (agent->paid && self->quiet_until_ms > until_ms)
+        until_ms = self->quiet_until_ms;
+    if (agent->aside_until_ms > until_ms)
+        until_ms = agent->aside_until_ms;
+    return until_ms > self->now_ms ? until_ms : 0;
+}
+
 bool rota_core_candidate (const rota_core_t *self, rota_agent_t index, rota_core_candidate_t *ret_candidate)
 {
     const agent_t *agent = AT (self, agents, agent_t, index);
@@ -82,6 +96,7 @@ bool rota_core_candidate (const rota_core_t *self, rota_agent_t index, rota_core
                                              .kind = agent->kind,
                                              .host = agent->host,
                                              .why_not = why_not (self, agent),
+                                             .until_ms = fit_again_ms (self, agent),
                                              .rank = agent->rank[1],
                                              .busy = agent->busy,
                                              .slots = agent->slots,

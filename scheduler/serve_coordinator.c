@@ -35,6 +35,7 @@ static uint64_t hash_of (const service_t *self, const rota_core_coordinator_t *r
         const char *why_not = candidate.why_not ? candidate.why_not : "";
         hash = mix (hash, &i, sizeof i);
         hash = mix (hash, why_not, strlen (why_not));
+        hash = mix (hash, &candidate.until_ms, sizeof candidate.until_ms);
     }
     return hash | 1;
 }
@@ -48,6 +49,8 @@ static void fill_candidate (const rota_core_candidate_t *from, Rota__Candidate *
     ret_candidate->host = rota_bytes (from->host);
     ret_candidate->has_why_not = from->why_not != NULL;
     ret_candidate->why_not = rota_bytes (from->why_not ? from->why_not : "");
+    ret_candidate->has_until_ms = from->until_ms != 0;
+    ret_candidate->until_ms = from->until_ms;
     ret_candidate->has_rank = ret_candidate->has_busy = ret_candidate->has_slots = true;
     ret_candidate->rank = from->rank;
     ret_candidate->busy = from->busy;

@@ -242,6 +242,18 @@ static void explain_problems (why_t *self, const rota_core_class_view_t *class)
                  service->agent_problems.items[i]);
 }
 
+/* When the first candidate can have the role again by itself; 0 = not known. */
+static int64_t first_fit_ms (const service_t *service)
+{
+    rota_core_candidate_t candidate;
+    int64_t first_ms = 0;
+    for (rota_agent_t i = 0; i < rota_core_agent_count (service->core); i++)
+        if (rota_core_candidate (service->core, i, &candidate) && candidate.until_ms &&
+            (!first_ms || candidate.until_ms < first_ms))
+            first_ms = candidate.until_ms;
+    return first_ms;
+}
+
 /* True when it waits for the coordinator. */
 static bool explain_role (why_t *self, const rota_core_class_view_t *class)
 {
@@ -252,8 +264,12 @@ static bool explain_role (why_t *self, const rota_core_class_view_t *class)
         return false;
     rota_core_coordinator (service->core, &role);
     if (role.agent == ROTA_NONE) {
-        say (self, "coordinator", 0,
-             "it waits for a coordinator, and the role is vacant: %s; see `rota coordinator`",
+        int64_t until_ms = first_fit_ms (service);
+        char at[ROTA_CLOCK_ISO_BYTES];
+        rota_clock_iso (until_ms, at);
+        say (self, "coordinator", until_ms,
+             "it waits for a coordinator, and the role is vacant%s%s: %s; see `rota coordinator`",
+             until_ms ? " until " : "", until_ms ? at : "",
              role.reason[0] ? role.reason : "nobody was elected yet");
         return true;
     }

@@ -167,8 +167,13 @@ static void who_rests_drains_or_is_gone_can_not_have_it (void **state)
     ADD (self, .id = "a", .needs = "prompt");
     drive_work (self, "a", RESULT (LIMITED));
     assert_string_equal (why_not (self, claude), "rests: its account is limited");
+    rota_core_candidate_t candidate;
+    assert_true (rota_core_candidate (self->core, claude, &candidate));
+    assert_int_equal (candidate.until_ms, self->now_ms + self->policy.default_cooldown_ms);
     drive_wait (self, self->policy.default_cooldown_ms + self->policy.cooldown_margin_ms + 1);
     assert_null (why_not (self, claude));
+    assert_true (rota_core_candidate (self->core, claude, &candidate));
+    assert_int_equal (candidate.until_ms, 0);
     rota_core_agent_gone (self->core, claude, self->now_ms);
     drive_let_out (self);
     assert_string_equal (why_not (self, claude), "is not connected");
