@@ -88,6 +88,13 @@ static const rota_option_t IMPORT_OPTIONS[] = {
 static const rota_option_t EXPORT_OPTIONS[] = {OPTION_SOURCE, ROTA_OPTION_END};
 static const rota_option_t CONFIG_OPTIONS[] = {
     {.name = "check", .kind = ROTA_OPTION_FLAG, .help = "only say whether they are right"}, ROTA_OPTION_END};
+static const rota_option_t CHECKPOINT_OPTIONS[] = {
+    {.name = "limit",
+     .letter = 'n',
+     .kind = ROTA_OPTION_NUMBER,
+     .value = "N",
+     .help = "at most so many, the newest first (default: 50)"},
+    ROTA_OPTION_END};
 static const rota_option_t BUDGET_OPTIONS[] = {
     {.name = "all", .kind = ROTA_OPTION_FLAG, .help = "what has no limit, too"}, ROTA_OPTION_END};
 static const rota_option_t RUN_OPTIONS[] = {
@@ -723,6 +730,22 @@ const rota_verb_t ROTA_VERBS[] = {
      .summary = "verify the store: graph, moves, leases, events against rows",
      .description = "Exit code 1 if something is wrong.",
      .handler = rota_verb_check},
+
+    {.name = "store checkpoint",
+     .alias = "checkpoint",
+     .group = ROTA_GROUP_STORE,
+     .arguments = "[list | show ID | restore ID]",
+     .most = 2,
+     .summary = "keep the essential state at this moment, list what is kept, read it, go back to it",
+     .description =
+         "Counts, what runs, what rests, who coordinates, what was spent, pauses and priorities, in less than "
+         "4 KiB. One is taken by itself when an agent meets its context limit, and before `import --prune`, "
+         "`restore` and the removal of old events. `restore` brings back pauses, draining agents, priorities of "
+         "tasks that have not ended, accounts that wait for `rota resume` and a coordinator given by hand, and "
+         "says what it brought back and what not; what tasks have come to never goes backwards.",
+     .example = "rota checkpoint\nrota checkpoint list\nrota checkpoint show 3\nrota checkpoint restore 3",
+     .options = CHECKPOINT_OPTIONS,
+     .handler = rota_verb_checkpoint},
 
     {.name = "key new",
      .alias = "keygen",

@@ -291,6 +291,7 @@ void rota_service_flush (service_t *self)
     if (!self->config.hold && !self->disk_low)
         rota_core_dispatch (self->core, rota_service_now_ms (self));
     rota_service_note_settled (self);
+    rota_service_checkpoint_limits (self);
     rota_core_effects (self->core, &effects);
     uint64_t first = 0;
     bool change = has_effects (self, &effects);

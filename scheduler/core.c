@@ -380,6 +380,11 @@ bool rota_core_is_paused (const rota_core_t *self)
     return self->paused;
 }
 
+bool rota_core_is_draining (const rota_core_t *self)
+{
+    return self->draining;
+}
+
 void rota_core_drain_all (rota_core_t *self, bool draining, int64_t now_ms)
 {
     rota_core_at (self, now_ms);

@@ -229,6 +229,8 @@ void rota_core_account_view (const rota_core_t *self, rota_account_t account,
 void rota_core_account_load (rota_core_t *self, const rota_core_account_view_t *account);
 /* 0 opened; 1 it was open. */
 int rota_core_account_resume (rota_core_t *self, rota_account_t account, int64_t now_ms);
+/* It rests until somebody opens it. 0 closed; 1 it rests already. */
+int rota_core_account_close (rota_core_t *self, rota_account_t account, const char *reason, int64_t now_ms);
 /* Until then nothing is handed to agents whose work is paid; 0 = no longer. */
 void rota_core_quiet (rota_core_t *self, int64_t until_ms, int64_t now_ms);
 int64_t rota_core_quiet_until_ms (const rota_core_t *self);
@@ -277,6 +279,7 @@ int rota_core_control (rota_core_t *self, rota_node_t node, Rota__ControlVerb ve
                        size_t text_length, int32_t priority, int64_t now_ms, rota_error_t *error);
 void rota_core_pause (rota_core_t *self, bool paused, int64_t now_ms);
 bool rota_core_is_paused (const rota_core_t *self);
+bool rota_core_is_draining (const rota_core_t *self);
 void rota_core_drain_all (rota_core_t *self, bool draining, int64_t now_ms);
 
 /* At most so many tasks of the source under way at once; 0 = no limit. */

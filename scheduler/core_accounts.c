@@ -126,6 +126,28 @@ int rota_core_account_resume (rota_core_t *self, rota_account_t index, int64_t n
     return 0;
 }
 
+int rota_core_account_close (rota_core_t *self, rota_account_t index, const char *reason, int64_t now_ms)
+{
+    rota_core_at (self, now_ms);
+    account_t *account = account_at (self, index);
+    if (account->result_class)
+        return 1;
+    char *text = strdup (reason);
+    if (!text) {
+        self->broken = true;
+        return 1;
+    }
+    free (account->reason);
+    account->reason = text;
+    account->result_class = RESULT (LIMITED);
+    account->limit_kind = 0;
+    account->since_ms = now_ms;
+    account->until_ms = ROTA_BY_HAND;
+    say (self, index, rota_core_text (self, "closed until `rota resume`: %s", text));
+    rota_core_classes_changed (self);
+    return 0;
+}
+
 /* For limits that name no time: longer each time in a row. */
 static int64_t guessed_wait_ms (const rota_core_t *self, const account_t *account)
 {

@@ -631,6 +631,8 @@ HANDLER (import_commit)
                                     "nothing was imported: the roadmap doesn't fit what is there");
         rota_import_drop (self, "it has faults");
     } else {
+        if (import->prune && !import->dry_run)
+            rota_service_take_checkpoint (self, "import_prune");
         find_orphans (self, &difference);
         answer_difference (self, from, &difference);
         if (import->dry_run) {

@@ -4,6 +4,7 @@
 #include "bus/role_lock.h"
 #include "bus/rundir.h"
 #include "bus/settings.h"
+#include "scheduler/checkpoint.h"
 #include "scheduler/service.h"
 #include "scheduler/store.h"
 
@@ -131,6 +132,7 @@ static void set_up_log (const options_t *options, const rota_settings_t *setting
 static int restore (const options_t *options)
 {
     char path[4096], lock_path[4096];
+    uint8_t body[ROTA_CHECKPOINT_MAX_BYTES];
     rota_error_t error;
     rota_role_lock_t *role = NULL;
     snprintf (path, sizeof path, "%s/rota.db", options->state);
@@ -141,7 +143,11 @@ static int restore (const options_t *options)
         r = rota_role_lock_try (role, &error);
     if (r == 0) {
         rota_role_lock_allow (role, RESTORE_MS);
+        /* A store that can't be read is a good reason to restore one. */
+        int size = rota_checkpoint_of_file (path, body, &error);
         r = rota_store_restore (options->restore, path, &error);
+        if (r == 0 && size > 0)
+            r = rota_checkpoint_into_file (path, "store_restore", body, (size_t)size, &error);
     }
     rota_role_lock_destroy (&role);
     if (r < 0)

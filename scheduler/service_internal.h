@@ -8,6 +8,7 @@
  * why.c        why a task does not run          spend.c        what attempts used
  * serve_coordinator.c the role's candidates for the broker, its proposals
  * serve_budget.c limits, what was spent
+ * serve_checkpoint.c essential state, kept and gone back to
  * upkeep.c     timers, trimming, backup, check figures.c      what is counted for /metrics
  * settled.c    roadmaps that have come to rest               room.c         a disk that is nearly full
  * claims.c     what tasks touch
@@ -161,6 +162,7 @@ struct rota_scheduler {
     uint64_t swept_task;      /* key: attempts of tasks up to it were looked at */
     uint64_t settled_version; /* of the core, when it was last looked which roadmaps move; 0 = not yet */
     int64_t settled_ms;       /* when to look again all the same */
+    int64_t context_checkpoint_ms, trim_checkpoint_ms; /* when they may be taken again */
 };
 
 typedef struct rota_scheduler service_t;
@@ -295,6 +297,16 @@ bool rota_spend_today (service_t *self, rota_agent_t agent, rota_core_tally_t *r
 bool rota_budget_explain (service_t *self, rota_node_t node, char *ret_text, size_t capacity,
                           int64_t *ret_until_ms);
 
+/* serve_checkpoint.c */
+/* Into the transaction of this batch, with its event. The id; 0: it failed, as the commit will. */
+uint64_t rota_service_take_checkpoint (service_t *self, const char *cause);
+/* When an attempt of this batch met its context limit. */
+void rota_service_checkpoint_limits (service_t *self);
+/* Before events go for good; `oldest_ms`... are the first of the log. */
+void rota_service_checkpoint_trim (service_t *self, int64_t before_ms, uint64_t cap);
+/* In a transaction, by the settings. */
+void rota_service_trim_checkpoints (service_t *self);
+
 /* handlers: serve_*.c, import.c, why.c, upkeep.c */
 #define HANDLER(name)                                                                                        \
     void rota_serve_##name (service_t *self, const rota_envelope_t *from, const ProtobufCMessage *message)
@@ -323,6 +335,9 @@ HANDLER (sink_cursor);
 HANDLER (proposal);
 HANDLER (budgets);
 HANDLER (budget_change);
+HANDLER (checkpoint_take);
+HANDLER (checkpoints_query);
+HANDLER (checkpoint_restore);
 HANDLER (metrics);
 
 /* room.c */

@@ -165,6 +165,26 @@ uint64_t rota_store_trim_events (rota_store_t *self, int64_t before_ms, uint64_t
  * caller's. Returns the last key looked at, 0 when that was the end; *ret_dropped attempts went. */
 uint64_t rota_store_trim_attempts (rota_store_t *self, uint64_t after, int64_t before_ms, size_t limit,
                                    size_t *ret_dropped);
+/* Checkpoints of the essential state (checkpoint.h, store_checkpoint.c). */
+typedef struct {
+    uint64_t id;
+    int64_t time_ms;
+    const char *cause;
+    const uint8_t *body;
+    size_t size;
+} rota_stored_checkpoint_t;
+/* In a transaction. Its id, 0 when that failed. */
+uint64_t rota_store_add_checkpoint (rota_store_t *self, const char *cause, const uint8_t *body, size_t size,
+                                    int64_t wall_ms);
+/* Newest first, ids below `before`, at most `limit`. How many were given. */
+size_t rota_store_checkpoints (rota_store_t *self, uint64_t before, size_t limit,
+                               void (*each) (void *owner, const rota_stored_checkpoint_t *it), void *owner);
+/* -ENOENT. */
+int rota_store_get_checkpoint (rota_store_t *self, uint64_t id,
+                               void (*each) (void *owner, const rota_stored_checkpoint_t *it), void *owner);
+/* In a transaction: keeps at most `cap`, none that is older than `before_ms`. */
+void rota_store_trim_checkpoints (rota_store_t *self, int64_t before_ms, size_t cap);
+
 /* Moves the WAL into the file when it has grown; `idle` = nothing waits. Cheap to call after every batch. */
 void rota_store_checkpoint (rota_store_t *self, bool idle);
 /* From this size on a checkpoint no longer waits for an idle moment; from twice of it on the WAL is cut. */

@@ -39,10 +39,12 @@ static void trim (service_t *self, int64_t now_ms)
     rota_service_flush (self);
     if (self->failed || rota_store_begin (self->store, &error) < 0)
         return;
-    uint64_t trimmed = rota_store_trim_events (
-        self->store, wall_ms - rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_EVENT_RETENTION),
-        (uint64_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_EVENT_CAP), self->sink_cursor, TRIM_EVENTS,
-        gap);
+    int64_t before_ms = wall_ms - rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_EVENT_RETENTION);
+    uint64_t cap = (uint64_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_EVENT_CAP);
+    rota_service_checkpoint_trim (self, before_ms, cap);
+    rota_service_trim_checkpoints (self);
+    uint64_t trimmed =
+        rota_store_trim_events (self->store, before_ms, cap, self->sink_cursor, TRIM_EVENTS, gap);
     int64_t idle_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_CONVERSATION_IDLE);
     size_t expired =
         rota_answers_expire (self->answers, self->store, wall_ms - idle_ms, wall_ms - FORGET_AFTER * idle_ms);

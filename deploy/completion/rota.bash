@@ -2,7 +2,7 @@
 _rota()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}
-    local first=2 options verbs='init run validate import export submit status tasks task show attempts why diff review open context log events wait agents leader coordinator budget doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check key keygen grant revoke keys config completion man help'
+    local first=2 options verbs='init run validate import export submit status tasks task show attempts why diff review open context log events wait agents leader coordinator budget doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check checkpoint key keygen grant revoke keys config completion man help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$verbs --help --version" -- "$word"); return
@@ -15,7 +15,7 @@ _rota()
     fi
     if [[ $verb == store ]]; then
         if ((COMP_CWORD == 2)); then
-            mapfile -t COMPREPLY < <(compgen -W 'backup restore check' -- "$word"); return
+            mapfile -t COMPREPLY < <(compgen -W 'backup restore check checkpoint' -- "$word"); return
         fi
         verb=${COMP_WORDS[2]} first=3
     fi
@@ -74,6 +74,7 @@ _rota()
         up:--agent|up:-a) mapfile -t COMPREPLY < <(compgen -W 'exec claude codex acp http command git sim ' -- "$word"); return ;;
         up:--exec|up:-e) mapfile -t COMPREPLY < <(:); return ;;
         up:--command) mapfile -t COMPREPLY < <(:); return ;;
+        checkpoint:--limit|checkpoint:-n) mapfile -t COMPREPLY < <(:); return ;;
         new:--out|keygen:--out|new:-o|keygen:-o) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         grant:--name) mapfile -t COMPREPLY < <(:); return ;;
         grant:--agents) mapfile -t COMPREPLY < <(:); return ;;
@@ -221,6 +222,9 @@ _rota()
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
         check)
             options+=''
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
+        checkpoint)
+            options+=' --limit'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         new|keygen)
             options+=' --out --force'
