@@ -275,6 +275,16 @@ static void count (const rota_described_t *self, pattern_t which, const char *li
     counter->known = true;
 }
 
+/* It comes from a line in which the agent may have said anything, and becomes an argument of the program: no
+ * option, no path. */
+static bool is_session (const char *text)
+{
+    static const char PLAIN[] = "._:-ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    size_t length = strlen (text);
+    return length > 0 && length < ROTA_READING_SESSION_BYTES && strspn (text, PLAIN) == length &&
+           !strchr ("._:-", *text) && !strstr (text, "..");
+}
+
 void rota_read_described (rota_reading_t *reading, const char *line, size_t size_bytes)
 {
     const rota_described_t *self = reading->description;
@@ -285,7 +295,7 @@ void rota_read_described (rota_reading_t *reading, const char *line, size_t size
     plain[size] = '\0';
 
     reading->began = true;
-    if (take (self, SESSION, plain, text))
+    if (take (self, SESSION, plain, text) && is_session (text))
         rota_reading_copy (reading->session, sizeof reading->session, 0, text, strlen (text));
     count (self, INPUT, plain, 1, &reading->usage.input_tokens);
     count (self, OUTPUT, plain, 1, &reading->usage.output_tokens);

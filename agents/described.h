@@ -10,7 +10,7 @@
  *     version: "0.6"                   the oldest that is known to work
  *     success: '"status":"success"'    a line that says so; without it exit code 0 is enough
  *     error: 'error: (.*)'             a line whose group is put to the rules of limits.h
- *     session: '"session_id":"([^"]+)"'
+ *     session: '"session_id":"([^"]+)"'          letters, digits and ._:- or it is passed over
  *     input_tokens: '"input_tokens":([0-9]+)'    likewise output_tokens, cached_tokens, cost_usd
  *     usage: sum                       or last (default): what of several such lines counts
  *

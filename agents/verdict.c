@@ -71,13 +71,23 @@ static json_t *verdict_of (const json_t *object)
 json_t *rota_verdict_find (const char *answer, size_t size_bytes)
 {
     const char *end = answer + size_bytes, *at = end;
+    json_t *found = NULL;
     for (int i = 0; i < TRIES_MAX && (at = memrchr (answer, '{', (size_t)(at - answer))); i++) {
         json_t *object =
             json_loadb (at, (size_t)(end - at), JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, NULL);
         json_t *verdict = json_is_object (object) ? verdict_of (object) : NULL;
         json_decref (object);
-        if (verdict)
-            return verdict;
+        if (!verdict)
+            continue;
+        bool approved = json_is_true (json_object_get (verdict, "approved"));
+        if (found && approved) {
+            json_decref (verdict); /* the later one says so too */
+            continue;
+        }
+        json_decref (found);
+        found = verdict;
+        if (!approved)
+            break;
     }
-    return NULL;
+    return found;
 }

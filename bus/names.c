@@ -125,6 +125,16 @@ void rota_id_encode (const char *id, size_t length, char ret_name[ROTA_ENCODED_M
               (unsigned long long)rota_hash (id, length));
 }
 
+void rota_branch_name (const char *id, size_t length, uint32_t attempt, char ret_name[ROTA_BRANCH_MAX_BYTES])
+{
+    char name[ROTA_ENCODED_MAX_BYTES];
+    rota_id_encode (id, length, name);
+    char *mark = strchr (name, '~');
+    if (mark)
+        *mark = '+';
+    snprintf (ret_name, ROTA_BRANCH_MAX_BYTES, "rota-work/%s.%u", name, attempt);
+}
+
 void rota_instance_new (uint8_t ret_instance[ROTA_INSTANCE_BYTES])
 {
     size_t got = 0;

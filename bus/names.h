@@ -25,6 +25,11 @@ size_t rota_utf8_sequence (const char *bytes, size_t length);
 #define ROTA_ENCODED_MAX_BYTES 104
 void rota_id_encode (const char *id, size_t length, char ret_name[ROTA_ENCODED_MAX_BYTES]);
 
+/* The branch that holds what an attempt did, "rota-work/NAME.7": the same, but for the "~" of a cut name,
+ * which git doesn't take, and which is "+" there. */
+#define ROTA_BRANCH_MAX_BYTES (ROTA_ENCODED_MAX_BYTES + 32)
+void rota_branch_name (const char *id, size_t length, uint32_t attempt, char ret_name[ROTA_BRANCH_MAX_BYTES]);
+
 /* 16 random bytes from the kernel. Aborts when the kernel has none to give: nothing safe can follow. */
 void rota_instance_new (uint8_t ret_instance[ROTA_INSTANCE_BYTES]);
 

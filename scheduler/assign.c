@@ -1,4 +1,5 @@
 /* What the core decided for hosts: assignments and stops, sent after the commit. */
+#include "scheduler/gates.h"
 #include "scheduler/service_internal.h"
 
 #include "bus/names.h"
@@ -7,7 +8,6 @@
 
 #define ASSIGN_CHUNK 500
 #define ASSIGN_TOLD_BYTES ((size_t)4 << 20) /* of context in one message, about */
-#define MAX_GATES 64
 #define ATTEMPTS_LOOKED_AT 64
 
 /* ---- what attempts in clones need to know */
@@ -39,54 +39,6 @@ static ProtobufCBinaryData locate (service_t *self, const Rota__RoadmapHeader *h
     return rota_bytes_n (whole, length + name.len);
 }
 
-static bool is_equal (ProtobufCBinaryData a, ProtobufCBinaryData b)
-{
-    return a.len == b.len && memcmp (a.data, b.data, a.len) == 0;
-}
-
-typedef struct {
-    Rota__Gate gates[MAX_GATES], *list[MAX_GATES];
-    size_t count;
-} gates_t;
-
-static void add_gate (gates_t *self, const Rota__RoadmapHeader *header, ProtobufCBinaryData name,
-                      ProtobufCBinaryData command)
-{
-    for (size_t i = 0; i < self->count; i++)
-        if (is_equal (self->gates[i].name, name))
-            return;
-    if (self->count == MAX_GATES)
-        return;
-    Rota__Gate *gate = self->list[self->count] = &self->gates[self->count];
-    self->count++;
-    rota__gate__init (gate);
-    for (size_t i = 0; i < header->n_gates && !command.len; i++)
-        if (is_equal (header->gates[i]->name, name))
-            *gate = *header->gates[i];
-    gate->has_name = true;
-    gate->name = name;
-    if (!command.len)
-        return; /* the header's, or none: the gate says that it can't be checked */
-    gate->has_command = true;
-    gate->command = command;
-}
-
-/* The gates that the task names, and those of its exit criteria. */
-static void find_gates (gates_t *self, const Rota__RoadmapHeader *header, const Rota__TaskSpec *spec)
-{
-    for (size_t i = 0; i < spec->n_gates; i++)
-        add_gate (self, header, spec->gates[i], (ProtobufCBinaryData){0});
-    for (size_t i = 0; i < spec->n_exit_criteria; i++) {
-        const Rota__Criterion *it = spec->exit_criteria[i];
-        if (!it->has_kind || !it->value.len)
-            continue;
-        if (is_equal (it->kind, rota_bytes ("critic")))
-            add_gate (self, header, it->value, (ProtobufCBinaryData){0});
-        else if (is_equal (it->kind, rota_bytes ("test")) || is_equal (it->kind, rota_bytes ("run")))
-            add_gate (self, header, it->value, it->value);
-    }
-}
-
 bool rota_service_locate_repository (service_t *self, const rota_core_node_t *node,
                                      Rota__Repository *ret_repository)
 {
@@ -113,11 +65,10 @@ static void fill_repository (service_t *self, const rota_core_assign_t *it, cons
     if (!header || !spec || !header->repository.len)
         return;
     Rota__Repository repository = ROTA__REPOSITORY__INIT;
-    gates_t gates = {.count = 0};
-    char name[ROTA_ENCODED_MAX_BYTES], branch[ROTA_ENCODED_MAX_BYTES + 32];
-    find_gates (&gates, header, spec);
-    rota_id_encode (node->id, node->id_length, name);
-    snprintf (branch, sizeof branch, "rota-work/%s.%u", name, it->attempt);
+    rota_gates_t gates;
+    char branch[ROTA_BRANCH_MAX_BYTES];
+    rota_gates_find (header, spec, &gates);
+    rota_branch_name (node->id, node->id_length, it->attempt, branch);
     repository.has_location = repository.has_branch = true;
     repository.location = locate (self, header);
     repository.branch = rota_bytes (branch);

@@ -272,6 +272,9 @@ int rota_define_add (rota_core_t *core, const rota_define_source_t *source, cons
     rota_core_node_t node;
     rota_define_node (source, spec, class_index, &node);
     node.parent = parent;
+    rota_core_node_t group; /* of a file each says for itself; what comes alone takes its group's */
+    if (!spec->has_approval && rota_core_get (core, parent, &group))
+        node.approval = group.approval;
     node.ready_since_ms = now_ms;
     if (node.status == STATUS (BLOCKED)) {
         node.blocked = CAUSE (IMPORT);

@@ -513,7 +513,7 @@ static const field_key_t KEYS[] = {
     {"labels", IN_ANY | IN_DEFAULTS, FIELD_LABELS, read_labels},
     {"capabilities", IN_TASK | IN_DEFAULTS, FIELD_CAPABILITIES, read_capabilities},
     {"requires", IN_TASK | IN_DEFAULTS, FIELD_CAPABILITIES, read_capabilities},
-    {"approval", IN_TASK | IN_DEFAULTS, FIELD_APPROVAL, read_approval},
+    {"approval", IN_ANY | IN_DEFAULTS, FIELD_APPROVAL, read_approval},
     {"review", IN_TASK | IN_DEFAULTS, FIELD_REVIEW, read_review},
     {"gates", IN_TASK | IN_DEFAULTS, FIELD_GATES, read_gates},
     {"workdir", IN_TASK | IN_DEFAULTS, FIELD_WORKDIR, read_workdir},
@@ -569,6 +569,16 @@ void rota_roadmap_read_keys (rota_roadmap_target_t *target, const rota_yaml_node
         target->said |= 1u << key->field;
         key->read (target, &pair->value);
     }
+}
+
+/* Nearer than the defaults: they fill in what no group says. */
+void rota_roadmap_inherit (rota_roadmap_target_t *target, const Rota__TaskSpec *group)
+{
+    if (!group->has_approval || (target->said & 1u << FIELD_APPROVAL))
+        return;
+    target->said |= 1u << FIELD_APPROVAL;
+    target->spec->has_approval = true;
+    target->spec->approval = group->approval;
 }
 
 /* What `defaults:` says and the task does not. */

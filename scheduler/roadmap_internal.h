@@ -86,6 +86,8 @@ typedef struct {
 
 /* roadmap_fields.c: the table of keys. */
 void rota_roadmap_read_keys (rota_roadmap_target_t *target, const rota_yaml_node_t *mapping);
+/* What the group that it lies in says for all that lies there, and it does not: approval. */
+void rota_roadmap_inherit (rota_roadmap_target_t *target, const Rota__TaskSpec *group);
 /* What `defaults:` says and the task does not, and the complexity that its estimate means. */
 void rota_roadmap_apply_defaults (rota_roadmap_target_t *target);
 /* roadmap_prompt.c: replaces "@file" in spec->prompt by its content. */

@@ -13,9 +13,11 @@ static void report_error (void *owner, uint32_t line, uint32_t column, const cha
     rota_roadmap_fault (owner, ROTA_FAULT_ERROR, line, column, "%s", text);
 }
 
-/* Reads the definition and puts it into `list`. Returns its index there, or NONE when it has no usable id. */
+/* Reads the definition, which lies in `group` (or NULL), and puts it into `list`. Returns its index there, or
+ * NONE when it has no usable id. */
 static uint32_t read_spec (rota_roadmap_reader_t *reader, const rota_yaml_node_t *node, unsigned where,
-                           rota_roadmap_list_t *list, uint32_t parent, Rota__TaskSpec **ret_spec)
+                           rota_roadmap_list_t *list, uint32_t parent, const Rota__TaskSpec *group,
+                           Rota__TaskSpec **ret_spec)
 {
     const char *what = where == ROTA_ROADMAP_IN_TASK   ? "a task"
                        : where == ROTA_ROADMAP_IN_EPIC ? "an epic"
@@ -36,6 +38,8 @@ static uint32_t read_spec (rota_roadmap_reader_t *reader, const rota_yaml_node_t
     spec->line = node->line;
     spec->column = node->column;
     rota_roadmap_read_keys (&target, node);
+    if (group)
+        rota_roadmap_inherit (&target, group);
     if (where == ROTA_ROADMAP_IN_TASK)
         rota_roadmap_apply_defaults (&target);
     rota_roadmap_finish_extra (&target);
@@ -78,7 +82,8 @@ static void read_tasks (rota_roadmap_reader_t *self, const rota_yaml_node_t *lis
     }
     for (uint32_t i = 0; i < list->count && !too_many (self, &list->items[i]); i++) {
         Rota__TaskSpec *spec;
-        uint32_t index = read_spec (self, &list->items[i], ROTA_ROADMAP_IN_TASK, &self->tasks, parent, &spec);
+        uint32_t index = read_spec (self, &list->items[i], ROTA_ROADMAP_IN_TASK, &self->tasks, parent,
+                                    milestone ? milestone : epic, &spec);
         if (index == ROTA_ROADMAP_NONE)
             continue;
         spec->has_epic = epic && epic->has_id;
@@ -109,8 +114,8 @@ static void read_milestones (rota_roadmap_reader_t *self, const rota_yaml_node_t
     }
     for (uint32_t i = 0; i < list->count && !too_many (self, &list->items[i]); i++) {
         Rota__TaskSpec *spec;
-        uint32_t index =
-            read_spec (self, &list->items[i], ROTA_ROADMAP_IN_MILESTONE, &self->milestones, parent, &spec);
+        uint32_t index = read_spec (self, &list->items[i], ROTA_ROADMAP_IN_MILESTONE, &self->milestones,
+                                    parent, epic, &spec);
         if (!spec)
             continue;
         spec->has_epic = epic->has_id;
@@ -130,8 +135,8 @@ static void read_epics (rota_roadmap_reader_t *self, const rota_yaml_node_t *lis
     }
     for (uint32_t i = 0; i < list->count && !too_many (self, &list->items[i]); i++) {
         Rota__TaskSpec *spec;
-        uint32_t index =
-            read_spec (self, &list->items[i], ROTA_ROADMAP_IN_EPIC, &self->epics, ROTA_ROADMAP_NONE, &spec);
+        uint32_t index = read_spec (self, &list->items[i], ROTA_ROADMAP_IN_EPIC, &self->epics,
+                                    ROTA_ROADMAP_NONE, NULL, &spec);
         if (!spec)
             continue;
         read_tasks (self, rota_yaml_get (&list->items[i], "tasks"), index, spec, NULL);

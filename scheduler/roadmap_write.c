@@ -352,8 +352,6 @@ static void put_how (writer_t *self, const Rota__TaskSpec *spec)
     put_duration (self, "silence", spec->has_silence_ms, spec->silence_ms);
     put_names (self, "touches", spec->n_touches, spec->touches);
     put_names (self, "capabilities", spec->n_capabilities, spec->capabilities);
-    if (spec->has_approval)
-        put_pair (self, "approval", "%s", spec->approval ? "required" : "false");
     if (spec->has_review) {
         put_word (self, "review");
         put_scalar (self, spec->review.data, spec->review.len, YAML_PLAIN_SCALAR_STYLE);
@@ -392,6 +390,8 @@ static void put_spec (writer_t *self, const Rota__TaskSpec *spec)
     put_names (self, "labels", spec->n_labels, spec->labels);
     put_dependencies (self, spec);
     put_criteria (self, spec);
+    if (spec->has_approval)
+        put_pair (self, "approval", "%s", spec->approval ? "required" : "false");
     if (is_task)
         put_how (self, spec);
     put_extra (self, spec);

@@ -253,6 +253,37 @@ static void defaults_fill_in_what_a_task_does_not_say (void **state)
     rota_roadmap_destroy (&roadmap);
 }
 
+/* The nearest that says something counts: task, milestone, epic, defaults. */
+static void approval_of_a_group_holds_for_its_tasks (void **state)
+{
+    (void)state;
+    rota_roadmap_t *roadmap =
+        parse_good ("defaults: {approval: false}\n"
+                    "epics:\n"
+                    "  - id: A\n"
+                    "    approval: required\n"
+                    "    tasks: [{id: a1}, {id: a2, approval: false}, {id: a3, approval: null}]\n"
+                    "    milestones:\n"
+                    "      - {id: M, tasks: [{id: m1}, {id: m2, approval: no}]}\n"
+                    "      - {id: N, approval: false, tasks: [{id: n1}, {id: n2, approval: required}]}\n"
+                    "  - id: B\n"
+                    "    tasks: [{id: b1}]\n"
+                    "    milestones:\n"
+                    "      - {id: O, approval: required, tasks: [{id: o1}]}\n"
+                    "tasks: [{id: flat}]\n");
+    static const char *const WANTED[] = {"A", "M", "O", "a1", "a3", "m1", "n2", "o1"}, *const NOT[] = {
+                                                                                           "B",   "N",  "a2",
+                                                                                           "m2",  "n1", "b1",
+                                                                                           "flat"};
+    for (size_t i = 0; i < sizeof WANTED / sizeof *WANTED; i++)
+        if (!find (roadmap, WANTED[i])->approval)
+            fail_msg ("%s wants no approval", WANTED[i]);
+    for (size_t i = 0; i < sizeof NOT / sizeof *NOT; i++)
+        if (find (roadmap, NOT[i])->approval)
+            fail_msg ("%s wants approval", NOT[i]);
+    rota_roadmap_destroy (&roadmap);
+}
+
 static void complexity_follows_from_the_estimate (void **state)
 {
     (void)state;
@@ -606,6 +637,7 @@ int main (void)
         cmocka_unit_test (every_key_that_says_how_to_work_arrives),
         cmocka_unit_test (groups_hold_their_tasks_in_the_order_of_the_file),
         cmocka_unit_test (defaults_fill_in_what_a_task_does_not_say),
+        cmocka_unit_test (approval_of_a_group_holds_for_its_tasks),
         cmocka_unit_test (complexity_follows_from_the_estimate),
         cmocka_unit_test (keys_without_meaning_are_kept_for_the_export),
         cmocka_unit_test (prompts_come_from_files_below_the_roadmap),

@@ -439,6 +439,8 @@ static void definitions_made_at_random_come_back (void **state)
             spec->id = nasty_name (&heap, i);
             if (is_task)
                 make_random (&heap, spec, made + EPICS + MILESTONES, i - EPICS - MILESTONES);
+            else if (!pick (3))
+                spec->has_approval = true, spec->approval = flip (2);
             /* The reader gives tasks back group by group: two in each milestone, the rest flat. */
             int milestone = (i - EPICS - MILESTONES) / 2;
             if (i >= EPICS && milestone < MILESTONES) {
@@ -448,6 +450,11 @@ static void definitions_made_at_random_come_back (void **state)
                 spec->has_milestone = is_task;
                 if (is_task)
                     spec->milestone = made[EPICS + milestone].id;
+                const Rota__TaskSpec *group = &made[is_task ? EPICS + milestone : epic];
+                if (!spec->has_approval) {
+                    spec->has_approval = group->has_approval; /* as it is read */
+                    spec->approval = group->approval;
+                }
             }
         }
         Rota__RoadmapHeader header = ROTA__ROADMAP_HEADER__INIT;
