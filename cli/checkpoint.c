@@ -25,8 +25,10 @@ static json_t *head_json (const Rota__Checkpoint *it)
 
 static void put_list (const rota_cli_t *cli, const Rota__CheckpointsReply *reply)
 {
-    static const rota_column_t COLUMNS[] = {
-        {.title = "ID", .right = true}, {.title = "TIME"}, {.title = "CAUSE"}, {.title = "SIZE", .right = true}};
+    static const rota_column_t COLUMNS[] = {{.title = "ID", .right = true},
+                                            {.title = "TIME"},
+                                            {.title = "CAUSE"},
+                                            {.title = "SIZE", .right = true}};
     if (!reply->n_checkpoints) {
         puts ("There is no checkpoint: `rota checkpoint` takes one.");
         return;
@@ -36,8 +38,7 @@ static void put_list (const rota_cli_t *cli, const Rota__CheckpointsReply *reply
         char when[24], size[24];
         const Rota__Checkpoint *it = reply->checkpoints[i];
         rota_table_addf (table, ROTA_STYLE_BOLD, "%llu", (unsigned long long)it->id);
-        rota_table_addf (table, ROTA_STYLE_PLAIN, "%s",
-                         rota_when (it->time_ms, rota_clock_wall_ms (), when));
+        rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", rota_when (it->time_ms, rota_clock_wall_ms (), when));
         rota_table_add (table, ROTA_STYLE_PLAIN, it->cause.data, it->cause.len);
         rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", rota_size (it->size_bytes, size));
     }
@@ -202,7 +203,8 @@ static void put_shown (const Rota__Checkpoint *it)
     put_text (": ", it->cause, "\n  tasks    ");
     for (size_t i = 1; i < body->n_statuses; i++)
         if (body->statuses[i])
-            printf (" %llu %s", (unsigned long long)body->statuses[i], rota_status_name ((Rota__TaskStatus)i));
+            printf (" %llu %s", (unsigned long long)body->statuses[i],
+                    rota_status_name ((Rota__TaskStatus)i));
     printf ("\n  of them   %llu ready, %llu waiting, %llu delayed, %llu running, %llu await a person\n",
             (unsigned long long)body->ready, (unsigned long long)body->waiting,
             (unsigned long long)body->delayed, (unsigned long long)body->running,
@@ -248,8 +250,8 @@ static int parse_id (const char *text, uint64_t *ret_id)
     errno = 0;
     *ret_id = strtoull (text, &end, 10);
     if (errno || *end || *text < '0' || *text > '9')
-        return rota_cli_fail (ROTA_EXIT_USAGE, "\"%s\" is no number of a checkpoint: see `rota checkpoint list`",
-                              text);
+        return rota_cli_fail (ROTA_EXIT_USAGE,
+                              "\"%s\" is no number of a checkpoint: see `rota checkpoint list`", text);
     return ROTA_EXIT_DONE;
 }
 

@@ -738,10 +738,13 @@ const rota_verb_t ROTA_VERBS[] = {
      .most = 2,
      .summary = "keep the essential state at this moment, list what is kept, read it, go back to it",
      .description =
-         "Counts, what runs, what rests, who coordinates, what was spent, pauses and priorities, in less than "
+         "Counts, what runs, what rests, who coordinates, what was spent, pauses and priorities, in less "
+         "than "
          "4 KiB. One is taken by itself when an agent meets its context limit, and before `import --prune`, "
-         "`restore` and the removal of old events. `restore` brings back pauses, draining agents, priorities of "
-         "tasks that have not ended, accounts that wait for `rota resume` and a coordinator given by hand, and "
+         "`restore` and the removal of old events. `restore` brings back pauses, draining agents, priorities "
+         "of "
+         "tasks that have not ended, accounts that wait for `rota resume` and a coordinator given by hand, "
+         "and "
          "says what it brought back and what not; what tasks have come to never goes backwards.",
      .example = "rota checkpoint\nrota checkpoint list\nrota checkpoint show 3\nrota checkpoint restore 3",
      .options = CHECKPOINT_OPTIONS,

@@ -59,8 +59,8 @@ static void put_counts (making_t *self, const rota_core_t *core, const rota_chec
     body->n_statuses = ROTA_STATUSES;
     body->has_ready = body->has_waiting = body->has_delayed = body->has_running = true;
     body->has_awaiting_human = body->has_unreachable = body->has_held = true;
-    body->ready = counts.place[ROTA_PLACE_READY] + counts.place[ROTA_PLACE_PARKED] +
-                  counts.place[ROTA_PLACE_CLAIMED];
+    body->ready =
+        counts.place[ROTA_PLACE_READY] + counts.place[ROTA_PLACE_PARKED] + counts.place[ROTA_PLACE_CLAIMED];
     body->waiting = counts.place[ROTA_PLACE_WAITING];
     body->delayed = counts.place[ROTA_PLACE_DELAYED];
     body->running = counts.place[ROTA_PLACE_RUNNING];
@@ -103,7 +103,8 @@ static void put_accounts (making_t *self, const rota_core_t *core, int64_t now_m
         if (!view.result_class || view.until_ms <= now_ms)
             continue;
         body->resting++;
-        Rota__CheckpointAccount *it = &self->accounts[body->n_accounts < ITEMS ? body->n_accounts : ITEMS - 1];
+        Rota__CheckpointAccount *it =
+            &self->accounts[body->n_accounts < ITEMS ? body->n_accounts : ITEMS - 1];
         rota__checkpoint_account__init (it);
         it->has_name = it->has_result_class = true;
         it->name = rota_bytes (view.name);
@@ -283,7 +284,8 @@ int rota_checkpoint_of_file (const char *path, uint8_t ret_body[ROTA_CHECKPOINT_
     if (r == 0)
         r = load (store, core, now_ms, error);
     if (r == 0) {
-        rota_checkpoint_at_t at = {.scheduler_epoch = (uint64_t)rota_store_number (store, "scheduler_epoch", 0),
+        rota_checkpoint_at_t at = {.scheduler_epoch =
+                                       (uint64_t)rota_store_number (store, "scheduler_epoch", 0),
                                    .last_event = rota_store_last_event (store),
                                    .store = rota_store_incarnation (store),
                                    .now_ms = now_ms};

@@ -1,7 +1,7 @@
 /* checkpoint.h - the essential state at a moment, in at most 4096 bytes whatever the size of the whole.
  *
- * Counts are whole; lists (what runs, what rests, what was spent, priorities) are cut to what fits, each to its
- * share, and their counts say so. Owner: the scheduler's thread.
+ * Counts are whole; lists (what runs, what rests, what was spent, priorities) are cut to what fits, each to
+ * its share, and their counts say so. Owner: the scheduler's thread.
  */
 #ifndef ROTA_CHECKPOINT_H
 #define ROTA_CHECKPOINT_H

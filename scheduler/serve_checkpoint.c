@@ -1,4 +1,5 @@
-/* Checkpoints: taken by hand, at a context limit and before what can't be undone; listed, read, gone back to. */
+/* Checkpoints: taken by hand, at a context limit and before what can't be undone; listed, read, gone back to.
+ */
 #include "scheduler/checkpoint.h"
 #include "scheduler/service_internal.h"
 
@@ -346,8 +347,8 @@ static void restore_accounts (restoring_t *self)
         }
     }
     if (timed)
-        say (self, &self->kept, "%zu account%s that rested for a time or a login: what holds now holds", timed,
-             timed == 1 ? "" : "s");
+        say (self, &self->kept, "%zu account%s that rested for a time or a login: what holds now holds",
+             timed, timed == 1 ? "" : "s");
 }
 
 static void restore_coordinator (restoring_t *self)
@@ -401,7 +402,8 @@ HANDLER (checkpoint_restore)
     restore_priorities (&restoring);
     restore_accounts (&restoring);
     restore_coordinator (&restoring);
-    say (&restoring, &restoring.kept, "what tasks have come to, attempts and what was spent: they only go on");
+    say (&restoring, &restoring.kept,
+         "what tasks have come to, attempts and what was spent: they only go on");
     snprintf (text, sizeof text, "checkpoint %llu restored", (unsigned long long)request->id);
     rota_core_note (self->core, EVENT (CHECKPOINT), text);
     reply.has_id = reply.has_before = true;

@@ -32,7 +32,7 @@ from model_speakers import INPUT_TOKENS, OUTPUT_TOKENS, SLOW_S, SPEAKERS, event_
 
 HANG_S = 600  # longer than any test waits
 MAX_BODY_BYTES = 64 << 20
-PROMPT_CHARACTERS = 500  # of each prompt are logged
+PROMPT_CHARACTERS = 4000
 
 # `prompts`: what people said so far; `earlier`: how many answers of ours the request holds, that is, what resume proves.
 Call = collections.namedtuple("Call", "scenario key answer earlier api model stream prompts tools tool_results time")

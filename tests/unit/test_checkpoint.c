@@ -107,7 +107,8 @@ static void a_hundred_thousand_tasks_fit (void **state)
     assert_int_equal (body->priority_count, 100000);
     assert_int_equal (body->resting, 100);
     assert_int_equal (body->drained_count, 50);
-    assert_true (body->n_attempts > 0 && body->n_priorities > 0 && body->n_accounts > 0 && body->n_drained > 0);
+    assert_true (body->n_attempts > 0 && body->n_priorities > 0 && body->n_accounts > 0 &&
+                 body->n_drained > 0);
     assert_int_equal (body->attempts[0]->task.len, 64); /* only shown: cut */
     assert_int_equal (body->priorities[0]->task.len, 150);
     assert_int_equal (body->priorities[0]->priority, -3);
@@ -207,8 +208,8 @@ static void the_store_keeps_them_by_number_and_age (void **state)
     assert_int_equal (rota_store_open (file, &store, &error), 0);
     assert_int_equal (rota_store_begin (store, &error), 0);
     for (int64_t i = 1; i <= 10; i++)
-        assert_int_equal (
-            rota_store_add_checkpoint (store, "by_hand", (const uint8_t *)"body", 4, i * 1000), i);
+        assert_int_equal (rota_store_add_checkpoint (store, "by_hand", (const uint8_t *)"body", 4, i * 1000),
+                          i);
     rota_store_trim_checkpoints (store, 0, 6);
     assert_int_equal (ids (store, found), 6);
     assert_int_equal (found[0], 10);
