@@ -113,6 +113,7 @@ int rota_verb_agents (rota_cli_t *cli);
 int rota_verb_leader (rota_cli_t *cli);
 int rota_verb_coordinator (rota_cli_t *cli);
 int rota_verb_budget (rota_cli_t *cli);
+int rota_verb_health (rota_cli_t *cli);
 int rota_verb_checkpoint (rota_cli_t *cli);
 int rota_verb_limits (rota_cli_t *cli);
 int rota_verb_context_add (rota_cli_t *cli);

@@ -342,6 +342,10 @@ json_t *rota_json_status (const Rota__StatusReply *status)
     rota_json_set_true (object, "paused", status->paused);
     rota_json_set_true (object, "draining", status->draining);
     rota_json_set_true (object, "disk_low", status->disk_low);
+    rota_json_set_text (object, "mode", status->has_mode, status->mode);
+    rota_json_set_text (object, "mode_reason", status->has_mode, status->mode_reason);
+    rota_json_set_time (object, "mode_since", status->mode_since_ms);
+    rota_json_set_true (object, "mode_pinned", status->mode_pinned);
     rota_json_set_number (object, "total", status->total);
     for (size_t i = 0; i < status->n_counts; i++)
         rota_json_set_number (counts, rota_status_name (status->counts[i]->status), status->counts[i]->tasks);

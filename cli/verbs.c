@@ -48,6 +48,12 @@
         .help = "only what came from this roadmap (its name: or path; \"submit\" for submitted tasks)"       \
     }
 
+#define OPTION_EPIC_OF_HEALTH                                                                                \
+    {                                                                                                        \
+        .name = "epic", .kind = ROTA_OPTION_TEXT, .value = "ID",                                             \
+        .help = "the health of this epic or milestone", .complete = ROTA_COMPLETE_TASK                       \
+    }
+
 const rota_option_t ROTA_COMMON_OPTIONS[] = {
     {.name = "json", .kind = ROTA_OPTION_FLAG, .help = "one JSON document, or an object a line for streams"},
     {.name = "state",
@@ -95,6 +101,7 @@ static const rota_option_t CHECKPOINT_OPTIONS[] = {
      .value = "N",
      .help = "at most so many, the newest first (default: 50)"},
     ROTA_OPTION_END};
+static const rota_option_t HEALTH_OPTIONS[] = {OPTION_EPIC_OF_HEALTH, ROTA_OPTION_END};
 static const rota_option_t BUDGET_OPTIONS[] = {
     {.name = "all", .kind = ROTA_OPTION_FLAG, .help = "what has no limit, too"}, ROTA_OPTION_END};
 static const rota_option_t RUN_OPTIONS[] = {
@@ -199,6 +206,12 @@ static const rota_option_t WAIT_OPTIONS[] = {{.name = "timeout",
                                              ROTA_OPTION_END};
 static const rota_option_t STATUS_OPTIONS[] = {
     OPTION_SOURCE,
+    {.name = "watch",
+     .letter = 'w',
+     .kind = ROTA_OPTION_FLAG,
+     .help = "again whenever something has changed, every 2 s at most, until Ctrl-C"},
+    OPTION_EPIC_OF_HEALTH,
+    {.name = "health", .kind = ROTA_OPTION_FLAG, .help = "how things go (as `rota health`)"},
     {.name = "leader",
      .kind = ROTA_OPTION_FLAG,
      .help = "who routes, and who is connected (as `rota leader`)"},
@@ -570,6 +583,20 @@ const rota_verb_t ROTA_VERBS[] = {
      .example = "rota coordinator\nrota coordinator transfer codex@host",
      .most = 2,
      .handler = rota_verb_coordinator},
+    {.name = "health",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "",
+     .summary = "how things go: parts of all tasks, failures, throughput, quality, the mode and why",
+     .description = "Of late means that what happened counts half after scheduler.mode_half_life. The mode "
+                    "orders the work: "
+                    "stabilize brings what was begun to its end first and begins less at once, accelerate "
+                    "puts new and small "
+                    "work forward, balance does neither; it follows from what agents (not commands) did of "
+                    "late, or from "
+                    "the setting scheduler.mode.",
+     .example = "rota health\nrota health --epic storage --json",
+     .options = HEALTH_OPTIONS,
+     .handler = rota_verb_health},
     {.name = "budget",
      .group = ROTA_GROUP_LOOK,
      .arguments = "[set SCOPE LIMIT... | raise SCOPE LIMIT... | remove SCOPE [LIMIT...]]",

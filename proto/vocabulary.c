@@ -77,6 +77,7 @@ static const char *const EVENTS[] = {
     [EVENT (ROADMAP_SETTLED)] = "roadmap.settled",
     [EVENT (DISK_LOW)] = "disk.low",
     [EVENT (DISK_RECOVERED)] = "disk.recovered",
+    [EVENT (MODE_CHANGED)] = "mode.changed",
 };
 
 static const char *const ROLES[] = {

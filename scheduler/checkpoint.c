@@ -4,6 +4,7 @@
 #include "bus/clock.h"
 #include "proto/words.h"
 #include "scheduler/budget.h"
+#include "scheduler/health.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -91,6 +92,17 @@ static void put_coordinator (making_t *self, const rota_core_t *core)
     body->has_coordinator = body->has_coordinator_by_hand = true;
     body->coordinator = rota_bytes (agent.name);
     body->coordinator_by_hand = role.by_hand;
+}
+
+static void put_mode (making_t *self, const rota_core_t *core)
+{
+    rota_core_mode_t mode;
+    Rota__CheckpointBody *body = &self->body;
+    rota_core_mode (core, &mode);
+    body->has_mode = body->has_mode_reason = body->has_mode_since_ms = true;
+    body->mode = rota_bytes (rota_mode_name (mode.mode));
+    body->mode_reason = shown (mode.reason, strlen (mode.reason));
+    body->mode_since_ms = mode.since_ms;
 }
 
 static void put_accounts (making_t *self, const rota_core_t *core, int64_t now_ms)
@@ -219,6 +231,7 @@ int rota_checkpoint_make (rota_core_t *core, const rota_checkpoint_at_t *at,
     body->priorities = self->priority_list;
     put_counts (self, core, at);
     put_coordinator (self, core);
+    put_mode (self, core);
     /* With room for the counts of lists, which are not known yet. */
     self->size = rota__checkpoint_body__get_packed_size (body) + 64;
     put_accounts (self, core, at->now_ms);
@@ -267,6 +280,7 @@ static int load (rota_store_t *store, rota_core_t *core, int64_t now_ms, rota_er
         return r;
     rota_core_pause (core, rota_store_number (store, "paused", 0) != 0, now_ms);
     rota_store_load_coordinator (store, core);
+    rota_store_load_health (store, core);
     return rota_store_load_budgets (store, core, error);
 }
 

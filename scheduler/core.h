@@ -90,6 +90,12 @@ typedef struct {
     int64_t claim_patience_ms; /* held so long by others' claims, it comes before them */
     bool no_auto_resume;       /* a limited account opens by hand only */
     struct {
+        int pinned; /* a rota_mode_t (health.h); -1 = by how things go */
+        int64_t half_life_ms, dwell_ms;
+        uint32_t samples; /* results that are enough to say something */
+        uint32_t share;   /* percent of the agents' slots while it stabilizes; 0 = the table's */
+    } mode;
+    struct {
         int32_t priority_s, review_s, fixup_s, unblocks_s, unblocks_cap, small_s;
     } weight; /* bonus seconds: per point of priority; per task unblocked; per point of complexity under 10 */
 } rota_core_policy_t;
@@ -363,6 +369,7 @@ typedef struct {
     bool control_changed;  /* paused, draining */
     bool role_changed;     /* the coordinator's row must be written */
     bool accounts_changed; /* their rows must be written */
+    bool health_changed;   /* the row of the mode and of what happened of late must be written */
 } rota_core_effects_t;
 
 /* An event of the whole, with a reason that the core copies. */

@@ -28,6 +28,7 @@ static rota_node_t epic_with_limit (const rota_core_t *self, rota_node_t node)
 static void count_lease (rota_core_t *self, rota_node_t node, Rota__Phase phase, int delta)
 {
     source_counts_t *counts = rota_core_source (self, self->nodes[node].source);
+    rota_core_mode_count (self, node, phase, delta);
     if (counts && phase == PHASE (MERGE))
         counts->merging += (uint64_t)(int64_t)delta;
     if (!counts || phase != PHASE (WORK))
@@ -139,6 +140,7 @@ static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass cl
         agent->failed++;
     if (class == RESULT (LOST) && lease.phase == PHASE (WORK))
         self->nodes[node].flags |= F_LOST;
+    rota_core_health_ended (self, node, lease.phase, class, result);
     rota_core_finish (self, node, lease.agent, lease.attempt, class, result, reason);
     *ended = (rota_core_ended_t){
         .node = node,
@@ -444,6 +446,7 @@ int rota_core_report (rota_core_t *self, rota_node_t node, uint32_t attempt, con
         it->came_from = it->status;
         it->flags &= (uint16_t)~F_LOST;
         take_up_again (self, node, attempt);
+        rota_core_health_ended (self, node, PHASE (WORK), class, result);
         rota_core_finish (self, node, ROTA_NONE, attempt, class, result, NULL);
         rota_core_ended_t *ended = PUSH (self, ended, rota_core_ended_t);
         if (ended)
@@ -499,6 +502,7 @@ void rota_core_tick (rota_core_t *self, int64_t now_ms, int64_t stalled_ms)
         if (i < self->leases.count)
             tick_lease (self, AT (self, leases, lease_t, i));
     rota_core_budgets_turn (self);
+    rota_core_modes_turn (self);
     while (self->delayed.count && self->nodes[self->delayed.items[0]].order_ms <= now_ms) {
         rota_node_t node = self->delayed.items[0];
         self->nodes[node].ready_since_ms = self->nodes[node].order_ms;

@@ -527,7 +527,7 @@ static void open_task (rota_core_t *self, rota_node_t index)
     if (counts) {
         counts->total++;
         counts->orphaned += (it->flags & F_ORPHANED) != 0;
-        counts->place[it->place]++; /* ENDED, left at once */
+        rota_core_count_place (self, index, it->place, 1); /* ENDED, left at once */
     }
     rota_core_count_status (self, index, it->status, 1);
     if (it->parent != ROTA_NONE)
@@ -660,7 +660,11 @@ void rota_core_redefine (rota_core_t *self, rota_node_t node, const rota_core_no
     bool counted = it->kind == NODE (TASK) && !(it->flags & F_STAGED);
     if (counted)
         rota_core_count_status (self, node, it->status, -1);
+    if (it->flags & F_LEASED)
+        rota_core_mode_count (self, node, it->phase, -1);
     it->class_index = (uint16_t)as->class_index;
+    if (it->flags & F_LEASED)
+        rota_core_mode_count (self, node, it->phase, 1);
     it->priority = (int16_t)as->priority;
     it->complexity = (uint8_t)as->complexity;
     it->attempts_allowed = (uint8_t)as->attempts_allowed;

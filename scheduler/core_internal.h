@@ -8,6 +8,7 @@
  * core_claims.c    who changes the same files
  * core_coordinator.c who judges, and gets the complex work
  * core_budget.c what is spent, and whom a limit keeps back
+ * core_health.c how things go, in parts and of late       core_modes.c   the mode that follows from it
  */
 #ifndef ROTA_CORE_INTERNAL_H
 #define ROTA_CORE_INTERNAL_H
@@ -15,6 +16,7 @@
 #include "proto/words.h"
 #include "scheduler/budget.h"
 #include "scheduler/core.h"
+#include "scheduler/health.h"
 
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
@@ -82,8 +84,14 @@ typedef struct {
 } heap_t;
 
 typedef struct {
+    uint64_t sum, count; /* permille */
+} scores_t;
+
+typedef struct {
     rota_node_t node;
-    uint32_t status[ROTA_STATUSES];
+    uint32_t status[ROTA_STATUSES], place[ROTA_PLACES];
+    rota_rate_t rate;
+    scores_t scores;
     uint32_t working; /* attempts at the work itself: what is begun is brought to its end */
     heap_t parked;
 } group_t;
@@ -286,8 +294,23 @@ struct rota_core {
         int64_t hour, default_nano_usd, default_tokens;
     } money;
 
+    struct {
+        rota_rate_t all;
+        scores_t scores;
+        uint16_t *score; /* by node: permille + 1, 0 = none; for as many as had to be */
+        size_t score_capacity;
+    } health;
+    struct {
+        rota_mode_t mode;
+        int64_t since_ms, looked_ms;
+        char *reason;
+        uint64_t changes;
+        rota_rate_t agents;
+        uint32_t working; /* attempts at the work by agents, not commands */
+    } mode;
+
     list_t events, assigns, stops, ended, dirty, texts;
-    bool control_changed, accounts_changed, role_changed;
+    bool control_changed, accounts_changed, role_changed, health_changed;
     list_t work; /* uint32_t: nodes whose `dead` may have to change */
 };
 
@@ -314,6 +337,10 @@ int rota_core_inherit (rota_core_t *self, rota_node_t node); /* edges of its gro
 uint64_t rota_core_intern (rota_core_t *self, const char *const *names, size_t count, bool *ret_full);
 
 /* core_queue.c */
+/* All queues by the keys that hold now. */
+void rota_core_reorder (rota_core_t *self);
+/* In the first moments nothing counts as unassignable. */
+bool rota_core_is_patient (const rota_core_t *self, int64_t now_ms);
 /* Puts the task where its state says. */
 void rota_core_refresh_place (rota_core_t *self, rota_node_t node);
 bool rota_core_is_merged (const node_t *it);
@@ -392,6 +419,21 @@ int64_t rota_core_budgets_next_ms (const rota_core_t *self);
 void rota_core_budgets_clear (rota_core_t *self);
 void rota_core_budgets_free (rota_core_t *self);
 int rota_core_budgets_verify (const rota_core_t *self, rota_error_t *error);
+
+/* core_health.c */
+void rota_core_count_place (rota_core_t *self, rota_node_t node, uint8_t place, int delta);
+void rota_core_health_ended (rota_core_t *self, rota_node_t node, Rota__Phase phase, Rota__ResultClass class,
+                             const Rota__Result *result);
+void rota_core_health_done (rota_core_t *self, rota_node_t node);
+void rota_core_health_free (rota_core_t *self);
+int rota_core_health_verify (const rota_core_t *self, rota_error_t *error);
+/* core_modes.c */
+void rota_core_modes_turn (rota_core_t *self);
+int64_t rota_core_mode_bonus_s (const rota_core_t *self, const node_t *it);
+int64_t rota_core_mode_small_s (const rota_core_t *self);
+void rota_core_mode_count (rota_core_t *self, rota_node_t node, Rota__Phase phase, int delta);
+void rota_core_mode_loaded (rota_core_t *self, const rota_core_health_state_t *state);
+int rota_core_modes_verify (const rota_core_t *self, rota_error_t *error);
 
 /* core_life.c */
 /* Moves the task, counts, events; `reason` may be NULL. Returns the event to be completed, or NULL when

@@ -45,6 +45,8 @@ rota_core_event_t *rota_core_move (rota_core_t *self, rota_node_t node, Rota__Ta
         it->blocked = 0;
     if (to == STATUS (DONE) || to == STATUS (FAILED) || to == STATUS (CANCELLED))
         rota_core_set_trouble (self, node, 0);
+    if (to == STATUS (DONE))
+        rota_core_health_done (self, node);
     rota_core_touch (self, node);
     rota_core_refresh_place (self, node);
     rota_core_claims_follow (self, node);

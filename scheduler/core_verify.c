@@ -243,5 +243,9 @@ int rota_core_verify (const rota_core_t *self, rota_error_t *error)
         r = rota_core_budgets_verify (self, error);
     if (r == 0)
         r = rota_core_claims_verify (self, error);
+    if (r == 0)
+        r = rota_core_health_verify (self, error);
+    if (r == 0)
+        r = rota_core_modes_verify (self, error);
     return r < 0 ? r : verify_leases (self, error);
 }

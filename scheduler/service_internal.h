@@ -12,6 +12,8 @@
  * upkeep.c     timers, trimming, backup, check figures.c      what is counted for /metrics
  * settled.c    roadmaps that have come to rest               room.c         a disk that is nearly full
  * claims.c     what tasks touch
+ * serve_health.c how things go
+ * serve_snapshots.c the next state, for those who watch
  * serve_context.c what agents are told, what they and people write down
  */
 #ifndef ROTA_SERVICE_INTERNAL_H
@@ -23,8 +25,10 @@
 #include "proto/words.h"
 #include "scheduler/core.h"
 #include "scheduler/define.h"
+#include "scheduler/health.h"
 #include "scheduler/quiet.h"
 #include "scheduler/service.h"
+#include "scheduler/snapshots.h"
 #include "scheduler/store.h"
 
 #include <czmq.h>
@@ -156,6 +160,7 @@ struct rota_scheduler {
     int64_t trim_after_ms;
     uint64_t batches, messages;
     rota_figures_t figures;
+    rota_snapshots_t snapshots;
     bool disk_low;   /* nothing new is taken or begun */
     int64_t room_ms; /* when to look again */
     int64_t sweep_after_ms;
@@ -260,6 +265,10 @@ void rota_answers_end (rota_answers_t *self);
 void rota_answers_answer (rota_answers_t *self, const rota_envelope_t *request, uint32_t type,
                           const uint8_t *body, size_t size);
 
+/* serve_snapshots.c */
+/* Answers those who watch, when their turn has come; after the commit. */
+void rota_service_turn_snapshots (service_t *self);
+
 /* role.c: the lock scheduler.lock in the state directory */
 /* Takes the role, or finds another with it: -EBUSY, or 0 for one that stands by. */
 int rota_service_ask_role (service_t *self, rota_error_t *error);
@@ -339,6 +348,8 @@ HANDLER (checkpoint_take);
 HANDLER (checkpoints_query);
 HANDLER (checkpoint_restore);
 HANDLER (metrics);
+HANDLER (health);
+HANDLER (snapshot);
 
 /* room.c */
 void rota_service_look_at_room (service_t *self, int64_t now_ms);
@@ -386,6 +397,14 @@ void rota_import_tick (service_t *self);
 
 /* serve_query.c */
 void rota_event_message (service_t *self, const rota_stored_event_t *stored, Rota__Event *ret_event);
+/* ROTA_NONE (all) when a query names none; false when it names one that isn't there. */
+bool rota_read_source (const service_t *self, bool has, ProtobufCBinaryData name, uint32_t *ret_source);
+uint64_t rota_state_version (const service_t *self);
+void rota_fill_status (service_t *self, uint32_t source, Rota__StatusReply *ret_reply);
+void rota_fill_counts (service_t *self, const uint64_t status[ROTA_STATUSES], size_t *ret_count,
+                       Rota__StatusCount ***ret_list);
+/* In the batch's memory; the id when there is no title. */
+ProtobufCBinaryData rota_title_of (service_t *self, rota_node_t node);
 void rota_fill_state (service_t *self, rota_node_t node, bool specs, Rota__TaskState *ret_state);
 
 /* upkeep.c */

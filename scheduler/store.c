@@ -556,7 +556,7 @@ void rota_store_set_number (rota_store_t *self, const char *name, int64_t value)
     rota_store_run (self, s);
 }
 
-static void set_text (rota_store_t *self, const char *name, const char *text)
+void rota_store_set_text (rota_store_t *self, const char *name, const char *text)
 {
     sqlite3_stmt *s = rota_store_sql (self, SQL_SET_META);
     if (!s)
@@ -566,7 +566,7 @@ static void set_text (rota_store_t *self, const char *name, const char *text)
     rota_store_run (self, s);
 }
 
-static void get_text (rota_store_t *self, const char *name, char *ret_text, size_t capacity)
+void rota_store_get_text (rota_store_t *self, const char *name, char *ret_text, size_t capacity)
 {
     sqlite3_stmt *s = rota_store_sql (self, SQL_GET_META);
     ret_text[0] = '\0';
@@ -585,8 +585,8 @@ void rota_store_set_coordinator (rota_store_t *self, const rota_core_t *core)
     rota_core_coordinator (core, &role);
     if (role.agent != ROTA_NONE)
         rota_core_agent_view (core, role.agent, &agent);
-    set_text (self, "coordinator", agent.name ? agent.name : "");
-    set_text (self, "coordinator_reason", role.reason);
+    rota_store_set_text (self, "coordinator", agent.name ? agent.name : "");
+    rota_store_set_text (self, "coordinator_reason", role.reason);
     rota_store_set_number (self, "coordinator_epoch", (int64_t)role.epoch);
     rota_store_set_number (self, "coordinator_since", role.since_ms);
     rota_store_set_number (self, "coordinator_by_hand", role.by_hand);
@@ -595,8 +595,8 @@ void rota_store_set_coordinator (rota_store_t *self, const rota_core_t *core)
 void rota_store_load_coordinator (rota_store_t *self, rota_core_t *core)
 {
     char agent[256], reason[ROTA_ERROR_MAX_BYTES];
-    get_text (self, "coordinator", agent, sizeof agent);
-    get_text (self, "coordinator_reason", reason, sizeof reason);
+    rota_store_get_text (self, "coordinator", agent, sizeof agent);
+    rota_store_get_text (self, "coordinator_reason", reason, sizeof reason);
     rota_core_coordinator_t role = {
         .epoch = (uint64_t)rota_store_number (self, "coordinator_epoch", 0),
         .since_ms = rota_store_number (self, "coordinator_since", 0),

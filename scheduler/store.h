@@ -90,6 +90,9 @@ void rota_store_set_number (rota_store_t *self, const char *name, int64_t value)
 /* Holder, epoch, since when and why; load after the agents. */
 void rota_store_set_coordinator (rota_store_t *self, const rota_core_t *core);
 void rota_store_load_coordinator (rota_store_t *self, rota_core_t *core);
+/* The mode and what happened of late; load before anything happens. */
+void rota_store_set_health (rota_store_t *self, const rota_core_t *core);
+void rota_store_load_health (rota_store_t *self, rota_core_t *core);
 int64_t rota_store_number (rota_store_t *self, const char *name, int64_t fallback);
 void rota_store_set_conversation (rota_store_t *self, const uint8_t id[16], uint64_t low,
                                   const uint8_t *window, size_t window_size, int64_t wall_ms);

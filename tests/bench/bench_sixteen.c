@@ -7,6 +7,8 @@
 #include "bus/clock.h"
 #include "proto/words.h"
 #include "scheduler/core.h"
+#include "scheduler/health.h"
+#include "scheduler/snapshots.h"
 #include "scheduler/store.h"
 #include "stack.h"
 #include "telemetry/event_json.h"
@@ -213,10 +215,59 @@ static double count_by_increment (const rota_core_t *core)
     int rounds = 0;
     for (; bench_now_ms () - began < 300; rounds += 1000)
         for (int i = 0; i < 1000; i++) {
-            rota_core_counts_t counts;
-            rota_core_counts (core, ROTA_NONE, 1000, &counts);
+            rota_core_health_t health;
+            rota_core_health (core, ROTA_NONE, 1000, &health);
         }
     return (bench_now_ms () - began) * 1000 / rounds;
+}
+
+/* ---- 5: snapshots for those who watch */
+
+typedef struct {
+    rota_snapshots_t snapshots;
+    uint64_t version, made_at, seen;
+} watching_t;
+
+static void make_snapshot (void *owner, uint32_t source)
+{
+    watching_t *self = owner;
+    (void)source;
+    self->made_at = self->version;
+}
+
+static void see (void *owner, const rota_watcher_t *to, bool unchanged)
+{
+    watching_t *self = owner;
+    self->seen = unchanged ? to->version : self->made_at;
+}
+
+static void watch (watching_t *self, int64_t now_ms)
+{
+    const rota_snapshots_to_t to = {.owner = self, .make = make_snapshot, .answer = see};
+    if (!self->snapshots.count) {
+        rota_watcher_t watcher = {.version = self->seen, .until_ms = now_ms + 10000};
+        rota_snapshots_wait (&self->snapshots, &watcher);
+    }
+    rota_snapshots_turn (&self->snapshots, self->version, now_ms, &to);
+}
+
+/* Of a minute in which something changes every ten milliseconds, by a clock of its own. */
+static double snapshots_in_a_minute (int64_t interval_ms)
+{
+    watching_t *self = calloc (1, sizeof *self);
+    must (self, "no memory");
+    int64_t now_ms = 1000;
+    rota_snapshots_start (&self->snapshots, interval_ms);
+    for (; now_ms < 61000; now_ms += 10) {
+        self->version++;
+        watch (self, now_ms);
+    }
+    double made = (double)self->snapshots.made;
+    for (; now_ms < 64000; now_ms += 10)
+        watch (self, now_ms);
+    must (self->seen == self->version, "the last change of the burst did not arrive");
+    free (self);
+    return made;
 }
 
 static double pick_by_walking (const rota_core_t *core)
@@ -353,6 +404,8 @@ int main (void)
     rota_core_t *core = make_core (TASKS);
     off = count_by_walking (core), on = count_by_increment (core);
     row ("3 health of 10 000 tasks, a request", "us", off, on, off / on, "100 x");
+    off = snapshots_in_a_minute (0), on = snapshots_in_a_minute (ROTA_SNAPSHOT_INTERVAL_MS);
+    row ("5 snapshots in a minute of 100 changes a second", "", off, on, off / on, "50 x");
     off = pick_by_walking (core), on = dispatch_one_by_one (core, TASKS);
     row ("6 the next of 10 000 ready tasks (with: its whole life)", "us", off, on, off / on, "1 query");
     rota_core_destroy (&core);

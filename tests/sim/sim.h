@@ -10,6 +10,7 @@
 
 #include "proto/words.h"
 #include "scheduler/core.h"
+#include "scheduler/health.h"
 #include "tests/sim/model.h"
 
 #include <setjmp.h>
@@ -30,6 +31,7 @@ typedef struct {
     rota_core_node_t node; /* as committed */
     char id[16], reason[80], claim[32];
     size_t done; /* moves to done since it was opened last */
+    uint32_t score;
 } row_t;
 
 typedef struct {
@@ -107,6 +109,9 @@ typedef struct {
     host_t hosts[HOSTS];
     queue_t in;                   /* to the scheduler */
     rota_core_coordinator_t role; /* as committed */
+    rota_core_health_state_t health;
+    char mode_reason[200];
+    size_t modes, restored;
     size_t elections;
     uint32_t
         taken_away[MODEL_NODES]; /* the newest review that was begun anew while its reviewer may be at it */

@@ -113,6 +113,7 @@ static void commit_rows (world_t *self, const rota_core_effects_t *effects)
         rota_core_get (self->core, effects->dirty[i], &row->node);
         self->model.nodes[effects->dirty[i]].skipped = row->node.skipped;
         snprintf (row->reason, sizeof row->reason, "%s", reason ? reason : "");
+        row->score = rota_core_quality_of (self->core, effects->dirty[i]);
     }
     for (size_t i = 0; i < rota_core_agent_count (self->core) && i < HOSTS; i++) {
         rota_core_agent_view_t view;
@@ -191,6 +192,7 @@ static void commit_event (world_t *self, const rota_core_event_t *event)
 {
     model_node_t *it = event->node < MODEL_NODES ? &self->model.nodes[event->node] : NULL;
     rota_node_t one = ROTA_NONE;
+    self->modes += event->type == EVENT (MODE_CHANGED);
     if (!it || event->type != EVENT (TASK_MOVED))
         return;
     sim_note (self, "  n%u %s -> %s %s", event->node, rota_status_name (event->from),
@@ -210,6 +212,15 @@ static void commit_event (world_t *self, const rota_core_event_t *event)
         EXPECT (self, ++row->done == 1, "n%u is done twice", event->node);
     if (event->from == STATUS (DONE))
         row->done = 0;
+}
+
+/* What stabilizes holds back what would be begun, and nothing for ever. */
+static void expect_share_kept (world_t *self)
+{
+    rota_core_mode_t mode;
+    rota_core_mode (self->core, &mode);
+    EXPECT (self, !mode.at_most || mode.working <= mode.at_most, "%u agents at work, at most %u",
+            mode.working, mode.at_most);
 }
 
 static bool needs_role (const world_t *self, const rota_core_assign_t *it)
@@ -234,6 +245,8 @@ static void let_out (world_t *self, const rota_core_effects_t *effects)
                     view.name);
         if (it->phase == PHASE (WORK) && !it->again)
             expect_claims_kept (self, it->node);
+        if (it->phase == PHASE (WORK) && !it->again && self->policy.breaker_failures)
+            expect_share_kept (self);
         host_t *host = sim_host_of (self, view.instance);
         message_t message = {.kind = ASSIGN,
                              .instance = view.instance[0],
@@ -304,6 +317,7 @@ static void rebuild (world_t *self)
             continue;
         assert_int_equal (rota_core_load (self->core, i, &node), 0);
         rota_core_claim (self->core, i, self->rows[i].claim, strlen (self->rows[i].claim), false);
+        rota_core_health_quality (self->core, i, self->rows[i].score, true);
     }
     for (size_t d = 0; d < model->dependency_count; d++)
         assert_int_equal (
@@ -313,6 +327,11 @@ static void rebuild (world_t *self)
     for (rota_node_t i = 0; i < model->count; i++)
         if (model->nodes[i].there && self->rows[i].node.agent != ROTA_NONE)
             rota_core_load_lease (self->core, i, self->rows[i].node.agent, self->rows[i].node.assigned_ms);
+    rota_core_health_load (self->core, &self->health);
+    rota_core_mode_t mode;
+    rota_core_mode (self->core, &mode);
+    EXPECT (self, mode.mode == self->health.mode, "the mode did not outlive the scheduler");
+    self->restored += mode.mode != ROTA_MODE_BALANCE;
     rota_core_effects_clear (self->core);
     for (size_t h = 0; h < HOSTS; h++)
         self->hosts[h].registered = false; /* the new scheduler knows nobody: each is asked */
@@ -343,6 +362,11 @@ static void commit (world_t *self, const rota_core_effects_t *effects)
         commit_event (self, &effects->events[i]);
     if (effects->role_changed)
         commit_role (self);
+    if (effects->health_changed) {
+        rota_core_health_state (self->core, &self->health);
+        snprintf (self->mode_reason, sizeof self->mode_reason, "%s", self->health.reason);
+        self->health.reason = self->mode_reason;
+    }
     if (++self->batches % COMPARE_EVERY == 0)
         expect_as_the_model_says (self);
     expect_limits_kept (self);
@@ -449,6 +473,8 @@ static void scheduler_hears (world_t *self, const message_t *message)
         sim_note (self, "report n%u.%u %s", message->node, message->attempt,
                   rota_result_class_name (message->class));
         rota_core_report (self->core, message->node, message->attempt, &result, self->now_ms);
+        if (message->class == RESULT (OK) && sim_chance (self, 20))
+            rota_core_health_quality (self->core, message->node, (uint32_t)sim_below (self, 1001), false);
         answer.kind = ACKNOWLEDGED;
         sim_end_batch (self, host, &answer);
         break;
@@ -565,8 +591,13 @@ static void set_up (world_t *self, unsigned seed)
     self->policy.give_up_after = (uint32_t)(seed % 4);
     self->policy.claim_patience_ms = 2000;
     self->policy.coordinate = seed % 2;
+    self->policy.mode.half_life_ms = 4000;
+    self->policy.mode.dwell_ms = 500;
+    self->policy.mode.samples = 3;
     self->role.agent = ROTA_NONE;
-    self->role.reason = "";
+    self->role.reason = self->health.reason = "";
+    for (size_t i = 0; i < MODEL_NODES; i++)
+        self->rows[i].score = ROTA_UNKNOWN;
     self->policy.wip_limit = sim_chance (self, 20) ? 5 : 0;
     self->policy.wip_epic = sim_chance (self, 30) ? 1 + (uint32_t)sim_below (self, 2) : 0;
     self->source_limit = sim_chance (self, 20) ? 4 : 0;
@@ -607,7 +638,7 @@ static void expect_all_ended (world_t *self)
 
 /* What came about in all runs; a simulator in which nothing happens proves nothing. */
 static struct {
-    size_t nodes, imports, refused_cycles, limits, merges, elections;
+    size_t nodes, imports, refused_cycles, limits, merges, elections, modes, restored;
 } total;
 
 static void run (unsigned seed)
@@ -632,6 +663,8 @@ static void run (unsigned seed)
     total.limits += self->limits;
     total.merges += self->merges;
     total.elections += self->elections;
+    total.modes += self->modes;
+    total.restored += self->restored;
     rota_core_destroy (&self->core);
     free (self);
 }
@@ -645,11 +678,13 @@ static void every_seed_holds_all_invariants (void **state)
     print_message ("seeds %u to %u\n", first, first + count - 1);
     for (unsigned i = 0; i < count; i++)
         run (first + i);
-    print_message ("%zu nodes, %zu imports, %zu refused for a cycle, %zu limits, %zu merges, %zu elections\n",
+    print_message ("%zu nodes, %zu imports, %zu refused for a cycle, %zu limits, %zu merges, %zu elections, "
+                   "%zu modes, %zu of them restored\n",
                    total.nodes, total.imports, total.refused_cycles, total.limits, total.merges,
-                   total.elections);
+                   total.elections, total.modes, total.restored);
     assert_true (total.imports > count && total.refused_cycles > count / 10 && total.limits > count &&
-                 total.merges > count && total.elections > count);
+                 total.merges > count && total.elections > count && total.modes > count &&
+                 total.restored > count / 10);
 }
 
 int main (void)
