@@ -212,24 +212,34 @@ void rota_core_agent_drain (rota_core_t *self, rota_agent_t agent, bool drain, i
 void rota_core_accepted (rota_core_t *self, rota_agent_t agent, rota_node_t node, uint32_t attempt,
                          int64_t now_ms);
 
-/* What a provider counts its limits for (core_accounts.c). */
+/* What a provider counts its limits for (core_accounts.c). It rests as long as one of its limits lasts. */
 #define ROTA_BY_HAND INT64_MAX
+#define ROTA_LIMITS_MAX 8
+#define ROTA_WINDOW_NAME_BYTES 32
 typedef struct {
-    const char *name;
     uint8_t result_class; /* why it is closed: LIMITED or AUTH; 0 = it is open */
     uint8_t limit_kind;
+    const char *window;         /* of the subscription, "" = not said; at most 31 bytes */
     int64_t since_ms, until_ms; /* ROTA_BY_HAND: until somebody opens it; past: it is being tried */
     uint32_t trips;             /* in a row */
-    bool probing;               /* a task finds out whether it is open again */
     const char *reason;         /* "" = none */
+} rota_core_limit_t;
+typedef struct {
+    const char *name;
+    rota_core_limit_t last; /* the limit that lasts longest */
+    size_t limit_count;
+    bool probing; /* a task finds out whether it is open again */
 } rota_core_account_view_t;
 size_t rota_core_account_count (const rota_core_t *self);
 void rota_core_account_view (const rota_core_t *self, rota_account_t account,
                              rota_core_account_view_t *ret_view);
-void rota_core_account_load (rota_core_t *self, const rota_core_account_view_t *account);
+/* Number `i` of its limits, of view.limit_count. Texts live until the account changes. */
+rota_core_limit_t rota_core_account_limit (const rota_core_t *self, rota_account_t account, size_t i);
+void rota_core_account_load (rota_core_t *self, const char *name, const rota_core_limit_t *limits,
+                             size_t limit_count);
 /* 0 opened; 1 it was open. */
 int rota_core_account_resume (rota_core_t *self, rota_account_t account, int64_t now_ms);
-/* It rests until somebody opens it. 0 closed; 1 it rests already. */
+/* It rests until somebody opens it. 0 closed; 1 it waits for that already. */
 int rota_core_account_close (rota_core_t *self, rota_account_t account, const char *reason, int64_t now_ms);
 /* Until then nothing is handed to agents whose work is paid; 0 = no longer. */
 void rota_core_quiet (rota_core_t *self, int64_t until_ms, int64_t now_ms);

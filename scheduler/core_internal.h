@@ -123,11 +123,21 @@ typedef struct {
     uint8_t rank[2];        /* its kind's place among those preferred, for ordinary and for complex work */
 } agent_t;
 
+/* A breaker that is closed, or whose time has come and that nobody has tried yet. */
 typedef struct {
-    char *name, *reason;
-    uint8_t result_class, limit_kind;
+    uint8_t result_class, limit_kind; /* 0 = none */
+    char window[ROTA_WINDOW_NAME_BYTES];
     int64_t since_ms, until_ms;
-    uint32_t trips, probes;
+    uint32_t trips;
+    char *reason;
+} limit_t;
+
+typedef struct {
+    char *name;
+    limit_t limits[ROTA_LIMITS_MAX];
+    size_t limit_count;
+    limit_t last; /* the one of them that ends last; its reason is that one's */
+    uint32_t probes;
 } account_t;
 
 /* What is reserved for an attempt, and in which tallies; ROTA_NONE: not counted in that scope. */

@@ -73,8 +73,9 @@ typedef struct {
 } host_t;
 
 typedef struct {
-    rota_core_account_view_t view; /* as committed */
-    char name[16], reason[80];
+    rota_core_limit_t limits[ROTA_LIMITS_MAX]; /* as committed */
+    size_t limit_count;
+    char name[16], reason[ROTA_LIMITS_MAX][80], window[ROTA_LIMITS_MAX][ROTA_WINDOW_NAME_BYTES];
     int64_t closed_until_ms; /* as the reports say that came since it worked last */
 } account_row_t;
 

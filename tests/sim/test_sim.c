@@ -125,9 +125,15 @@ static void commit_rows (world_t *self, const rota_core_effects_t *effects)
     assert_true (self->account_count <= ACCOUNTS);
     for (rota_account_t i = 0; i < self->account_count; i++) {
         account_row_t *row = &self->accounts[i];
-        rota_core_account_view (self->core, i, &row->view);
-        snprintf (row->name, sizeof row->name, "%s", row->view.name);
-        snprintf (row->reason, sizeof row->reason, "%s", row->view.reason);
+        rota_core_account_view_t view;
+        rota_core_account_view (self->core, i, &view);
+        snprintf (row->name, sizeof row->name, "%s", view.name);
+        row->limit_count = view.limit_count;
+        for (size_t k = 0; k < view.limit_count; k++) {
+            row->limits[k] = rota_core_account_limit (self->core, i, k);
+            snprintf (row->reason[k], sizeof row->reason[k], "%s", row->limits[k].reason);
+            snprintf (row->window[k], sizeof row->window[k], "%s", row->limits[k].window);
+        }
     }
 }
 
@@ -268,9 +274,12 @@ uint32_t sim_class (world_t *self)
 static void load_accounts_and_agents (world_t *self)
 {
     for (size_t i = 0; i < self->account_count; i++) {
-        self->accounts[i].view.name = self->accounts[i].name;
-        self->accounts[i].view.reason = self->accounts[i].reason;
-        rota_core_account_load (self->core, &self->accounts[i].view);
+        account_row_t *row = &self->accounts[i];
+        for (size_t k = 0; k < row->limit_count; k++) {
+            row->limits[k].reason = row->reason[k];
+            row->limits[k].window = row->window[k];
+        }
+        rota_core_account_load (self->core, row->name, row->limits, row->limit_count);
     }
     for (size_t i = 0; i < self->agent_count; i++) {
         uint8_t instance[16];
@@ -427,6 +436,8 @@ static void scheduler_hears (world_t *self, const message_t *message)
     Rota__Result result = ROTA__RESULT__INIT;
     result.has_result_class = true;
     result.result_class = message->class;
+    result.has_limit_kind = message->class == RESULT (LIMITED);
+    result.limit_kind = (Rota__LimitKind)(1 + message->attempt % 4);
     result.has_until_ms = message->until_ms != 0;
     result.until_ms = message->until_ms;
     Rota__Verdict verdict = ROTA__VERDICT__INIT;
