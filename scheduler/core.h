@@ -135,6 +135,9 @@ int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t 
 /* Like add, at a key that the store gave (loading; keys rise; what is skipped becomes void). */
 int rota_core_load (rota_core_t *self, rota_node_t at, const rota_core_node_t *node);
 
+/* Loading, before it is opened: it is ready since then at the earliest. */
+void rota_core_load_ready (rota_core_t *self, rota_node_t node, int64_t since_ms);
+
 /* `node` waits for `prerequisite`. An edge from a group means each of its members, present and to come. A
  * repeated edge is -EEXIST. */
 int rota_core_link (rota_core_t *self, rota_node_t prerequisite, rota_node_t node);
