@@ -110,7 +110,8 @@ typedef struct {
     char *name, *kind, *host;
     uint32_t slots, busy;
     uint64_t capabilities;
-    uint8_t instance[16];
+    uint8_t instance[16], conversation[16];
+    uint64_t newest; /* number of its messages in that conversation */
     bool connected, draining;
     bool full; /* no memory or processor for another attempt, as its last heartbeat said */
     int64_t since_ms;
