@@ -24,7 +24,7 @@ typedef struct {
     Rota__CheckpointAccount accounts[ITEMS], *account_list[ITEMS];
     ProtobufCBinaryData drained[ITEMS];
     Rota__CheckpointSpent spent[SCOPES], *spent_list[SCOPES];
-    char scopes[SCOPES][ROTA_SCOPE_NAME_MAX + 16];
+    char scopes[SCOPES][ROTA_SCOPE_BYTES];
     Rota__CheckpointRunning attempts[ITEMS], *attempt_list[ITEMS];
     Rota__CheckpointPriority priorities[ITEMS], *priority_list[ITEMS];
 } making_t;
@@ -145,8 +145,7 @@ static void put_spent (making_t *self, const rota_core_t *core)
         size_t n = body->n_spent;
         Rota__CheckpointSpent *it = &self->spent[n];
         rota__checkpoint_spent__init (it);
-        snprintf (self->scopes[n], sizeof self->scopes[n], "%s%s%s", rota_scope_word (tally.scope),
-                  tally.name[0] ? "/" : "", tally.name);
+        rota_scope_write (tally.scope, tally.name, self->scopes[n]);
         it->has_scope = it->has_nano_usd = it->has_tokens = it->has_attempts = true;
         it->scope = shown (self->scopes[n], strlen (self->scopes[n]));
         it->nano_usd = spent[ROTA_MEASURE_USD];

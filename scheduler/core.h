@@ -135,6 +135,9 @@ int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t 
 /* Like add, at a key that the store gave (loading; keys rise; what is skipped becomes void). */
 int rota_core_load (rota_core_t *self, rota_node_t at, const rota_core_node_t *node);
 
+/* Loading, before it is opened: it is ready since then at the earliest. */
+void rota_core_load_ready (rota_core_t *self, rota_node_t node, int64_t since_ms);
+
 /* `node` waits for `prerequisite`. An edge from a group means each of its members, present and to come. A
  * repeated edge is -EEXIST. */
 int rota_core_link (rota_core_t *self, rota_node_t prerequisite, rota_node_t node);
@@ -201,6 +204,10 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *agent,
 int rota_core_agent_load (rota_core_t *self, const char *name, const char *kind, const char *host,
                           const uint8_t instance[16], rota_agent_t *ret_agent);
 rota_agent_t rota_core_agent_find (const rota_core_t *self, const uint8_t instance[16]);
+/* Messages of a host are numbered, rising within a conversation (16 bytes); those of a connection that broke
+ * may come late. False: a newer one of the host came before, so what this one lists is no longer so. */
+bool rota_core_agent_is_news (rota_core_t *self, const uint8_t instance[16], const uint8_t conversation[16],
+                              uint64_t number);
 /* Renews the leases of what is listed; what is leased, was accepted and is not listed is lost; what is listed
  * and not leased gets a STOP. */
 void rota_core_agent_heartbeat (rota_core_t *self, rota_agent_t agent, const rota_held_t *held,

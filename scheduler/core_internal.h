@@ -7,7 +7,7 @@
  * core_resilience.c errors that repeat, breakers of agents
  * core_claims.c    who changes the same files
  * core_coordinator.c who judges, and gets the complex work
- * core_budget.c what is spent, and whom a limit keeps back
+ * core_tally.c, core_spend.c, core_budget.c what is spent, and whom a limit keeps back
  */
 #ifndef ROTA_CORE_INTERNAL_H
 #define ROTA_CORE_INTERNAL_H
@@ -110,7 +110,8 @@ typedef struct {
     char *name, *kind, *host;
     uint32_t slots, busy;
     uint64_t capabilities;
-    uint8_t instance[16];
+    uint8_t instance[16], conversation[16];
+    uint64_t newest; /* number of its messages in that conversation */
     bool connected, draining;
     bool full; /* no memory or processor for another attempt, as its last heartbeat said */
     int64_t since_ms;
@@ -384,7 +385,7 @@ void rota_core_breaker_granted (rota_core_t *self, lease_t *lease);
 void rota_core_breaker_ended (rota_core_t *self, const lease_t *lease, Rota__ResultClass class,
                               const char *reason);
 int rota_core_verify_breakers (const rota_core_t *self, rota_error_t *error);
-/* core_budget.c */
+/* core_tally.c, core_spend.c, core_budget.c */
 void rota_core_budget_reserve (rota_core_t *self, lease_t *lease); /* at the grant */
 void rota_core_budget_loaded (rota_core_t *self, lease_t *lease);
 void rota_core_budget_rebook (rota_core_t *self, lease_t *lease); /* its agent's account or kind changed */
