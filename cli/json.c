@@ -324,6 +324,20 @@ json_t *rota_json_wait (const Rota__WaitReason *reason)
     return object;
 }
 
+json_t *rota_json_why (const Rota__WhyReply *reply)
+{
+    json_t *object = json_object (), *reasons = json_array (), *chain = json_array ();
+    rota_json_set_text (object, "id", reply->has_id, reply->id);
+    rota_json_set_string (object, "status", reply->status ? rota_status_name (reply->status) : NULL);
+    for (size_t i = 0; i < reply->n_reasons; i++)
+        json_array_append_new (reasons, rota_json_wait (reply->reasons[i]));
+    for (size_t i = 0; i < reply->n_chain; i++)
+        json_array_append_new (chain, text_of (reply->chain[i].data, reply->chain[i].len));
+    json_object_set_new (object, "reasons", reasons);
+    json_object_set_new (object, "chain", chain);
+    return object;
+}
+
 static void set_hex (json_t *object, const char *name, bool present, ProtobufCBinaryData bytes)
 {
     char text[2 * 64 + 1] = "";
