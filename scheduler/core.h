@@ -141,6 +141,9 @@ int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t 
 /* Like add, at a key that the store gave (loading; keys rise; what is skipped becomes void). */
 int rota_core_load (rota_core_t *self, rota_node_t at, const rota_core_node_t *node);
 
+/* Loading, before it is opened: it is ready since then at the earliest. */
+void rota_core_load_ready (rota_core_t *self, rota_node_t node, int64_t since_ms);
+
 /* `node` waits for `prerequisite`. An edge from a group means each of its members, present and to come. A
  * repeated edge is -EEXIST. */
 int rota_core_link (rota_core_t *self, rota_node_t prerequisite, rota_node_t node);
@@ -207,6 +210,10 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *agent,
 int rota_core_agent_load (rota_core_t *self, const char *name, const char *kind, const char *host,
                           const uint8_t instance[16], rota_agent_t *ret_agent);
 rota_agent_t rota_core_agent_find (const rota_core_t *self, const uint8_t instance[16]);
+/* Messages of a host are numbered, rising within a conversation (16 bytes); those of a connection that broke
+ * may come late. False: a newer one of the host came before, so what this one lists is no longer so. */
+bool rota_core_agent_is_news (rota_core_t *self, const uint8_t instance[16], const uint8_t conversation[16],
+                              uint64_t number);
 /* Renews the leases of what is listed; what is leased, was accepted and is not listed is lost; what is listed
  * and not leased gets a STOP. */
 void rota_core_agent_heartbeat (rota_core_t *self, rota_agent_t agent, const rota_held_t *held,
@@ -218,24 +225,34 @@ void rota_core_agent_drain (rota_core_t *self, rota_agent_t agent, bool drain, i
 void rota_core_accepted (rota_core_t *self, rota_agent_t agent, rota_node_t node, uint32_t attempt,
                          int64_t now_ms);
 
-/* What a provider counts its limits for (core_accounts.c). */
+/* What a provider counts its limits for (core_accounts.c). It rests as long as one of its limits lasts. */
 #define ROTA_BY_HAND INT64_MAX
+#define ROTA_LIMITS_MAX 8
+#define ROTA_WINDOW_NAME_BYTES 32
 typedef struct {
-    const char *name;
     uint8_t result_class; /* why it is closed: LIMITED or AUTH; 0 = it is open */
     uint8_t limit_kind;
+    const char *window;         /* of the subscription, "" = not said; at most 31 bytes */
     int64_t since_ms, until_ms; /* ROTA_BY_HAND: until somebody opens it; past: it is being tried */
     uint32_t trips;             /* in a row */
-    bool probing;               /* a task finds out whether it is open again */
     const char *reason;         /* "" = none */
+} rota_core_limit_t;
+typedef struct {
+    const char *name;
+    rota_core_limit_t last; /* the limit that lasts longest */
+    size_t limit_count;
+    bool probing; /* a task finds out whether it is open again */
 } rota_core_account_view_t;
 size_t rota_core_account_count (const rota_core_t *self);
 void rota_core_account_view (const rota_core_t *self, rota_account_t account,
                              rota_core_account_view_t *ret_view);
-void rota_core_account_load (rota_core_t *self, const rota_core_account_view_t *account);
+/* Number `i` of its limits, of view.limit_count. Texts live until the account changes. */
+rota_core_limit_t rota_core_account_limit (const rota_core_t *self, rota_account_t account, size_t i);
+void rota_core_account_load (rota_core_t *self, const char *name, const rota_core_limit_t *limits,
+                             size_t limit_count);
 /* 0 opened; 1 it was open. */
 int rota_core_account_resume (rota_core_t *self, rota_account_t account, int64_t now_ms);
-/* It rests until somebody opens it. 0 closed; 1 it rests already. */
+/* It rests until somebody opens it. 0 closed; 1 it waits for that already. */
 int rota_core_account_close (rota_core_t *self, rota_account_t account, const char *reason, int64_t now_ms);
 /* Until then nothing is handed to agents whose work is paid; 0 = no longer. */
 void rota_core_quiet (rota_core_t *self, int64_t until_ms, int64_t now_ms);

@@ -231,6 +231,22 @@ rota_agent_t rota_core_agent_find (const rota_core_t *self, const uint8_t instan
     return ROTA_NONE;
 }
 
+bool rota_core_agent_is_news (rota_core_t *self, const uint8_t instance[16], const uint8_t conversation[16],
+                              uint64_t number)
+{
+    for (size_t i = 0; i < self->agents.count; i++) {
+        agent_t *agent = AT (self, agents, agent_t, i);
+        if (memcmp (agent->instance, instance, 16) != 0)
+            continue;
+        bool same = memcmp (agent->conversation, conversation, 16) == 0;
+        if (same && number < agent->newest)
+            return false;
+        memcpy (agent->conversation, conversation, 16);
+        agent->newest = number;
+    }
+    return true;
+}
+
 /* What it lists and has no lease is to be ended; finished ones will be reported or have been answered. */
 static void compare_held (rota_core_t *self, rota_agent_t agent, const rota_held_t *held, size_t held_count)
 {

@@ -7,7 +7,7 @@
  * core_resilience.c errors that repeat, breakers of agents
  * core_claims.c    who changes the same files
  * core_coordinator.c who judges, and gets the complex work
- * core_budget.c what is spent, and whom a limit keeps back
+ * core_tally.c, core_spend.c, core_budget.c what is spent, and whom a limit keeps back
  * core_health.c how things go, in parts and of late       core_modes.c   the mode that follows from it
  */
 #ifndef ROTA_CORE_INTERNAL_H
@@ -118,7 +118,8 @@ typedef struct {
     char *name, *kind, *host;
     uint32_t slots, busy;
     uint64_t capabilities;
-    uint8_t instance[16];
+    uint8_t instance[16], conversation[16];
+    uint64_t newest; /* number of its messages in that conversation */
     bool connected, draining;
     bool full; /* no memory or processor for another attempt, as its last heartbeat said */
     int64_t since_ms;
@@ -131,11 +132,21 @@ typedef struct {
     uint8_t rank[2];        /* its kind's place among those preferred, for ordinary and for complex work */
 } agent_t;
 
+/* A breaker that is closed, or whose time has come and that nobody has tried yet. */
 typedef struct {
-    char *name, *reason;
-    uint8_t result_class, limit_kind;
+    uint8_t result_class, limit_kind; /* 0 = none */
+    char window[ROTA_WINDOW_NAME_BYTES];
     int64_t since_ms, until_ms;
-    uint32_t trips, probes;
+    uint32_t trips;
+    char *reason;
+} limit_t;
+
+typedef struct {
+    char *name;
+    limit_t limits[ROTA_LIMITS_MAX];
+    size_t limit_count;
+    limit_t last; /* the one of them that ends last; its reason is that one's */
+    uint32_t probes;
 } account_t;
 
 /* What is reserved for an attempt, and in which tallies; ROTA_NONE: not counted in that scope. */
@@ -401,7 +412,7 @@ void rota_core_breaker_granted (rota_core_t *self, lease_t *lease);
 void rota_core_breaker_ended (rota_core_t *self, const lease_t *lease, Rota__ResultClass class,
                               const char *reason);
 int rota_core_verify_breakers (const rota_core_t *self, rota_error_t *error);
-/* core_budget.c */
+/* core_tally.c, core_spend.c, core_budget.c */
 void rota_core_budget_reserve (rota_core_t *self, lease_t *lease); /* at the grant */
 void rota_core_budget_loaded (rota_core_t *self, lease_t *lease);
 void rota_core_budget_rebook (rota_core_t *self, lease_t *lease); /* its agent's account or kind changed */

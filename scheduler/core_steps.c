@@ -58,7 +58,7 @@ static bool will_serve (const rota_core_t *self, const agent_t *agent)
     const account_t *account = AT (self, accounts, account_t, agent->account);
     return agent->connected && !agent->draining && !agent->faulty &&
            rota_core_breaker_until_ms (self, agent, NULL) <= self->now_ms &&
-           (!account->result_class || account->until_ms <= self->now_ms + self->policy.review_patience_ms);
+           (!account->last.result_class || account->last.until_ms <= self->now_ms + self->policy.review_patience_ms);
 }
 
 bool rota_core_is_passed_over (const rota_core_t *self, const class_t *class, const agent_t *agent)

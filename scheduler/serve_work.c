@@ -178,6 +178,13 @@ static void note_problem (service_t *self, rota_agent_t agent, const char *probl
     self->agent_problems.items[agent] = problem ? strdup (problem) : NULL;
 }
 
+/* Whether nothing newer of the host came before. */
+static bool is_news (service_t *self, const rota_envelope_t *from)
+{
+    return !from->has_conversation ||
+           rota_core_agent_is_news (self->core, from->sender, from->conversation, from->sequence);
+}
+
 HANDLER (register)
 {
     const Rota__Register *it = (const Rota__Register *)message;
@@ -221,6 +228,11 @@ HANDLER (register)
         return;
     }
     rota_agent_t index;
+    if (!is_news (self, from)) {
+        if (rota_core_agent_find (self->core, from->sender) == ROTA_NONE)
+            ask_to_register (self, from->sender);
+        return; /* who waits for the answer of a newer one gets that */
+    }
     add_agent_peer (self, from->sender);
     if (rota_core_agent_register (self->core, &agent, held, it->n_held, rota_service_now_ms (self), &index) <
         0)
@@ -249,6 +261,7 @@ HANDLER (accepted)
 {
     const Rota__Accepted *accepted = (const Rota__Accepted *)message;
     rota_agent_t agent = known_agent (self, from);
+    is_news (self, from);
     for (size_t i = 0; i < accepted->n_attempts && agent != ROTA_NONE; i++) {
         const Rota__Held *it = accepted->attempts[i];
         if (it->key > 0 && it->key <= rota_core_count (self->core))
@@ -263,7 +276,7 @@ HANDLER (agent_heartbeat)
     rota_agent_t agent = known_agent (self, from);
     rota_held_t *held = it->n_held <= MAX_HELD ? read_held (self, it->held, it->n_held) : NULL;
     rota_core_agent_view_t view;
-    if (agent == ROTA_NONE || !held)
+    if (agent == ROTA_NONE || !held || !is_news (self, from))
         return;
     /* Known from the store alone, as after a commit that failed: who it is now must be said anew. */
     rota_core_agent_view (self->core, agent, &view);
