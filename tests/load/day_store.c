@@ -1,4 +1,5 @@
 /* The roadmap, the commits as the scheduler's loop makes them, and a scheduler that dies and loads anew. */
+#include "scheduler/health.h"
 #include "tests/load/day.h"
 
 #include "scheduler/budget.h"
@@ -258,6 +259,7 @@ void day_open (day_t *self, size_t tasks, uint64_t seed)
     rota_core_policy_default (&self->policy);
     self->policy.give_up_after = 0; /* what is to fail at last is `poison` */
     self->policy.claim_patience_ms = 0;
+    self->policy.mode.pinned = ROTA_MODE_BALANCE; /* one order for the whole day */
     self->plan = calloc (self->nodes + 1, sizeof *self->plan);
     self->known = calloc (self->nodes + 1, sizeof *self->known);
     snprintf (self->directory, sizeof self->directory, "/tmp/rota-day-XXXXXX");
