@@ -169,7 +169,9 @@ static void commit_tallies (world_t *self, const rota_core_effects_t *effects)
         self->begun += !effects->assigns[i].again && effects->assigns[i].phase == PHASE (WORK);
     for (size_t i = 0; i < effects->ended_count; i++)
         self->begun -= effects->ended[i].phase == PHASE (WORK) &&
-                       effects->ended[i].result_class == RESULT (LIMITED) && self->begun;
+                       (effects->ended[i].result_class == RESULT (LIMITED) ||
+                        effects->ended[i].result_class == RESULT (ENVIRONMENT)) && /* it could not begin */
+                       self->begun;
     EXPECT (self, !self->limit || self->begun <= (size_t)self->limit, "%zu attempts of %lld", self->begun,
             (long long)self->limit);
 }
