@@ -28,6 +28,15 @@ typedef struct {
     const char *kind, *value;
 } rota_workspace_check_t;
 
+/* What is merged beside the task itself, in the order of approval. */
+typedef struct {
+    const char *task, *title, *start, *branch;
+    int64_t attempt;
+    rota_workspace_gate_t *gates;
+    size_t gate_count;
+    const char **reviewers;
+} rota_workspace_member_t;
+
 /* Texts are NULL when absent, lists are ended by NULL. */
 typedef struct {
     rota_workspace_step_t step;
@@ -41,6 +50,8 @@ typedef struct {
     size_t check_count;
     const char **hide, **keep, **show, **reviewers, **touches;
     bool touches_strict;
+    rota_workspace_member_t *members;
+    size_t member_count;
     json_t *told; /* what the agent is to be told, see briefing.h; NULL = nothing */
 } rota_workspace_spec_t;
 
@@ -114,6 +125,15 @@ int rota_workspace_enter (rota_workspace_t *self, const char *commit, const char
 int rota_workspace_commit (rota_workspace_t *self, const char *tree, const char *const *parents,
                            const char *author, const char *subject, bool with_reviewers,
                            char ret_oid[ROTA_GIT_OID_BYTES], rota_error_t *error);
+/* The same with a message of the caller's. */
+int rota_workspace_commit_as (rota_workspace_t *self, const char *tree, const char *const *parents,
+                              const char *author, const char *message, char ret_oid[ROTA_GIT_OID_BYTES],
+                              rota_error_t *error);
+/* The trailers of one task, for the end of a message; NULL = no memory. */
+char *rota_workspace_trailers (rota_workspace_t *self, const char *task, int64_t attempt,
+                               const char *const *reviewers);
+/* One line of a text, without what a commit's message can't have there; NULL = no memory. */
+char *rota_workspace_line (rota_workspace_t *self, const char *text, size_t most);
 /* Files, insertions and deletions of a difference, into the record. *ret_files may be NULL. */
 int rota_workspace_measure (rota_workspace_t *self, const char *from, const char *to, size_t *ret_files,
                             size_t *ret_lines, rota_error_t *error);

@@ -72,6 +72,7 @@ typedef struct {
     uint32_t give_up_after;        /* and before it fails with attempts left; 0 = never */
     uint32_t breaker_failures;     /* tasks in a row, before an agent is set aside; 0 = never */
     int64_t breaker_window_ms, breaker_rest_ms, breaker_rest_max_ms;
+    uint32_t merge_batch;       /* merges that one attempt takes at once; 0, 1 = one */
     uint32_t review_rounds;     /* verdicts that want changes, before a person decides */
     uint32_t step_tries;        /* of a review that brings no verdict, before a person decides */
     int64_t review_patience_ms; /* how long another kind of agent is waited for that rests */
@@ -325,7 +326,8 @@ typedef struct {
     Rota__Phase phase;
     bool again; /* resent: nothing to store */
     int64_t
-        lease_ms; /* what is left of it now; a resent one must not start a lease anew that nobody counts */
+        lease_ms;  /* what is left of it now; a resent one must not start a lease anew that nobody counts */
+    uint32_t with; /* a merge in a batch: the node of the one that leads it, + 1; 0 = in none */
 } rota_core_assign_t;
 
 typedef struct {
@@ -422,6 +424,7 @@ typedef struct {
     Rota__Phase phase;
     int64_t assigned_ms, deadline_ms;
     bool accepted, stopping;
+    uint32_t with; /* as in rota_core_assign_t */
 } rota_core_lease_t;
 size_t rota_core_lease_count (const rota_core_t *self);
 void rota_core_lease (const rota_core_t *self, size_t index, rota_core_lease_t *ret_lease);

@@ -191,6 +191,7 @@ void rota_service_read_policy (service_t *self)
         (int)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_BACKOFF_JITTER);
     self->policy.default_attempts = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_ATTEMPTS);
     self->policy.free_tries = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_FREE_TRIES);
+    self->policy.merge_batch = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_MERGE_BATCH);
     self->policy.review_rounds = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_REVIEW_ROUNDS);
     self->policy.step_tries = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_REVIEW_TRIES);
     self->policy.review_patience_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_REVIEW_PATIENCE);

@@ -115,7 +115,7 @@ typedef struct {
     char history[HISTORY][120];
     size_t acts, batches;
     uint64_t verified;                              /* the core's version when it was */
-    size_t refused_cycles, imports, limits, merges; /* that they come about at all */
+    size_t refused_cycles, imports, limits, merges, batched; /* that they come about at all */
 } world_t;
 
 uint64_t sim_draw (world_t *self);
