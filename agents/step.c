@@ -193,6 +193,14 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
     set_text (spec, "target", repository->has_target, repository->target);
     set_text (spec, "setup", repository->has_setup, repository->setup);
     set_touches (spec, repository, task);
+    if (repository->has_gate_retries)
+        json_object_set_new (spec, "gate_retries", json_integer (repository->gate_retries));
+    json_object_set_new (spec, "flaky_fails", json_boolean (repository->flaky_fails));
+    int64_t kept_ms = rota_setting_duration_ms (context->settings, ROTA_SETTING_AGENTS_GATE_CACHE);
+    if (kept_ms > 0 && (assignment->phase == PHASE (GATE) || assignment->phase == PHASE (MERGE))) {
+        json_object_set_new (spec, "gate_cache", json_sprintf ("%s/gates", context->state_dir));
+        json_object_set_new (spec, "gate_cache_ms", json_integer (kept_ms));
+    }
     if (assignment->phase == PHASE (MERGE)) {
         json_object_set_new (spec, "reviewed_by", reviewers_of (assignment));
         json_object_set_new (spec, "members", members_of (assignment));
@@ -465,6 +473,7 @@ static void fill_gates (const json_t *list, rota_arena_t *arena, Rota__Result *r
         gate->has_state = gate->has_exit_code = true;
         gate->state = state_of (given);
         gate->exit_code = (int32_t)json_integer_value (json_object_get (given, "exit_code"));
+        gate->has_cached = gate->cached = json_is_true (json_object_get (given, "cached"));
     }
     result->gates = gates;
     result->n_gates = gates ? count : 0;

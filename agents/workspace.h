@@ -19,6 +19,8 @@
  *   record         file
  *   setup          shell command (optional)
  *   gates          [{name, command, timeout_ms}]; gate_retries (default 1)
+ *   flaky_fails    true: a flaky gate stops a merge
+ *   gate_cache     directory in which passes are kept for gate_cache_ms (optional, gate_cache.c)
  *   checks         [{kind, value}], exit criteria, see criteria.c
  *   touches        [globs] that the work should keep to (optional); touches_strict: else it has failed
  *   expects_change true: work that leaves no difference from the integration branch is a failure

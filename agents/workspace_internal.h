@@ -41,15 +41,15 @@ typedef struct {
 typedef struct {
     rota_workspace_step_t step;
     const char *repository, *target, *start, *base, *branch, *clone, *record, *setup, *task, *title, *agent,
-        *left;
-    int64_t attempt, gate_retries;
+        *left, *gate_cache;
+    int64_t attempt, gate_retries, gate_cache_ms;
     bool expects_change, isolate_off, steerable; /* the program reads ROTA_TELL_FD */
     rota_workspace_gate_t *gates;
     size_t gate_count;
     rota_workspace_check_t *checks;
     size_t check_count;
     const char **hide, **keep, **show, **reviewers, **touches;
-    bool touches_strict;
+    bool touches_strict, flaky_fails;
     rota_workspace_member_t *members;
     size_t member_count;
     json_t *told; /* what the agent is to be told, see briefing.h; NULL = nothing */
@@ -103,6 +103,14 @@ int rota_workspace_run_checks (rota_workspace_t *self, const char *base, const c
 int rota_workspace_run_command (rota_workspace_t *self, const char *command, int64_t timeout_ms,
                                 rota_child_take_t take, void *context, rota_child_end_t *ret_end,
                                 rota_error_t *error);
+
+/* ---- gate_cache.c: gates that passed on a tree, kept on this host for a while. What one of them leaves for
+ * the next, or for an `artifact:`, is not kept: all of them are known to pass, or all are run. */
+
+/* True: they passed on `tree` before; the record has them, marked as cached. */
+bool rota_gate_cache_find (rota_workspace_t *self, const char *tree);
+/* After they were run: kept if all of them passed. */
+void rota_gate_cache_keep (rota_workspace_t *self, const char *tree);
 
 /* ---- workspace_program.c */
 

@@ -277,14 +277,18 @@ static int test (batch_t *self, size_t count, bool *ret_good, rota_error_t *erro
     if (status < 0 || !workspace->spec.gate_count || strcmp (self->chain[0]->before, tree) == 0 ||
         (count == 1 && strcmp (tested, tree) == 0))
         return status;
+    workspace->record = self->results[count];
+    if (rota_gate_cache_find (workspace, tree))
+        return 0;
     status = make_commit (self, count, commit, error);
     if (status == 0)
         status = rota_clone_clear (&workspace->clone, error);
-    workspace->record = self->results[count];
     if (status == 0)
         status = rota_workspace_enter (workspace, commit, "rota-merge");
     if (status == 0)
         status = rota_workspace_run_gates (workspace, &self->failed[count], error);
+    if (status == 0)
+        rota_gate_cache_keep (workspace, tree);
     *ret_good = !self->failed[count];
     return status;
 }

@@ -201,6 +201,8 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .title = text_of (self, "title"),
         .agent = text_of (self, "agent"),
         .left = text_of (self, "left"),
+        .gate_cache = text_of (self, "gate_cache"),
+        .gate_cache_ms = number_of (self, "gate_cache_ms", 0),
         .attempt = number_of (self, "attempt", 0),
         .gate_retries = number_of (self, "gate_retries", 1),
         .expects_change = json_is_true (json_object_get (self->root, "expects_change")),
@@ -211,6 +213,7 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .show = texts_of (self, "show", true),
         .reviewers = texts_of (self, "reviewed_by", false),
         .touches = texts_of (self, "touches", false),
+        .flaky_fails = json_is_true (json_object_get (self->root, "flaky_fails")),
         .touches_strict = json_is_true (json_object_get (self->root, "touches_strict")),
     };
     if (json_is_object (json_object_get (self->root, "told")))

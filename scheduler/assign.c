@@ -77,6 +77,10 @@ static void fill_repository (service_t *self, const rota_core_assign_t *it, cons
     repository.target = header->target;
     repository.has_setup = header->has_setup;
     repository.setup = header->setup;
+    repository.has_gate_retries = repository.has_flaky_fails = true;
+    repository.gate_retries =
+        (uint32_t)rota_setting_integer (self->config.settings, ROTA_SETTING_SCHEDULER_GATE_RETRIES);
+    repository.flaky_fails = self->policy.flaky == ROTA_GATE_FAILS;
     repository.has_claims = true;
     repository.claims = rota_bytes (rota_claims_policy (self, header));
     repository.n_gates = gates.count;

@@ -382,6 +382,59 @@ def gates_and_their_ends():
     check("gates: told to stop there is no record", process.returncode == 143 and not os.path.exists(spec["record"]))
 
 
+def gates_that_passed_are_not_run_again():
+    work = Work()
+    start, other = work.change({"x": "x\n"}), work.change({"y": "y\n"})
+    runs, cache = os.path.join(work.place, "runs"), os.path.join(work.state, "gates")
+    kept = {"gate_cache": cache, "gate_cache_ms": 3600000, "isolate": "off"}
+
+    def count(step, commit, gates, **more):
+        write(runs, "")
+        result = work.run(step, start=commit, base=work.first if step == "gate" else None,
+                          gates=[dict(item, command=f"echo run >> {runs}; " + item["command"]) for item in gates], **dict(kept, **more))
+        return result, len(read(runs).split())
+    good = [{"name": "a", "command": "test -e x || test -e y"}, {"name": "b", "command": "true"}]
+    first, runs_first = count("gate", start, good)
+    again, runs_again = count("gate", start, good)
+    check("cache: gates that passed on a tree are not run again there, and that is told", (runs_first, runs_again) == (2, 0) and
+          again.state == "done" and [item.get("cached") for item in again.record["gates"]] == [True, True, None] and
+          "cached" not in first.record["gates"][0] and gate(again, "diff: no secrets")["state"] == "passed", first, again)
+    check("cache: on another tree they are", count("gate", other, good)[1] == 2)
+    check("cache: so are other commands", count("gate", start, [dict(good[0], command="test -e x")])[1] == 1)
+    check("cache: and those of another task", count("gate", start, good, environment={"ROTA_TASK_ID": "other"})[1] == 2)
+    check("cache: and in another environment", count("gate", start, good, environment={"PATH": os.environ["PATH"] + ":/nowhere"})[1] == 2)
+    check("cache: or behind another set-up", count("gate", start, good, setup="true")[1] == 2)
+    check("cache: where an artifact is judged the gates that make it are run", [count("gate", start, [
+        {"name": "m", "command": "mkdir -p out; echo x > out/x"}], checks=[{"kind": "artifact", "value": "out/x"}])[0].state
+        for _ in range(2)] == ["done"] * 2)
+    bad = [good[0], {"name": "bad", "command": "false"}]
+    check("cache: with one that fails none is kept", [count("gate", start, bad, gate_retries=0)[1] for _ in range(2)] == [2, 2])
+    flaky = [{"name": "f", "command": "test -e ran && exit 0; touch ran; exit 1"}]
+    check("cache: nor a flaky one", [count("gate", start, flaky)[1] for _ in range(2)] == [2, 2])
+    for name in os.listdir(cache):
+        os.utime(os.path.join(cache, name), (time.time() - 7200, time.time() - 7200))
+    check("cache: for its time", count("gate", start, good)[1] == 2 and len(os.listdir(cache)) == 1, os.listdir(cache))
+    entry = os.path.join(cache, os.listdir(cache)[0])
+    write(entry, read(entry).replace("test -e x", "test -e z", 1))
+    check("cache: an entry of another list of the same name is none", count("gate", start, good)[1] == 2)
+    write(entry, "rubbish")
+    check("cache: nor is rubbish", count("gate", start, good)[1] == 2)
+    merged = work.run("merge", start=start, **dict(kept, gates=good))
+    result, times = count("merge", other, good, attempt=5)
+    git(work.path, "update-ref", "refs/heads/rota/main", merged.record["merged"])
+    again, times_again = count("merge", other, good, attempt=6)
+    check("cache: a merge that is done again finds its tree tested", (times, times_again) == (2, 0) and again.state == "done" and
+          gate(again, "a")["cached"] is True, result, again)
+    write(runs, "")
+    flaky = [{"name": "f", "command": f"test -e {work.place}/ran && exit 0; touch {work.place}/ran; exit 1"}]
+    third = work.change({"third": "x\n"})
+    result = work.run("merge", start=third, gates=flaky, isolate="off", flaky_fails=True)
+    check("flaky: it may stop a merge", result.state == "failed" and gate(result, "f")["state"] == "flaky", result)
+    os.unlink(f"{work.place}/ran")
+    result = work.run("merge", start=third, gates=flaky, isolate="off")
+    check("flaky: or not", result.state == "done" and gate(result, "f")["state"] == "flaky", result)
+
+
 def exit_criteria():
     work = Work({"old.md": "old\n", "src/a.c": "a\n", "empty": "", "ci/run": "x\n"})
     start = work.change({"new.md": "new\n", "src/b.c": "b\nb\n"})
@@ -674,7 +727,7 @@ def killed_at_any_moment():
 
 
 def batches_killed_at_any_moment():
-    rounds = 200 if LONG else 10
+    rounds = 200 if LONG else 4
     generator = random.Random(SEED + 1)
     work = Work()
     log, started_log = os.path.join(work.place, "passed"), os.path.join(work.place, "started")
@@ -891,7 +944,7 @@ def many_at_once():
 SCENARIOS = (
     work_is_taken_and_the_checkout_is_left_alone, commits_of_the_program_are_kept, nothing_changed, shapes_of_files_change,
     goes_on_with_earlier_work, set_up_is_nobodys_work, told_to_stop, signals_reach_the_program, what_is_left_running_is_ended,
-    planted_in_the_repository, planted_in_the_clone, replaced_git_directories, outside_is_out_of_reach, gates_and_their_ends,
+    planted_in_the_repository, planted_in_the_clone, replaced_git_directories, outside_is_out_of_reach, gates_and_their_ends, gates_that_passed_are_not_run_again,
     exit_criteria, secrets_are_found_and_not_told, review_gets_the_difference_as_data, merge_and_its_ends, batches_and_their_ends, others_move_the_branch,
     locks_that_were_left, submodules, other_kinds_of_checkouts, remote_repositories, wrong_specs, hard_to_remove, many_at_once,
     killed_at_any_moment, batches_killed_at_any_moment)
