@@ -56,6 +56,8 @@ enum {
     ROTA_WANTS_MERGE = 1 << 4,      /* and comes into the integration branch */
 };
 
+typedef enum { ROTA_GATE_PASSES, ROTA_GATE_FAILS, ROTA_GATE_ASKS } rota_gate_policy_t;
+
 typedef struct {
     int64_t lease_ms, lease_margin_ms;
     int64_t backoff_base_ms, backoff_max_ms;
@@ -72,11 +74,13 @@ typedef struct {
     uint32_t give_up_after;        /* and before it fails with attempts left; 0 = never */
     uint32_t breaker_failures;     /* tasks in a row, before an agent is set aside; 0 = never */
     int64_t breaker_window_ms, breaker_rest_ms, breaker_rest_max_ms;
-    uint32_t review_rounds;     /* verdicts that want changes, before a person decides */
-    uint32_t step_tries;        /* of a review that brings no verdict, before a person decides */
-    int64_t review_patience_ms; /* how long another kind of agent is waited for that rests */
-    bool coordinate;            /* complex work and reviews are the coordinator's */
-    int64_t failback_ms;        /* a preferred candidate gets the role back after it was fit for so long */
+    rota_gate_policy_t flaky, uncheckable; /* of what the gates said at the gate phase */
+    uint32_t merge_batch;                  /* merges that one attempt takes at once; 0, 1 = one */
+    uint32_t review_rounds;                /* verdicts that want changes, before a person decides */
+    uint32_t step_tries;                   /* of a review that brings no verdict, before a person decides */
+    int64_t review_patience_ms;            /* how long another kind of agent is waited for that rests */
+    bool coordinate;                       /* complex work and reviews are the coordinator's */
+    int64_t failback_ms; /* a preferred candidate gets the role back after it was fit for so long */
     /* For a limit that names no time, by its kind; doubled when it repeats, up to guess_max. */
     /* Kinds of agents in the order in which they are given work, and that in which work of `complex_from` and
      * up; those not named come after. Borrowed, NULL = none. */
@@ -342,7 +346,8 @@ typedef struct {
     Rota__Phase phase;
     bool again; /* resent: nothing to store */
     int64_t
-        lease_ms; /* what is left of it now; a resent one must not start a lease anew that nobody counts */
+        lease_ms;  /* what is left of it now; a resent one must not start a lease anew that nobody counts */
+    uint32_t with; /* a merge in a batch: the node of the one that leads it, + 1; 0 = in none */
 } rota_core_assign_t;
 
 typedef struct {
@@ -439,6 +444,7 @@ typedef struct {
     Rota__Phase phase;
     int64_t assigned_ms, deadline_ms;
     bool accepted, stopping;
+    uint32_t with; /* as in rota_core_assign_t */
 } rota_core_lease_t;
 size_t rota_core_lease_count (const rota_core_t *self);
 void rota_core_lease (const rota_core_t *self, size_t index, rota_core_lease_t *ret_lease);

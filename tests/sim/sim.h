@@ -139,7 +139,7 @@ typedef struct {
     char history[HISTORY][120];
     size_t acts, batches;
     uint64_t verified;                              /* the core's version when it was */
-    size_t refused_cycles, imports, limits, merges; /* that they come about at all */
+    size_t refused_cycles, imports, limits, merges, batched; /* that they come about at all */
     size_t faults_of[FAULT_KINDS];
 } world_t;
 
