@@ -1,6 +1,7 @@
 #include "agents/step.h"
 
 #include "agents/briefing.h"
+#include "agents/converse.h"
 #include "agents/verdict.h"
 #include "agents/workspace.h"
 #include "bus/names.h"
@@ -122,6 +123,34 @@ static json_t *keep_of (const rota_attempt_t *attempt)
     return keep;
 }
 
+/* What the attempt runs. Behind rota's own clients stands the program that they talk to; both come from the
+ * settings, never from a task. */
+static json_t *programs_of (const rota_attempt_t *attempt)
+{
+    json_t *programs = json_array ();
+    char *const *argv = attempt->argv;
+    if (!argv || !argv[0])
+        return programs;
+    json_array_append_new (programs, json_string (argv[0]));
+    if (!argv[1] || strcmp (argv[1], ROTA_CONVERSE_OPTION) != 0)
+        return programs;
+    while (*argv && strcmp (*argv, "--") != 0)
+        argv++;
+    for (argv += *argv != NULL; *argv; argv++)
+        json_array_append_new (programs, json_string (*argv));
+    return programs;
+}
+
+static json_t *texts_of_setting (const rota_settings_t *settings, rota_setting_t id)
+{
+    size_t count;
+    const char *const *items = rota_setting_list (settings, id, &count);
+    json_t *list = json_array ();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new (list, json_string (items[i]));
+    return list;
+}
+
 static bool commits (const Rota__TaskSpec *task)
 {
     return !task->has_run || task->commit;
@@ -187,6 +216,11 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
         (json_int_t)assignment->attempt, "agent", context->agent);
     if (!spec)
         return NULL;
+    json_object_set_new (spec, "programs", programs_of (attempt));
+    json_object_set_new (spec, "sandbox_paths",
+                         texts_of_setting (context->settings, ROTA_SETTING_AGENTS_SANDBOX_PATHS));
+    if (getenv ("HOME"))
+        json_object_set_new (spec, "home", json_string (getenv ("HOME")));
     json_t *told = rota_briefing_describe (context, assignment, log_path, attempt);
     if (told)
         json_object_set_new (spec, "told", told);

@@ -192,49 +192,6 @@ int rota_workspace_measure (rota_workspace_t *self, const char *from, const char
 
 /* ---- the clone */
 
-/* What a list of texts becomes with up to two more. */
-static const char **join (rota_pool_t *pool, const char **list, const char *first, const char *second,
-                          const char *third)
-{
-    const char *more[] = {first, second, third};
-    size_t count = 0, used = 0;
-    while (list[count])
-        count++;
-    const char **joined = rota_pool_alloc (pool, (count + 4) * sizeof *joined);
-    for (size_t i = 0; joined && i < 3; i++)
-        if (more[i])
-            joined[used++] = more[i];
-    for (size_t i = 0; joined && i < count; i++)
-        joined[used++] = list[i];
-    return joined;
-}
-
-static int prepare_sandbox (rota_workspace_t *self, rota_error_t *error)
-{
-    const rota_repository_t *repository = &self->repository;
-    const char *program = self->program ? self->program[0] : NULL;
-    const char *tmp = rota_pool_format (self->pool, "%s/tmp", self->clone.ours);
-    const char *home = rota_pool_format (self->pool, "%s/home", self->clone.ours);
-    const char *objects[] = {rota_pool_format (self->pool, "%s/objects", self->clone.ours), NULL};
-    const rota_sandbox_spec_t spec = {
-        .off = self->spec.isolate_off,
-        .clone = self->clone.path,
-        .tmp = tmp,
-        .write = join (self->pool, self->spec.keep, home, NULL, NULL),
-        .hide = self->spec.hide,
-        .show = join (self->pool, self->spec.show, repository->remote ? NULL : repository->location,
-                      repository->common_dir, program && *program == '/' ? program : NULL),
-        .read = objects,
-    };
-    if (!tmp || !home || !objects[0] || !spec.write || !spec.show)
-        return rota_error_set (error, -ENOMEM, "no memory");
-    int status = rota_sandbox_prepare (self->pool, &spec, &self->sandbox, error);
-    json_object_set_new (self->record, "isolated", json_boolean (self->sandbox.isolated));
-    if (status == 0 && !self->sandbox.isolated)
-        fprintf (stderr, "rota-agent: not isolated: %s\n", self->sandbox.why_not);
-    return status;
-}
-
 static void take_nothing (void *context, const char *bytes, size_t size)
 {
     (void)context;
@@ -248,7 +205,7 @@ int rota_workspace_enter (rota_workspace_t *self, const char *commit, const char
     rota_child_end_t end;
     int status = rota_clone_make (&self->clone, commit, branch, self->name, &error);
     if (status == 0)
-        status = prepare_sandbox (self, &error);
+        status = rota_workspace_prepare_sandbox (self, &error);
     if (status < 0)
         return rota_workspace_fail (self, &error);
     if (!self->spec.setup)

@@ -26,7 +26,10 @@
  *   expects_change true: work that leaves no difference from the integration branch is a failure
  *   hide           [files and directories that PROGRAM must not see]
  *   keep           [directories that it may write to]
- *   show           [what it may read though it lies in /tmp, /var/tmp or /run, which are its own]
+ *   show           [what it may read beside the system and toolchains]
+ *   programs       [what PROGRAM is or runs, by name or path: shown with what it was installed with]
+ *   sandbox_paths  [PATH, PATH:rw, ~/PATH: what agents.sandbox_paths names]
+ *   home           the user's, which PROGRAM doesn't see (default: HOME)
  *   isolate        "auto", "off"
  *   told           {parts, about, budget, ...}: what the agent is told beside its prompt (briefing.h)
  *   task, title, attempt, agent, reviewed_by [names]: for author, subject and trailers of commits

@@ -48,7 +48,8 @@ typedef struct {
     size_t gate_count;
     rota_workspace_check_t *checks;
     size_t check_count;
-    const char **hide, **keep, **show, **reviewers, **touches;
+    const char **hide, **keep, **show, **reviewers, **touches, **programs, **sandbox_paths;
+    const char *home; /* the user's */
     bool touches_strict, flaky_fails;
     rota_workspace_member_t *members;
     size_t member_count;
@@ -62,6 +63,7 @@ typedef struct {
     rota_repository_t repository;
     rota_clone_t clone;
     rota_sandbox_t sandbox;
+    const char *home;       /* of commands that are run in the sandbox */
     const char *name;       /* of the agent, as the author of commits */
     char *const *program;   /* what is to be run, NULL-terminated, or NULL */
     const char **conflicts; /* paths that began with marks of a conflict in them, ended by NULL; or NULL */
@@ -124,6 +126,9 @@ const char *rota_workspace_told (rota_workspace_t *self, const char *commit);
 /* The difference as data for a prompt, at most 200 KiB of it. */
 int rota_workspace_fence_difference (rota_workspace_t *self, const char *base, const char *commit,
                                      rota_bytes_t *ret_text, rota_error_t *error);
+
+/* workspace_sandbox.c: needs the clone. */
+int rota_workspace_prepare_sandbox (rota_workspace_t *self, rota_error_t *error);
 
 /* ---- workspace.c and workspace_merge.c: 0, or 1 when the step is concluded. */
 
