@@ -26,6 +26,7 @@ typedef struct {
     uint8_t store[16];
     uint64_t key;
     uint32_t number;
+    uint64_t epoch; /* of the coordinator that it was given to, for the report; 0 = none */
     char task_id[201];
     bool goes_on;        /* on_lost: continue */
     bool steerable;      /* it can be told something while it runs */

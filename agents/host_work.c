@@ -265,7 +265,8 @@ static void set_limits (rota_agent_t *self, const Rota__Assignment *assignment, 
 static int launch (rota_agent_t *self, rota_hold_t *hold, const Rota__Assignment *assignment,
                    rota_error_t *error)
 {
-    rota_attempt_t attempt = {.key = hold->key, .number = hold->number, .task_id = hold->task_id};
+    rota_attempt_t attempt = {
+        .key = hold->key, .number = hold->number, .epoch = hold->epoch, .task_id = hold->task_id};
     char log_path[ROTA_LOGS_PATH_BYTES];
     rota_pool_t *pool = rota_pool_new ();
     int status = -ENOMEM;
@@ -324,6 +325,7 @@ rota_taking_t rota_agent_take (rota_agent_t *self, const uint8_t store[16],
         return ROTA_NOT_TAKEN;
     hold->slot = free_slot (self, hold);
     hold->goes_on = assignment->keep_on_lost;
+    hold->epoch = assignment->coordinator_epoch;
     hold->accepted_ms = rota_clock_boot_ms ();
     int status = launch (self, hold, assignment, &error);
     if (status == -EAGAIN || status == -EPIPE || status == -ENOMEM) {
@@ -407,6 +409,7 @@ static void take_running (rota_agent_t *self, const rota_spool_running_t *runnin
     if (!hold)
         return; /* its shim ends by itself, and the next host finds the record */
     hold->goes_on = running->goes_on;
+    hold->epoch = running->epoch;
     hold->must_end = !running->goes_on || is_old (self, hold);
     hold->accepted_ms = rota_clock_boot_ms ();
     hold->pid_fd = find_shim (running);
@@ -436,6 +439,7 @@ static void take_record (void *context, const char *name, const rota_spool_recor
                                        running->number, running->task_id);
     if (!hold)
         return;
+    hold->epoch = running->epoch;
     rota_agent_add_riders (self, hold);
     finish_from_record (self, hold, &record->outcome);
 }

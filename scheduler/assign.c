@@ -240,6 +240,8 @@ static bool fill (service_t *self, const rota_core_assign_t *it, const rota_core
     item->attempt = it->attempt;
     item->phase = it->phase;
     item->lease_ms = it->lease_ms > 0 ? (uint32_t)it->lease_ms : 0;
+    item->has_coordinator_epoch = it->epoch != 0;
+    item->coordinator_epoch = it->epoch;
     item->has_timeout_ms = item->has_output_limit_bytes = item->has_keep_on_lost = item->has_source = true;
     item->timeout_ms =
         (uint32_t)rota_setting_duration_ms (self->config.settings, ROTA_SETTING_SCHEDULER_TIMEOUT);

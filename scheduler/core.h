@@ -128,6 +128,7 @@ typedef struct {
     rota_agent_t author; /* whose work is checked, judged, merged; ROTA_NONE before */
     int64_t ready_since_ms, not_before_ms;
     int64_t assigned_ms;
+    uint64_t epoch;     /* of the coordinator's, under which it is leased; 0 = it needs none */
     uint64_t trouble;   /* its last error and how often in a row (core_resilience.c); 0 = none */
     const char *reason; /* kept with a failed, blocked or cancelled task; NULL = none */
     size_t reason_length;
@@ -156,7 +157,8 @@ size_t rota_core_find_cycle (rota_core_t *self, rota_node_t first, rota_node_t *
 void rota_core_open (rota_core_t *self, rota_node_t first, rota_node_t end, bool loading, int64_t now_ms);
 /* Loading: the lease that a task in progress had, renewed in full; whether its host ever got it is not known.
  * Call after rota_core_open. */
-void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms);
+void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms,
+                           uint64_t epoch);
 /* Takes staged nodes [first, end) out again: they become void, or are cut off when they are the last. */
 void rota_core_discard (rota_core_t *self, rota_node_t first, rota_node_t end);
 
@@ -256,8 +258,11 @@ int rota_core_account_close (rota_core_t *self, rota_account_t account, const ch
 void rota_core_quiet (rota_core_t *self, int64_t until_ms, int64_t now_ms);
 int64_t rota_core_quiet_until_ms (const rota_core_t *self);
 
-/* A result. 0 accepted (also a repeat of one accepted before); -ESTALE: not the newest attempt; -ENOENT.
- * `result` is borrowed until the effects are cleared. */
+/* A result. 0 accepted (also a repeat of one accepted before); -ESTALE: not the newest attempt, or a verdict
+ * under an epoch of the coordinator's that is over; -ENOENT. `result` is borrowed until the effects are
+ * cleared. `epoch` is what the host hands back; without it counts what was given out. */
+int rota_core_report_under (rota_core_t *self, rota_node_t node, uint32_t attempt, uint64_t epoch,
+                            const Rota__Result *result, int64_t now_ms);
 int rota_core_report (rota_core_t *self, rota_node_t node, uint32_t attempt, const Rota__Result *result,
                       int64_t now_ms);
 
@@ -344,7 +349,8 @@ typedef struct {
     rota_agent_t agent;
     uint32_t attempt;
     Rota__Phase phase;
-    bool again; /* resent: nothing to store */
+    uint64_t epoch; /* of the coordinator's, if it is given to it as that */
+    bool again;     /* resent: nothing to store */
     int64_t
         lease_ms;  /* what is left of it now; a resent one must not start a lease anew that nobody counts */
     uint32_t with; /* a merge in a batch: the node of the one that leads it, + 1; 0 = in none */
@@ -442,6 +448,7 @@ typedef struct {
     rota_agent_t agent;
     uint32_t attempt;
     Rota__Phase phase;
+    uint64_t epoch;
     int64_t assigned_ms, deadline_ms;
     bool accepted, stopping;
     uint32_t with; /* as in rota_core_assign_t */

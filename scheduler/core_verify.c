@@ -183,6 +183,14 @@ static int verify_leases (const rota_core_t *self, rota_error_t *error)
         const lease_t *lease = AT (self, leases, lease_t, i);
         if (self->nodes[lease->node].place != ROTA_PLACE_RUNNING || self->nodes[lease->node].slot != i)
             FAULT (lease->node, "has a lease and does not run");
+        if (lease->epoch > self->role.epoch ||
+            (lease->epoch && lease->phase != PHASE (WORK) && lease->phase != PHASE (REVIEW)))
+            FAULT (lease->node, "is leased under the coordinator's epoch %llu, where there can be none such",
+                   (unsigned long long)lease->epoch);
+        if (lease->epoch && lease->epoch == self->role.epoch && lease->agent != self->role.agent)
+            FAULT (lease->node, "is leased under the coordinator's epoch to another agent");
+        if (rota_core_is_deposed (self, lease) && !lease->stopping)
+            FAULT (lease->node, "is reviewed for an epoch that is over, and goes on");
     }
     for (size_t a = 0; a < self->agents.count; a++) {
         uint32_t busy = 0;

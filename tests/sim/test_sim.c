@@ -285,6 +285,7 @@ static void let_out (world_t *self, const rota_core_effects_t *effects)
                              .instance = view.instance[0],
                              .node = it->node,
                              .attempt = it->attempt,
+                             .epoch = it->epoch,
                              .lease_ms = it->lease_ms};
         if (host)
             sim_post (self, &host->in, &message, sim_is_cut (self, host));
@@ -361,7 +362,8 @@ static void rebuild (world_t *self)
     rota_core_open (self->core, 0, (rota_node_t)model->count, true, self->now_ms);
     for (rota_node_t i = 0; i < model->count; i++)
         if (model->nodes[i].there && self->rows[i].node.agent != ROTA_NONE)
-            rota_core_load_lease (self->core, i, self->rows[i].node.agent, self->rows[i].node.assigned_ms);
+            rota_core_load_lease (self->core, i, self->rows[i].node.agent, self->rows[i].node.assigned_ms,
+                                  self->rows[i].node.epoch);
     set_limit (self);
     for (size_t i = 0; i < self->tally_count; i++)
         rota_core_tally_load (self->core, &self->tallies[i]);
@@ -463,6 +465,27 @@ static void hear_register (world_t *self, host_t *host, const message_t *message
                    &(message_t){.kind = REGISTERED, .instance = host->instance, .attempt = message->attempt});
 }
 
+/* What was judged under an epoch that is over moves nothing, but back to where it is judged anew. */
+static void hear_report (world_t *self, const message_t *message, const Rota__Result *result)
+{
+    rota_core_coordinator_t role;
+    rota_core_node_t before, after;
+    rota_core_coordinator (self->core, &role);
+    bool late = message->verdict && message->epoch && message->epoch != role.epoch;
+    rota_core_get (self->core, message->node, &before);
+    int r = rota_core_report_under (self->core, message->node, message->attempt,
+                                    sim_chance (self, 50) ? message->epoch : 0, result, self->now_ms);
+    rota_core_get (self->core, message->node, &after);
+    if (!late || before.phase != PHASE (REVIEW))
+        return;
+    self->stale_verdicts += r == -ESTALE;
+    EXPECT (self,
+            after.status == before.status || after.status == STATUS (NEEDS_REVIEW) || before.cancelling ||
+                before.holding,
+            "n%u.%u: a verdict of epoch %llu counts in epoch %llu", message->node, message->attempt,
+            (unsigned long long)message->epoch, (unsigned long long)role.epoch);
+}
+
 static void scheduler_hears (world_t *self, const message_t *message)
 {
     uint8_t instance[16];
@@ -509,7 +532,7 @@ static void scheduler_hears (world_t *self, const message_t *message)
     case REPORT:
         sim_note (self, "report n%u.%u %s", message->node, message->attempt,
                   rota_result_class_name (message->class));
-        rota_core_report (self->core, message->node, message->attempt, &result, self->now_ms);
+        hear_report (self, message, &result);
         answer.kind = ACKNOWLEDGED;
         sim_end_batch (self, host, &answer);
         break;
@@ -687,7 +710,7 @@ static void expect_all_ended (world_t *self)
 
 /* What came about in all runs; a simulator in which nothing happens proves nothing. */
 static struct {
-    size_t nodes, imports, refused_cycles, limits, merges, batched, elections;
+    size_t nodes, imports, refused_cycles, limits, merges, batched, elections, stale_verdicts;
     size_t faults_of[FAULT_KINDS];
 } total;
 
@@ -718,6 +741,7 @@ static void run (unsigned seed)
     total.elections += self->elections;
     for (int i = 0; i < FAULT_KINDS; i++)
         total.faults_of[i] += self->faults_of[i];
+    total.stale_verdicts += self->stale_verdicts;
     rota_core_destroy (&self->core);
     free (self);
 }
@@ -733,9 +757,9 @@ static void every_seed_holds_all_invariants (void **state)
         run (first + i);
     print_message (
         "%zu nodes, %zu imports, %zu refused for a cycle, %zu limits, %zu merges (%zu in batches), %zu "
-        "elections\n",
+        "elections, %zu late verdicts\n",
         total.nodes, total.imports, total.refused_cycles, total.limits, total.merges, total.batched,
-        total.elections);
+        total.elections, total.stale_verdicts);
     static const char *const FAULTS[FAULT_KINDS] = {"messages lost",
                                                     "repeated",
                                                     "that overtook others",
@@ -754,7 +778,7 @@ static void every_seed_holds_all_invariants (void **state)
     }
     print_message ("\n");
     assert_true (total.imports > count && total.refused_cycles > count / 10 && total.limits > count &&
-                 total.merges > count && total.batched > count / 10 && total.elections > count);
+                 total.merges > count && total.batched > count / 10 && total.elections > count && total.stale_verdicts > count / 50);
 }
 
 int main (void)
