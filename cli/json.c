@@ -217,7 +217,10 @@ static void set_gates (json_t *object, const Rota__Result *result)
         const Rota__GateResult *gate = result->gates[i];
         json_t *it = json_object ();
         rota_json_set_text (it, "name", gate->has_name, gate->name);
-        rota_json_set_string (it, "state", STATES[gate->state < 6 ? gate->state : 0]);
+        bool marked = gate->state == ROTA__GATE_STATE__GATE_STATE_MARKED;
+        rota_json_set_string (it, "state", marked ? "marked" : STATES[gate->state < 6 ? gate->state : 0]);
+        if (gate->cached)
+            json_object_set_new (it, "cached", json_true ());
         set_signed (it, "exit_code", gate->has_exit_code, gate->exit_code);
         set_signed (it, "took_ms", gate->has_took_ms, gate->took_ms);
         rota_json_set_text (it, "output", gate->has_output, gate->output);

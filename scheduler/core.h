@@ -56,6 +56,8 @@ enum {
     ROTA_WANTS_MERGE = 1 << 4,      /* and comes into the integration branch */
 };
 
+typedef enum { ROTA_GATE_PASSES, ROTA_GATE_FAILS, ROTA_GATE_ASKS } rota_gate_policy_t;
+
 typedef struct {
     int64_t lease_ms, lease_margin_ms;
     int64_t backoff_base_ms, backoff_max_ms;
@@ -72,11 +74,13 @@ typedef struct {
     uint32_t give_up_after;        /* and before it fails with attempts left; 0 = never */
     uint32_t breaker_failures;     /* tasks in a row, before an agent is set aside; 0 = never */
     int64_t breaker_window_ms, breaker_rest_ms, breaker_rest_max_ms;
-    uint32_t review_rounds;     /* verdicts that want changes, before a person decides */
-    uint32_t step_tries;        /* of a review that brings no verdict, before a person decides */
-    int64_t review_patience_ms; /* how long another kind of agent is waited for that rests */
-    bool coordinate;            /* complex work and reviews are the coordinator's */
-    int64_t failback_ms;        /* a preferred candidate gets the role back after it was fit for so long */
+    rota_gate_policy_t flaky, uncheckable; /* of what the gates said at the gate phase */
+    uint32_t merge_batch;                  /* merges that one attempt takes at once; 0, 1 = one */
+    uint32_t review_rounds;                /* verdicts that want changes, before a person decides */
+    uint32_t step_tries;                   /* of a review that brings no verdict, before a person decides */
+    int64_t review_patience_ms;            /* how long another kind of agent is waited for that rests */
+    bool coordinate;                       /* complex work and reviews are the coordinator's */
+    int64_t failback_ms; /* a preferred candidate gets the role back after it was fit for so long */
     /* For a limit that names no time, by its kind; doubled when it repeats, up to guess_max. */
     /* Kinds of agents in the order in which they are given work, and that in which work of `complex_from` and
      * up; those not named come after. Borrowed, NULL = none. */
@@ -130,6 +134,7 @@ typedef struct {
     rota_agent_t author; /* whose work is checked, judged, merged; ROTA_NONE before */
     int64_t ready_since_ms, not_before_ms;
     int64_t assigned_ms;
+    uint64_t epoch;     /* of the coordinator's, under which it is leased; 0 = it needs none */
     uint64_t trouble;   /* its last error and how often in a row (core_resilience.c); 0 = none */
     const char *reason; /* kept with a failed, blocked or cancelled task; NULL = none */
     size_t reason_length;
@@ -158,7 +163,8 @@ size_t rota_core_find_cycle (rota_core_t *self, rota_node_t first, rota_node_t *
 void rota_core_open (rota_core_t *self, rota_node_t first, rota_node_t end, bool loading, int64_t now_ms);
 /* Loading: the lease that a task in progress had, renewed in full; whether its host ever got it is not known.
  * Call after rota_core_open. */
-void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms);
+void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms,
+                           uint64_t epoch);
 /* Takes staged nodes [first, end) out again: they become void, or are cut off when they are the last. */
 void rota_core_discard (rota_core_t *self, rota_node_t first, rota_node_t end);
 
@@ -258,8 +264,11 @@ int rota_core_account_close (rota_core_t *self, rota_account_t account, const ch
 void rota_core_quiet (rota_core_t *self, int64_t until_ms, int64_t now_ms);
 int64_t rota_core_quiet_until_ms (const rota_core_t *self);
 
-/* A result. 0 accepted (also a repeat of one accepted before); -ESTALE: not the newest attempt; -ENOENT.
- * `result` is borrowed until the effects are cleared. */
+/* A result. 0 accepted (also a repeat of one accepted before); -ESTALE: not the newest attempt, or a verdict
+ * under an epoch of the coordinator's that is over; -ENOENT. `result` is borrowed until the effects are
+ * cleared. `epoch` is what the host hands back; without it counts what was given out. */
+int rota_core_report_under (rota_core_t *self, rota_node_t node, uint32_t attempt, uint64_t epoch,
+                            const Rota__Result *result, int64_t now_ms);
 int rota_core_report (rota_core_t *self, rota_node_t node, uint32_t attempt, const Rota__Result *result,
                       int64_t now_ms);
 
@@ -346,9 +355,11 @@ typedef struct {
     rota_agent_t agent;
     uint32_t attempt;
     Rota__Phase phase;
-    bool again; /* resent: nothing to store */
+    uint64_t epoch; /* of the coordinator's, if it is given to it as that */
+    bool again;     /* resent: nothing to store */
     int64_t
-        lease_ms; /* what is left of it now; a resent one must not start a lease anew that nobody counts */
+        lease_ms;  /* what is left of it now; a resent one must not start a lease anew that nobody counts */
+    uint32_t with; /* a merge in a batch: the node of the one that leads it, + 1; 0 = in none */
 } rota_core_assign_t;
 
 typedef struct {
@@ -444,8 +455,10 @@ typedef struct {
     rota_agent_t agent;
     uint32_t attempt;
     Rota__Phase phase;
+    uint64_t epoch;
     int64_t assigned_ms, deadline_ms;
     bool accepted, stopping;
+    uint32_t with; /* as in rota_core_assign_t */
 } rota_core_lease_t;
 size_t rota_core_lease_count (const rota_core_t *self);
 void rota_core_lease (const rota_core_t *self, size_t index, rota_core_lease_t *ret_lease);

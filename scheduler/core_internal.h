@@ -6,6 +6,7 @@
  * core_agents.c hosts, leases, ticks                      core_verify.c  the invariants, recomputed
  * core_resilience.c errors that repeat, breakers of agents
  * core_claims.c    who changes the same files
+ * core_batch.c     merges that are handed out together
  * core_coordinator.c who judges, and gets the complex work
  * core_tally.c, core_spend.c, core_budget.c what is spent, and whom a limit keeps back
  * core_health.c how things go, in parts and of late       core_modes.c   the mode that follows from it
@@ -200,11 +201,13 @@ typedef struct {
     rota_agent_t agent;
     rota_account_t account; /* the agent's when it was granted */
     uint32_t attempt;
+    uint64_t epoch; /* of the coordinator's, if its agent has it as that */
     uint8_t phase;
     bool accepted, stopping;
     bool probe;    /* begun to find out whether its account is open again */
     bool trial[2]; /* begun to find out whether the agent, or its kind, works again */
     bool listed;   /* scratch of a registration or heartbeat */
+    uint32_t with; /* a merge in a batch: the node of its leader + 1 (core_batch.c); 0 = in none */
     int64_t assigned_ms, deadline_ms, resend_ms;
     booking_t booking;
 } lease_t;
@@ -484,10 +487,27 @@ bool rota_core_class_needs_role (rota_core_t *self, uint64_t capabilities);
 uint32_t rota_core_work_class (rota_core_t *self, const node_t *it);
 bool rota_core_role_admits (const rota_core_t *self, const class_t *class, const agent_t *agent);
 bool rota_core_is_coordinator (const rota_core_t *self, const agent_t *agent);
+/* The epoch under which the agent gets a task of that class; 0: not as the coordinator. */
+uint64_t rota_core_epoch_for (const rota_core_t *self, rota_agent_t agent, uint32_t class_index);
+/* A review that was given to a coordinator whose epoch is over: its verdict won't count. */
+bool rota_core_is_deposed (const rota_core_t *self, const lease_t *lease);
+const char *rota_core_deposed_words (rota_core_t *self, const lease_t *lease);
+
+/* core_batch.c */
+/* A merge was granted: what waits behind it goes along. */
+void rota_core_batch_fill (rota_core_t *self, rota_node_t leader);
+/* It takes no slot of its own: its leader's attempt does it. */
+bool rota_core_batch_rides (const lease_t *lease);
+/* It will be sent with its leader's assignment. */
+bool rota_core_batch_waits (const rota_core_t *self, const lease_t *lease);
+/* What follows for the task from how its attempt in a batch ended. */
+Rota__ResultClass rota_core_batch_class (rota_core_t *self, const lease_t *lease, Rota__ResultClass class);
+int rota_core_batch_verify (const rota_core_t *self, rota_error_t *error);
 
 /* core_agents.c */
-/* Ends its leases on reviews; they go to the next at once. */
-void rota_core_take_reviews (rota_core_t *self, rota_agent_t agent, const char *reason);
+/* Reviews under epochs that are over: of who is gone they are taken away, at once; the others are told to end
+ * them. */
+void rota_core_hand_over_reviews (rota_core_t *self);
 void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, Rota__Phase phase);
 lease_t *rota_core_lease_of (const rota_core_t *self, rota_node_t node); /* NULL: none */
 void rota_core_stop (rota_core_t *self, lease_t *lease, const char *reason);

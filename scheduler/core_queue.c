@@ -603,7 +603,10 @@ void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
             continue;
         if (node == ROTA_NONE || self->broken)
             return;
-        rota_core_grant (self, node, agent, rota_core_next_phase (&self->nodes[node]));
+        Rota__Phase phase = rota_core_next_phase (&self->nodes[node]);
+        rota_core_grant (self, node, agent, phase);
+        if (phase == PHASE (MERGE))
+            rota_core_batch_fill (self, node);
     }
 }
 

@@ -10,6 +10,7 @@
  * definition    what a file or submit said of it; `spec` is a packed TaskSpec without id and title
  * dependency    task waits for prerequisite; type 1 blocks, 2 related, 3 suggested
  * event         the log; `change` packs from, to, phase and result class, a hexadecimal digit each
+ *               `epoch` is the coordinator's, under which its running attempt was given out
  * attempt       attempts that ended; the running one is in the task's row; `result` is a packed Result
  * account       what a provider counts its limits for, and why it is closed
  * budget        limits set by hand; cell = measure * 3 + period, 9 the window's share, 10 the policy
@@ -106,6 +107,7 @@ static const char *const MIGRATIONS[] = {
      "ALTER TABLE account DROP COLUMN class; ALTER TABLE account DROP COLUMN kind;"
      "ALTER TABLE account DROP COLUMN since_ms; ALTER TABLE account DROP COLUMN until_ms;"
      "ALTER TABLE account DROP COLUMN trips; ALTER TABLE account DROP COLUMN reason;"),
+    "ALTER TABLE task ADD COLUMN epoch INTEGER;",
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 

@@ -328,6 +328,14 @@ static bool is_of_this_store (const service_t *self, const Rota__AttemptReport *
                                   memcmp (report->store.data, rota_store_incarnation (self->store), 16) == 0);
 }
 
+static void void_verdict (Rota__Result *result)
+{
+    result->verdict = NULL;
+    result->result_class = RESULT (KILLED);
+    result->has_message = true;
+    result->message = rota_bytes ("its verdict came too late and is not used");
+}
+
 static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *report)
 {
     if (!is_of_this_store (self, report)) {
@@ -350,8 +358,10 @@ static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *
     for (size_t i = 0; result->usage && i < result->usage->n_windows; i++)
         result->usage->windows[i]->resets_ms += rota_service_now_ms (self) - rota_clock_wall_ms ();
     rota_spend_settle (self, (rota_node_t)(report->key - 1), result, &settled);
-    int r = rota_core_report (self->core, (rota_node_t)(report->key - 1), report->attempt, result,
-                              rota_service_now_ms (self));
+    int r = rota_core_report_under (self->core, (rota_node_t)(report->key - 1), report->attempt,
+                                    report->coordinator_epoch, result, rota_service_now_ms (self));
+    if (r == -ESTALE && result->verdict) /* what is kept of it says nothing that counts */
+        void_verdict (result);
     if (r == 0 && result->work)
         rota_claims_learn (self, (rota_node_t)(report->key - 1), result->work);
     rota_settled_t *kept = r == 0 ? VPUSH (self, settled) : NULL;

@@ -334,7 +334,8 @@ void rota_store_set_task (rota_store_t *self, const rota_core_t *core, rota_node
                         it.came_from,        row_flags (&it),  it.priority,   it.complexity,
                         it.attempts_allowed, it.attempts_used, it.attempt,    reference (it.agent),
                         it.ready_since_ms,   it.not_before_ms, it.assigned_ms};
-    int64_t progress[] = {it.wants, reference (it.author), it.rounds, it.stumbles, (int64_t)it.trouble};
+    int64_t progress[] = {it.wants,    reference (it.author), it.rounds,
+                          it.stumbles, (int64_t)it.trouble,   (int64_t)it.epoch};
     sqlite3_bind_int64 (s, 1, (int64_t)node + 1);
     for (int i = 0; i < (int)(sizeof values / sizeof values[0]); i++)
         bind_number_or_null (s, 2 + i, values[i]);

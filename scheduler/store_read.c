@@ -47,6 +47,7 @@ typedef struct {
         rota_node_t node;
         rota_agent_t agent;
         int64_t assigned_ms;
+        uint64_t epoch;
     } * leases;
     size_t lease_count;
     int64_t now_ms;
@@ -143,7 +144,8 @@ static int keep_staged (loading_t *self, rota_node_t node)
     return 0;
 }
 
-static int keep_lease (loading_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms)
+static int keep_lease (loading_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms,
+                       uint64_t epoch)
 {
     if ((self->lease_count & (self->lease_count - 1)) == 0) {
         size_t capacity = self->lease_count ? self->lease_count * 2 : 1;
@@ -154,6 +156,7 @@ static int keep_lease (loading_t *self, rota_node_t node, rota_agent_t agent, in
     }
     self->leases[self->lease_count].node = node;
     self->leases[self->lease_count].agent = agent;
+    self->leases[self->lease_count].epoch = epoch;
     self->leases[self->lease_count++].assigned_ms = assigned_ms;
     return 0;
 }
@@ -263,7 +266,8 @@ static int load_task (void *owner, sqlite3_stmt *s)
     node.leased = agent != ROTA_NONE;
     if (agent != ROTA_NONE) {
         int r = agent < rota_core_agent_count (self->core)
-                    ? keep_lease (self, at, agent, sqlite3_column_int64 (s, 19))
+                    ? keep_lease (self, at, agent, sqlite3_column_int64 (s, 19),
+                                  (uint64_t)sqlite3_column_int64 (s, 28))
                     : -EBADMSG;
         if (r < 0)
             return r;
@@ -336,7 +340,7 @@ static int load_all (loading_t *self, int64_t now_ms)
     rota_core_open (self->core, 0, (rota_node_t)rota_core_count (self->core), true, now_ms);
     for (size_t i = 0; i < self->lease_count; i++)
         rota_core_load_lease (self->core, self->leases[i].node, self->leases[i].agent,
-                              self->leases[i].assigned_ms);
+                              self->leases[i].assigned_ms, self->leases[i].epoch);
     return rota_core_broken (self->core) ? -ENOMEM : 0;
 }
 

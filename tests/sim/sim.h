@@ -40,6 +40,7 @@ typedef struct {
     uint32_t attempt;
     bool running;
     int64_t ends_ms, lease_ms;
+    uint64_t epoch; /* of the coordinator, handed back */
     Rota__ResultClass class;
     int64_t until_ms; /* of a limit, 0 = it names none */
     uint8_t verdict;  /* 0 = none, 1 = changes, 2 = approved */
@@ -71,6 +72,7 @@ typedef struct {
     uint64_t number; /* of the host, rising */
     rota_node_t node;
     uint32_t attempt;
+    uint64_t epoch;
     Rota__ResultClass class;
     uint8_t verdict;
     rota_held_t held[HELD];
@@ -143,8 +145,8 @@ typedef struct {
     unsigned next_id;
     char history[HISTORY][120];
     size_t acts, batches;
-    uint64_t verified;                              /* the core's version when it was */
-    size_t refused_cycles, imports, limits, merges; /* that they come about at all */
+    uint64_t verified; /* the core's version when it was */
+    size_t refused_cycles, imports, limits, merges, batched, stale_verdicts; /* that they come about at all */
     size_t faults_of[FAULT_KINDS];
 } world_t;
 

@@ -130,6 +130,7 @@ static void report (world_t *self, host_t *host, const held_t *held)
                          .instance = host->instance,
                          .node = held->node,
                          .attempt = held->attempt,
+                         .epoch = held->epoch,
                          .class = held->class,
                          .verdict = held->verdict,
                          .until_ms = held->until_ms};
@@ -164,6 +165,7 @@ static void host_hears (world_t *self, host_t *host, const message_t *message)
         if (!held) {
             host->held[host->count++] = (held_t){.node = message->node,
                                                  .attempt = message->attempt,
+                                                 .epoch = message->epoch,
                                                  .running = true,
                                                  .ends_ms = self->now_ms + (int64_t)sim_below (self, 2000),
                                                  .lease_ms = host->heard_ms + message->lease_ms};
@@ -173,8 +175,8 @@ static void host_hears (world_t *self, host_t *host, const message_t *message)
         accept (self, host, message);
         break;
     case STOP:
-        if (held && held->running)
-            end_attempt (self, host, held, RESULT (KILLED));
+        if (held && held->running) /* or it had just come to its end */
+            end_attempt (self, host, held, sim_chance (self, 20) ? RESULT (OK) : RESULT (KILLED));
         break;
     case HEARD: /* the lease counts from when the heartbeat was sent */
         host->heard_ms = message->attempt;
