@@ -100,7 +100,7 @@ static void put_accounts (making_t *self, const rota_core_t *core, int64_t now_m
     for (rota_account_t i = 0; i < rota_core_account_count (core); i++) {
         rota_core_account_view_t view;
         rota_core_account_view (core, i, &view);
-        if (!view.result_class || view.until_ms <= now_ms)
+        if (!view.last.result_class || view.last.until_ms <= now_ms)
             continue;
         body->resting++;
         Rota__CheckpointAccount *it =
@@ -108,9 +108,9 @@ static void put_accounts (making_t *self, const rota_core_t *core, int64_t now_m
         rota__checkpoint_account__init (it);
         it->has_name = it->has_result_class = true;
         it->name = rota_bytes (view.name);
-        it->result_class = view.result_class;
-        it->has_until_ms = view.until_ms != ROTA_BY_HAND;
-        it->until_ms = it->has_until_ms ? view.until_ms : 0;
+        it->result_class = view.last.result_class;
+        it->has_until_ms = view.last.until_ms != ROTA_BY_HAND;
+        it->until_ms = it->has_until_ms ? view.last.until_ms : 0;
         if (body->n_accounts < ITEMS - 1 &&
             fits (self, rota__checkpoint_account__get_packed_size (it), UP_TO_ACCOUNTS))
             self->account_list[body->n_accounts++] = it;

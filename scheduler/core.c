@@ -25,6 +25,7 @@ void rota_core_policy_default (rota_core_policy_t *ret_policy)
         .default_attempts = 3,
         .agent_patience_ms = 10000,
         .free_tries = 10,
+        .merge_batch = 8,
         .review_rounds = 3,
         .step_tries = 3,
         .review_patience_ms = 600000,

@@ -56,6 +56,8 @@ enum {
     ROTA_WANTS_MERGE = 1 << 4,      /* and comes into the integration branch */
 };
 
+typedef enum { ROTA_GATE_PASSES, ROTA_GATE_FAILS, ROTA_GATE_ASKS } rota_gate_policy_t;
+
 typedef struct {
     int64_t lease_ms, lease_margin_ms;
     int64_t backoff_base_ms, backoff_max_ms;
@@ -72,11 +74,13 @@ typedef struct {
     uint32_t give_up_after;        /* and before it fails with attempts left; 0 = never */
     uint32_t breaker_failures;     /* tasks in a row, before an agent is set aside; 0 = never */
     int64_t breaker_window_ms, breaker_rest_ms, breaker_rest_max_ms;
-    uint32_t review_rounds;     /* verdicts that want changes, before a person decides */
-    uint32_t step_tries;        /* of a review that brings no verdict, before a person decides */
-    int64_t review_patience_ms; /* how long another kind of agent is waited for that rests */
-    bool coordinate;            /* complex work and reviews are the coordinator's */
-    int64_t failback_ms;        /* a preferred candidate gets the role back after it was fit for so long */
+    rota_gate_policy_t flaky, uncheckable; /* of what the gates said at the gate phase */
+    uint32_t merge_batch;                  /* merges that one attempt takes at once; 0, 1 = one */
+    uint32_t review_rounds;                /* verdicts that want changes, before a person decides */
+    uint32_t step_tries;                   /* of a review that brings no verdict, before a person decides */
+    int64_t review_patience_ms;            /* how long another kind of agent is waited for that rests */
+    bool coordinate;                       /* complex work and reviews are the coordinator's */
+    int64_t failback_ms; /* a preferred candidate gets the role back after it was fit for so long */
     /* For a limit that names no time, by its kind; doubled when it repeats, up to guess_max. */
     /* Kinds of agents in the order in which they are given work, and that in which work of `complex_from` and
      * up; those not named come after. Borrowed, NULL = none. */
@@ -219,24 +223,34 @@ void rota_core_agent_drain (rota_core_t *self, rota_agent_t agent, bool drain, i
 void rota_core_accepted (rota_core_t *self, rota_agent_t agent, rota_node_t node, uint32_t attempt,
                          int64_t now_ms);
 
-/* What a provider counts its limits for (core_accounts.c). */
+/* What a provider counts its limits for (core_accounts.c). It rests as long as one of its limits lasts. */
 #define ROTA_BY_HAND INT64_MAX
+#define ROTA_LIMITS_MAX 8
+#define ROTA_WINDOW_NAME_BYTES 32
 typedef struct {
-    const char *name;
     uint8_t result_class; /* why it is closed: LIMITED or AUTH; 0 = it is open */
     uint8_t limit_kind;
+    const char *window;         /* of the subscription, "" = not said; at most 31 bytes */
     int64_t since_ms, until_ms; /* ROTA_BY_HAND: until somebody opens it; past: it is being tried */
     uint32_t trips;             /* in a row */
-    bool probing;               /* a task finds out whether it is open again */
     const char *reason;         /* "" = none */
+} rota_core_limit_t;
+typedef struct {
+    const char *name;
+    rota_core_limit_t last; /* the limit that lasts longest */
+    size_t limit_count;
+    bool probing; /* a task finds out whether it is open again */
 } rota_core_account_view_t;
 size_t rota_core_account_count (const rota_core_t *self);
 void rota_core_account_view (const rota_core_t *self, rota_account_t account,
                              rota_core_account_view_t *ret_view);
-void rota_core_account_load (rota_core_t *self, const rota_core_account_view_t *account);
+/* Number `i` of its limits, of view.limit_count. Texts live until the account changes. */
+rota_core_limit_t rota_core_account_limit (const rota_core_t *self, rota_account_t account, size_t i);
+void rota_core_account_load (rota_core_t *self, const char *name, const rota_core_limit_t *limits,
+                             size_t limit_count);
 /* 0 opened; 1 it was open. */
 int rota_core_account_resume (rota_core_t *self, rota_account_t account, int64_t now_ms);
-/* It rests until somebody opens it. 0 closed; 1 it rests already. */
+/* It rests until somebody opens it. 0 closed; 1 it waits for that already. */
 int rota_core_account_close (rota_core_t *self, rota_account_t account, const char *reason, int64_t now_ms);
 /* Until then nothing is handed to agents whose work is paid; 0 = no longer. */
 void rota_core_quiet (rota_core_t *self, int64_t until_ms, int64_t now_ms);
@@ -332,7 +346,8 @@ typedef struct {
     Rota__Phase phase;
     bool again; /* resent: nothing to store */
     int64_t
-        lease_ms; /* what is left of it now; a resent one must not start a lease anew that nobody counts */
+        lease_ms;  /* what is left of it now; a resent one must not start a lease anew that nobody counts */
+    uint32_t with; /* a merge in a batch: the node of the one that leads it, + 1; 0 = in none */
 } rota_core_assign_t;
 
 typedef struct {
@@ -429,6 +444,7 @@ typedef struct {
     Rota__Phase phase;
     int64_t assigned_ms, deadline_ms;
     bool accepted, stopping;
+    uint32_t with; /* as in rota_core_assign_t */
 } rota_core_lease_t;
 size_t rota_core_lease_count (const rota_core_t *self);
 void rota_core_lease (const rota_core_t *self, size_t index, rota_core_lease_t *ret_lease);

@@ -116,7 +116,7 @@ static lease_t take_lease (rota_core_t *self, rota_node_t node)
     it->slot = ROTA_NONE;
     it->flags &= (uint16_t)~F_LEASED;
     count_lease (self, node, lease.phase, -1);
-    AT (self, agents, agent_t, lease.agent)->busy--;
+    AT (self, agents, agent_t, lease.agent)->busy -= !rota_core_batch_rides (&lease);
     return lease;
 }
 
@@ -139,7 +139,8 @@ static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass cl
         agent->failed++;
     if (class == RESULT (LOST) && lease.phase == PHASE (WORK))
         self->nodes[node].flags |= F_LOST;
-    rota_core_finish (self, node, lease.agent, lease.attempt, class, result, reason);
+    rota_core_finish (self, node, lease.agent, lease.attempt, rota_core_batch_class (self, &lease, class),
+                      result, reason);
     *ended = (rota_core_ended_t){
         .node = node,
         .agent = lease.agent,
@@ -275,7 +276,8 @@ static void resend (rota_core_t *self, lease_t *lease, rota_core_assign_t *ret_a
                                        .attempt = lease->attempt,
                                        .phase = lease->phase,
                                        .again = true,
-                                       .lease_ms = lease->deadline_ms - self->now_ms};
+                                       .lease_ms = lease->deadline_ms - self->now_ms,
+                                       .with = lease->with};
 }
 
 /* A host refuses assignments until it is registered: what it may have refused is sent once more right after.
@@ -284,7 +286,8 @@ static void resend_unaccepted (rota_core_t *self, rota_agent_t agent)
 {
     for (size_t i = 0; i < self->leases.count; i++) {
         lease_t *lease = AT (self, leases, lease_t, i);
-        rota_core_assign_t *assign = lease->agent == agent && !lease->accepted && !lease->stopping
+        rota_core_assign_t *assign = lease->agent == agent && !lease->accepted && !lease->stopping &&
+                                             !rota_core_batch_waits (self, lease)
                                          ? PUSH (self, assigns, rota_core_assign_t)
                                          : NULL;
         if (!assign)
@@ -500,6 +503,8 @@ static void tick_lease (rota_core_t *self, lease_t *lease)
         rota_core_stop (self, lease, "asked for before");
         return;
     }
+    if (rota_core_batch_waits (self, lease))
+        return;
     rota_core_assign_t *assign = PUSH (self, assigns, rota_core_assign_t);
     if (!assign)
         return;
@@ -562,6 +567,7 @@ void rota_core_lease (const rota_core_t *self, size_t index, rota_core_lease_t *
         .deadline_ms = lease->deadline_ms,
         .accepted = lease->accepted,
         .stopping = lease->stopping,
+        .with = lease->with,
     };
 }
 

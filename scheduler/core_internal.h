@@ -6,6 +6,7 @@
  * core_agents.c hosts, leases, ticks                      core_verify.c  the invariants, recomputed
  * core_resilience.c errors that repeat, breakers of agents
  * core_claims.c    who changes the same files
+ * core_batch.c     merges that are handed out together
  * core_coordinator.c who judges, and gets the complex work
  * core_tally.c, core_spend.c, core_budget.c what is spent, and whom a limit keeps back
  */
@@ -124,11 +125,21 @@ typedef struct {
     uint8_t rank[2];        /* its kind's place among those preferred, for ordinary and for complex work */
 } agent_t;
 
+/* A breaker that is closed, or whose time has come and that nobody has tried yet. */
 typedef struct {
-    char *name, *reason;
-    uint8_t result_class, limit_kind;
+    uint8_t result_class, limit_kind; /* 0 = none */
+    char window[ROTA_WINDOW_NAME_BYTES];
     int64_t since_ms, until_ms;
-    uint32_t trips, probes;
+    uint32_t trips;
+    char *reason;
+} limit_t;
+
+typedef struct {
+    char *name;
+    limit_t limits[ROTA_LIMITS_MAX];
+    size_t limit_count;
+    limit_t last; /* the one of them that ends last; its reason is that one's */
+    uint32_t probes;
 } account_t;
 
 /* What is reserved for an attempt, and in which tallies; ROTA_NONE: not counted in that scope. */
@@ -187,6 +198,7 @@ typedef struct {
     bool probe;    /* begun to find out whether its account is open again */
     bool trial[2]; /* begun to find out whether the agent, or its kind, works again */
     bool listed;   /* scratch of a registration or heartbeat */
+    uint32_t with; /* a merge in a batch: the node of its leader + 1 (core_batch.c); 0 = in none */
     int64_t assigned_ms, deadline_ms, resend_ms;
     booking_t booking;
 } lease_t;
@@ -432,6 +444,17 @@ bool rota_core_class_needs_role (rota_core_t *self, uint64_t capabilities);
 uint32_t rota_core_work_class (rota_core_t *self, const node_t *it);
 bool rota_core_role_admits (const rota_core_t *self, const class_t *class, const agent_t *agent);
 bool rota_core_is_coordinator (const rota_core_t *self, const agent_t *agent);
+
+/* core_batch.c */
+/* A merge was granted: what waits behind it goes along. */
+void rota_core_batch_fill (rota_core_t *self, rota_node_t leader);
+/* It takes no slot of its own: its leader's attempt does it. */
+bool rota_core_batch_rides (const lease_t *lease);
+/* It will be sent with its leader's assignment. */
+bool rota_core_batch_waits (const rota_core_t *self, const lease_t *lease);
+/* What follows for the task from how its attempt in a batch ended. */
+Rota__ResultClass rota_core_batch_class (rota_core_t *self, const lease_t *lease, Rota__ResultClass class);
+int rota_core_batch_verify (const rota_core_t *self, rota_error_t *error);
 
 /* core_agents.c */
 /* Ends its leases on reviews; they go to the next at once. */

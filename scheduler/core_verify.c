@@ -187,7 +187,8 @@ static int verify_leases (const rota_core_t *self, rota_error_t *error)
     for (size_t a = 0; a < self->agents.count; a++) {
         uint32_t busy = 0;
         for (size_t i = 0; i < self->leases.count; i++)
-            busy += AT (self, leases, lease_t, i)->agent == a;
+            busy += AT (self, leases, lease_t, i)->agent == a &&
+                    !rota_core_batch_rides (AT (self, leases, lease_t, i));
         if (busy != AT (self, agents, agent_t, a)->busy)
             return rota_error_set (error, -EBADMSG, "agent %s holds %u leases, counted %u",
                                    AT (self, agents, agent_t, a)->name, busy,
@@ -243,5 +244,7 @@ int rota_core_verify (const rota_core_t *self, rota_error_t *error)
         r = rota_core_budgets_verify (self, error);
     if (r == 0)
         r = rota_core_claims_verify (self, error);
+    if (r == 0)
+        r = rota_core_batch_verify (self, error);
     return r < 0 ? r : verify_leases (self, error);
 }

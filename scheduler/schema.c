@@ -96,6 +96,16 @@ static const char *const MIGRATIONS[] = {
      "CREATE INDEX context_link_back ON context_link (number);"
      "CREATE VIRTUAL TABLE context_words USING fts5 (topic, text, content = 'context',"
      " content_rowid = 'number', detail = none, columnsize = 0);"),
+    ("CREATE TABLE account_limit (account INTEGER, place INTEGER, class INTEGER NOT NULL, kind INTEGER NOT "
+     "NULL,"
+     " window TEXT NOT NULL, since_ms INTEGER, until_ms INTEGER, trips INTEGER, reason TEXT,"
+     " PRIMARY KEY (account, place)) WITHOUT ROWID;"
+     "INSERT INTO account_limit SELECT key, 0, class, kind, '', since_ms, until_ms, trips, reason FROM "
+     "account"
+     " WHERE class;"
+     "ALTER TABLE account DROP COLUMN class; ALTER TABLE account DROP COLUMN kind;"
+     "ALTER TABLE account DROP COLUMN since_ms; ALTER TABLE account DROP COLUMN until_ms;"
+     "ALTER TABLE account DROP COLUMN trips; ALTER TABLE account DROP COLUMN reason;"),
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 

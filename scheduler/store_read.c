@@ -86,16 +86,24 @@ static int load_agent (void *owner, sqlite3_stmt *s)
 static int load_account (void *owner, sqlite3_stmt *s)
 {
     loading_t *self = owner;
-    rota_core_account_load (self->core, &(rota_core_account_view_t){
-                                            .name = text_at (s, 1),
-                                            .result_class = (uint8_t)sqlite3_column_int (s, 2),
-                                            .limit_kind = (uint8_t)sqlite3_column_int (s, 3),
-                                            .since_ms = sqlite3_column_int64 (s, 4),
-                                            .until_ms = sqlite3_column_int64 (s, 5),
-                                            .trips = (uint32_t)sqlite3_column_int64 (s, 6),
-                                            .reason = text_at (s, 7),
-                                        });
+    rota_core_account_load (self->core, text_at (s, 1), NULL, 0);
     return rota_core_account_count (self->core) == (size_t)sqlite3_column_int64 (s, 0) ? 0 : -EBADMSG;
+}
+
+static int load_limit (void *owner, sqlite3_stmt *s)
+{
+    loading_t *self = owner;
+    rota_core_limit_t limit = {
+        .result_class = (uint8_t)sqlite3_column_int (s, 1),
+        .limit_kind = (uint8_t)sqlite3_column_int (s, 2),
+        .window = text_at (s, 3),
+        .since_ms = sqlite3_column_int64 (s, 4),
+        .until_ms = sqlite3_column_int64 (s, 5),
+        .trips = (uint32_t)sqlite3_column_int64 (s, 6),
+        .reason = text_at (s, 7),
+    };
+    rota_core_account_load (self->core, text_at (s, 0), &limit, 1);
+    return 0;
 }
 
 static int load_class (void *owner, sqlite3_stmt *s)
@@ -309,10 +317,15 @@ static int load_all (loading_t *self, int64_t now_ms)
         sql_t which;
         int (*each) (void *owner, sqlite3_stmt *row);
     } steps[] = {
-        {SQL_LOAD_SOURCES, load_source}, {SQL_LOAD_ACCOUNTS, load_account},
-        {SQL_LOAD_AGENTS, load_agent},   {SQL_LOAD_CLASSES, load_class},
-        {SQL_LOAD_TASKS, load_task},     {SQL_LOAD_DEPENDENCIES, load_dependency},
-        {SQL_LOAD_CLAIMS, load_claim},   {SQL_LOAD_CONVERSATIONS, load_conversation},
+        {SQL_LOAD_SOURCES, load_source},
+        {SQL_LOAD_ACCOUNTS, load_account},
+        {SQL_LOAD_LIMITS, load_limit},
+        {SQL_LOAD_AGENTS, load_agent},
+        {SQL_LOAD_CLASSES, load_class},
+        {SQL_LOAD_TASKS, load_task},
+        {SQL_LOAD_DEPENDENCIES, load_dependency},
+        {SQL_LOAD_CLAIMS, load_claim},
+        {SQL_LOAD_CONVERSATIONS, load_conversation},
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         int r = each_row (self->store, steps[i].which, steps[i].each, self);

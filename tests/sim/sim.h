@@ -93,8 +93,9 @@ typedef struct {
 } host_t;
 
 typedef struct {
-    rota_core_account_view_t view; /* as committed */
-    char name[16], reason[80];
+    rota_core_limit_t limits[ROTA_LIMITS_MAX]; /* as committed */
+    size_t limit_count;
+    char name[16], reason[ROTA_LIMITS_MAX][80], window[ROTA_LIMITS_MAX][ROTA_WINDOW_NAME_BYTES];
     int64_t closed_until_ms; /* as the reports say that came since it worked last */
 } account_row_t;
 
@@ -138,7 +139,7 @@ typedef struct {
     char history[HISTORY][120];
     size_t acts, batches;
     uint64_t verified;                              /* the core's version when it was */
-    size_t refused_cycles, imports, limits, merges; /* that they come about at all */
+    size_t refused_cycles, imports, limits, merges, batched; /* that they come about at all */
     size_t faults_of[FAULT_KINDS];
 } world_t;
 
