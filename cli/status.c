@@ -96,6 +96,21 @@ static void put_running (const rota_cli_t *cli, const Rota__StatusReply *status)
     rota_table_destroy (&table);
 }
 
+/* Nothing runs, and nothing can start by itself. */
+static void put_rest (const Rota__StatusReply *status)
+{
+    uint64_t ended = 0;
+    for (size_t i = 0; i < status->n_counts; i++)
+        if (status->counts[i]->status == ROTA__TASK_STATUS__TASK_STATUS_DONE ||
+            status->counts[i]->status == ROTA__TASK_STATUS__TASK_STATUS_FAILED ||
+            status->counts[i]->status == ROTA__TASK_STATUS__TASK_STATUS_CANCELLED)
+            ended += status->counts[i]->tasks;
+    if (ended == status->total)
+        puts ("nothing to do: every task has ended");
+    else
+        puts ("nothing to do by itself: `rota why ID` says what a task that is left would need");
+}
+
 void rota_status_put (const rota_cli_t *cli, const Rota__StatusReply *status, const rota_link_t *link)
 {
     char shown[512];
@@ -136,6 +151,8 @@ void rota_status_put (const rota_cli_t *cli, const Rota__StatusReply *status, co
     else
         printf ("\n%llu of %llu slots busy\n", (unsigned long long)status->slots_busy,
                 (unsigned long long)status->slots);
+    if (status->settled && status->total > 0 && status->n_running == 0 && !link->started)
+        put_rest (status);
 }
 
 json_t *rota_status_json (const Rota__StatusReply *status, const rota_link_t *link)

@@ -167,11 +167,11 @@ static void commit_tallies (world_t *self, const rota_core_effects_t *effects)
     }
     for (size_t i = 0; i < effects->assign_count; i++)
         self->begun += !effects->assigns[i].again && effects->assigns[i].phase == PHASE (WORK);
-    for (size_t i = 0; i < effects->ended_count; i++)
-        self->begun -= effects->ended[i].phase == PHASE (WORK) &&
-                       (effects->ended[i].result_class == RESULT (LIMITED) ||
-                        effects->ended[i].result_class == RESULT (ENVIRONMENT)) && /* it could not begin */
-                       self->begun;
+    for (size_t i = 0; i < effects->ended_count; i++) {
+        const rota_core_ended_t *it = &effects->ended[i];
+        bool nothing = it->result_class == RESULT (LIMITED) || it->result_class == RESULT (ENVIRONMENT);
+        self->begun -= it->phase == PHASE (WORK) && nothing && self->begun;
+    }
     EXPECT (self, !self->limit || self->begun <= (size_t)self->limit, "%zu attempts of %lld", self->begun,
             (long long)self->limit);
 }

@@ -222,6 +222,22 @@ static void what_a_task_failed_of_outlives_the_scheduler (void **state)
     rota_core_destroy (&again);
 }
 
+/* A definition that was read for an assignment held a snapshot, and the WAL grew for as long as work went on. */
+static void what_was_read_last_does_not_keep_the_wal_from_being_moved (void **state)
+{
+    fixture_t *self = *state;
+    rota_definition_t definition;
+    make_world (self);
+    rota_store_set_wal_limit (self->store, 1);
+    assert_true (rota_store_wal_bytes (self->store) > 0);
+    assert_int_equal (rota_store_definition (self->store, rota_core_find (self->core, "b", 1), &definition), 0);
+    begin (self);
+    rota_store_set_number (self->store, "some", 1);
+    commit (self);
+    rota_store_checkpoint (self->store, false);
+    assert_int_equal (rota_store_wal_bytes (self->store), 0);
+}
+
 static int64_t ready_since (const rota_core_t *core, rota_node_t node)
 {
     rota_core_node_t it;
@@ -535,6 +551,7 @@ int main (void)
     const struct CMUnitTest tests[] = {
         TEST (the_core_is_rebuilt_as_it_was),
         TEST (what_a_task_failed_of_outlives_the_scheduler),
+        TEST (what_was_read_last_does_not_keep_the_wal_from_being_moved),
         TEST (who_became_ready_keeps_its_turn_when_the_scheduler_starts_again),
         TEST (a_newer_schema_is_refused),
         TEST (what_is_no_database_is_refused),
