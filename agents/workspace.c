@@ -2,6 +2,7 @@
 
 #include "agents/attempt.h"
 #include "agents/files.h"
+#include "agents/setup_cache.h"
 #include "bus/names.h"
 
 #include <errno.h>
@@ -63,6 +64,10 @@ static char *make_message (const rota_workspace_t *self, const char *subject, bo
         text = rota_pool_format (self->pool, "%sRota-Attempt: %lld\n", text, (long long)spec->attempt);
     if (text && *agent)
         text = rota_pool_format (self->pool, "%sRota-Agent: %s\n", text, agent);
+    if (text && with_reviewers && spec->worked_by) {
+        char *author = one_line (self->pool, spec->worked_by, ROTA_ID_MAX_BYTES, "");
+        text = author ? rota_pool_format (self->pool, "%sRota-Work-By: %s\n", text, author) : NULL;
+    }
     for (size_t i = 0; text && with_reviewers && spec->reviewers[i]; i++) {
         char *reviewer = one_line (self->pool, spec->reviewers[i], ROTA_ID_MAX_BYTES, "");
         text = reviewer ? rota_pool_format (self->pool, "%sRota-Reviewed-By: %s\n", text, reviewer) : NULL;
@@ -177,26 +182,39 @@ static void take_nothing (void *context, const char *bytes, size_t size)
     fflush (stdout);
 }
 
-int rota_workspace_enter (rota_workspace_t *self, const char *commit, const char *branch)
+static int set_up (rota_workspace_t *self, const char *commit)
 {
     rota_error_t error = {""};
     rota_child_end_t end;
+    rota_setup_cache_t cache;
+    int status = rota_setup_cache_find (self, commit, &cache, &error);
+    if (status < 0)
+        return rota_workspace_fail (self, &error);
+    if (!rota_setup_cache_take (self, &cache)) {
+        status = rota_workspace_run_command (self, self->spec.setup, SETUP_TIMEOUT_MS, take_nothing, NULL,
+                                             &end, &error);
+        if (status == 0 && end.wait_status)
+            return rota_workspace_conclude (self, "environment", "the set-up command %s %d: %s",
+                                            end.timed_out ? "took too long," : "ended with",
+                                            rota_child_status (&end), self->spec.setup);
+        /* Of a tree that an agent has changed nothing is kept for others. */
+        if (status == 0 && self->head && strcmp (commit, self->head) == 0)
+            rota_setup_cache_keep (self, &cache);
+    }
+    if (status == 0)
+        status = rota_clone_mark_before (&self->clone, &error);
+    return status == -EINTR ? 1 : status < 0 ? rota_workspace_fail (self, &error) : 0;
+}
+
+int rota_workspace_enter (rota_workspace_t *self, const char *commit, const char *branch)
+{
+    rota_error_t error = {""};
     int status = rota_clone_make (&self->clone, commit, branch, self->name, &error);
     if (status == 0)
         status = rota_workspace_prepare_sandbox (self, &error);
     if (status < 0)
         return rota_workspace_fail (self, &error);
-    if (!self->spec.setup)
-        return 0;
-    status = rota_workspace_run_command (self, self->spec.setup, SETUP_TIMEOUT_MS, take_nothing, NULL, &end,
-                                         &error);
-    if (status == 0 && end.wait_status)
-        return rota_workspace_conclude (self, "environment", "the set-up command %s %d: %s",
-                                        end.timed_out ? "took too long," : "ended with",
-                                        rota_child_status (&end), self->spec.setup);
-    if (status == 0)
-        status = rota_clone_mark_before (&self->clone, &error);
-    return status == -EINTR ? 1 : status < 0 ? rota_workspace_fail (self, &error) : 0;
+    return self->spec.setup ? set_up (self, commit) : 0;
 }
 
 /* That commit must be there. */
@@ -288,6 +306,7 @@ static int find_integration (rota_workspace_t *self, char ret_head[ROTA_GIT_OID_
     int status = rota_repository_integration (&self->repository, ret_head, &moved, &error);
     if (status < 0)
         return rota_workspace_fail (self, &error);
+    self->head = rota_pool_text (self->pool, ret_head, strlen (ret_head));
     if (self->spec.left)
         moved = strcmp (self->spec.left, ret_head) != 0;
     json_object_set_new (self->record, "head_moved", json_boolean (moved));
@@ -392,6 +411,8 @@ static void run_step (rota_workspace_t *self)
     const rota_workspace_spec_t *spec = &self->spec;
     rota_error_t error = {""};
     int status = rota_repository_open (self->pool, spec->repository, spec->target, &self->repository, &error);
+    if (status == 0 && spec->mirrors)
+        rota_repository_use_mirror (&self->repository, spec->mirrors, spec->cache_retention_ms);
     if (status == 0)
         status = rota_clone_open (self->pool, spec->clone, self->repository.format, &self->clone, &error);
     if (status == 0)
@@ -410,6 +431,9 @@ static void run_step (rota_workspace_t *self)
 static int finish (rota_workspace_t *self)
 {
     rota_error_t error = {""};
+    if (json_is_true (json_object_get (self->record, "head_moved")))
+        fprintf (stderr, "rota-agent: someone else than rota moved %s; work goes on from where it is\n",
+                 self->repository.integration + strlen ("refs/heads/"));
     if (!rota_workspace_is_concluded (self))
         return self->stop.wanted ? EXIT_STOPPED : EXIT_NO_RECORD;
     if (rota_workspace_write_record (self, &error) < 0) {

@@ -41,6 +41,9 @@ typedef struct {
     size_t check_count;
     const char **hide, **keep, **show, **reviewers, **touches, **programs, **sandbox_paths;
     const char *home; /* the user's */
+    const char *worked_by, *mirrors, *setups;
+    const char **setup_needs, **setup_makes; /* see setup_cache.h */
+    int64_t cache_retention_ms;
     bool touches_strict;
     json_t *told; /* what the agent is to be told, see briefing.h; NULL = nothing */
 } rota_workspace_spec_t;
@@ -52,6 +55,7 @@ typedef struct {
     rota_repository_t repository;
     rota_clone_t clone;
     rota_sandbox_t sandbox;
+    const char *head;       /* of the integration branch when the step looked, or NULL */
     const char *home;       /* of commands that are run in the sandbox */
     const char *name;       /* of the agent, as the author of commits */
     char *const *program;   /* what is to be run, NULL-terminated, or NULL */

@@ -76,10 +76,15 @@ static void fill_repository (service_t *self, const rota_core_assign_t *it, cons
     repository.target = header->target;
     repository.has_setup = header->has_setup;
     repository.setup = header->setup;
+    repository.n_setup_needs = header->n_setup_needs;
+    repository.setup_needs = header->setup_needs;
+    repository.n_setup_makes = header->n_setup_makes;
+    repository.setup_makes = header->setup_makes;
     repository.has_claims = true;
     repository.claims = rota_bytes (rota_claims_policy (self, header));
     repository.n_gates = gates.count;
     repository.gates = gates.list;
+    rota_service_fill_reviewers (self, it, &repository);
     item->repository = pack (self, &repository.base);
     item->has_repository = item->repository.data != NULL;
 }

@@ -340,6 +340,8 @@ static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *
     int r = rota_core_report (self->core, (rota_node_t)(report->key - 1), report->attempt, result,
                               rota_service_now_ms (self));
     if (r == 0 && result->work)
+        rota_service_note_foreign (self, (rota_node_t)(report->key - 1), result->work);
+    if (r == 0 && result->work)
         rota_claims_learn (self, (rota_node_t)(report->key - 1), result->work);
     rota_settled_t *kept = r == 0 ? VPUSH (self, settled) : NULL;
     if (kept)
