@@ -150,7 +150,9 @@ int rota_workspace_run_gates (rota_workspace_t *self, const char **ret_failed, r
                             : runs            ? "flaky"
                                               : "passed";
         tell_gate (self, gate->name, state, &end, tail.bytes, tail.used);
-        if (end.wait_status && !*ret_failed)
+        bool stops =
+            end.wait_status || (runs && self->spec.flaky_fails && self->spec.step == ROTA_WORKSPACE_MERGE);
+        if (stops && !*ret_failed)
             *ret_failed = gate->name;
     }
     return 0;

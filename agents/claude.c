@@ -1,5 +1,7 @@
-/* claude.c - Claude Code, run once per attempt: `claude -p` with events as JSON lines.
+/* claude.c - Claude Code, run once per attempt: `claude -p` with events as JSON lines, and its input as well,
+ * so that it can be told something while it works.
  */
+#include "agents/converse.h"
 #include "agents/program.h"
 
 #include "proto/words.h"
@@ -47,9 +49,11 @@ static char *tools_of (const rota_adapter_context_t *context, rota_pool_t *pool)
 static int prepare (const rota_adapter_context_t *context, const Rota__Assignment *assignment, unsigned slot,
                     rota_pool_t *pool, rota_attempt_t *attempt, rota_error_t *error)
 {
-    const char *argv[16] = {"claude",      "-p",        "--output-format",
-                            "stream-json", "--verbose", "--permission-mode"};
-    size_t count = 6;
+    const char *argv[20] = {"claude",           "-p",          "--input-format", "stream-json",
+                            "--output-format",  "stream-json", "--verbose",      "--replay-user-messages",
+                            "--permission-mode"};
+    size_t count = 9;
+    rota_converse_options_t options = {.protocol = "claude-stream", .tell = true};
     rota_program_variables_t more = {0};
     if (context->trust) {
         argv[count++] = "bypassPermissions";
@@ -71,10 +75,16 @@ static int prepare (const rota_adapter_context_t *context, const Rota__Assignmen
     rota_program_set (&more, pool, "CLAUDE_CODE_MAX_RETRIES=1"); /* rota does the waiting */
     rota_program_set (&more, pool, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1");
     rota_program_set (&more, pool, "DISABLE_AUTOUPDATER=1");
-    attempt->argv = rota_program_arguments (pool, argv);
-    attempt->stop_signal = SIGTERM;
-    if (!attempt->argv)
+    options.program = rota_program_arguments (pool, argv);
+    if (!options.program)
         return -ENOMEM;
+    char **converse;
+    int status = rota_converse_arguments (&options, pool, &converse, error);
+    if (status < 0)
+        return status;
+    attempt->argv = converse;
+    attempt->stop_signal = SIGTERM;
+    attempt->steerable = true;
     return rota_program_prepare (&PROGRAM, context, assignment, slot, pool, &more, attempt, error);
 }
 

@@ -91,6 +91,17 @@ void rota_agent_stop_attempt (rota_agent_t *self, rota_hold_t *hold, uint32_t gr
 size_t rota_agent_drop_old_store (rota_agent_t *self);
 void rota_agent_forget (rota_agent_t *self, rota_hold_t *hold, bool quarantine);
 
+/* host_batch.c */
+/* No member of the batch has another attempt here. */
+bool rota_agent_batch_fits (const rota_agent_t *self, const uint8_t store[16],
+                            const Rota__Assignment *leader);
+/* Those that its spec names, as held too. */
+void rota_agent_add_riders (rota_agent_t *self, const rota_hold_t *leader);
+rota_hold_t *rota_agent_leader_of (const rota_agent_t *self, const rota_hold_t *rider); /* NULL: it is gone */
+/* What became of it when its leader ended so. */
+void rota_agent_judge_rider (const rota_agent_t *self, rota_hold_t *rider, const rota_outcome_t *outcome,
+                             const rota_adapter_result_t *result, rota_adapter_result_t *ret_result);
+
 /* host_talk.c */
 void rota_agent_connect (rota_agent_t *self);
 void rota_agent_register (rota_agent_t *self);

@@ -175,6 +175,38 @@ static void set_touches (json_t *spec, const Rota__Repository *repository, const
     json_object_set_new (spec, "touches_strict", json_boolean (strict));
 }
 
+static json_t *reviewers_of (const Rota__Assignment *assignment)
+{
+    json_t *names = json_array ();
+    for (size_t i = 0; i < assignment->n_reviewers; i++)
+        json_array_append_new (names, text_of (assignment->reviewers[i]));
+    return names;
+}
+
+/* What can't be merged is left out: it isn't accepted, and comes again by itself. */
+static json_t *members_of (const Rota__Assignment *leader)
+{
+    json_t *members = json_array ();
+    for (size_t i = 0; i < leader->n_members && json_array_size (members) < ROTA_STEP_MEMBERS_MAX; i++) {
+        const Rota__Assignment *it = leader->members[i];
+        const char *reason;
+        if (!it->key || !it->attempt || !it->spec || !it->repository || !it->repository->branch.len ||
+            !it->work || !it->work->has_commit ||
+            rota_id_check ((const char *)it->spec->id.data, it->spec->id.len, &reason) < 0)
+            continue;
+        const Rota__TaskSpec *task = it->spec;
+        json_array_append_new (
+            members, json_pack ("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "key", (json_int_t)it->key,
+                                "attempt", (json_int_t)it->attempt, "task", text_of (task->id), "title",
+                                text_of (task->title.len ? task->title : task->id), "start",
+                                text_of (it->work->commit), "branch", text_of (it->repository->branch),
+                                "gates", gates_of (it->repository), "reviewed_by", reviewers_of (it)));
+        set_text (json_array_get (members, json_array_size (members) - 1), "worked_by",
+                  it->repository->has_worked_by, it->repository->worked_by);
+    }
+    return members;
+}
+
 static json_t *describe (const rota_adapter_context_t *context, const Rota__Assignment *assignment,
                          const char *log_path, const rota_attempt_t *attempt)
 {
@@ -212,8 +244,19 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
     set_touches (spec, repository, task);
     set_texts (spec, "setup_needs", repository->n_setup_needs, repository->setup_needs);
     set_texts (spec, "setup_makes", repository->n_setup_makes, repository->setup_makes);
-    set_texts (spec, "reviewed_by", repository->n_reviewed_by, repository->reviewed_by);
     set_text (spec, "worked_by", repository->has_worked_by, repository->worked_by);
+    if (repository->has_gate_retries)
+        json_object_set_new (spec, "gate_retries", json_integer (repository->gate_retries));
+    json_object_set_new (spec, "flaky_fails", json_boolean (repository->flaky_fails));
+    int64_t kept_ms = rota_setting_duration_ms (context->settings, ROTA_SETTING_AGENTS_GATE_CACHE);
+    if (kept_ms > 0 && (assignment->phase == PHASE (GATE) || assignment->phase == PHASE (MERGE))) {
+        json_object_set_new (spec, "gate_cache", json_sprintf ("%s/gates", context->state_dir));
+        json_object_set_new (spec, "gate_cache_ms", json_integer (kept_ms));
+    }
+    if (assignment->phase == PHASE (MERGE)) {
+        json_object_set_new (spec, "reviewed_by", reviewers_of (assignment));
+        json_object_set_new (spec, "members", members_of (assignment));
+    }
     if (work) {
         set_text (spec, "start", work->has_commit, work->commit);
         set_text (spec, "base", work->has_begun_from, work->begun_from);
@@ -347,6 +390,46 @@ bool rota_step_classify (const char *log_path, const rota_outcome_t *outcome, ro
     return works;
 }
 
+/* ---- a batch */
+
+size_t rota_step_members (const char *log_path, rota_step_member_t *ret_members, size_t capacity)
+{
+    json_t *spec = load (log_path, "spec");
+    const json_t *list = json_object_get (spec, "members"), *member;
+    size_t index, count = 0;
+    json_array_foreach (list, index, member)
+    {
+        if (count == capacity)
+            break;
+        rota_step_member_t *it = &ret_members[count++];
+        const char *task = json_string_value (json_object_get (member, "task"));
+        it->key = (uint64_t)json_integer_value (json_object_get (member, "key"));
+        it->number = (uint32_t)json_integer_value (json_object_get (member, "attempt"));
+        snprintf (it->task_id, sizeof it->task_id, "%s", task ? task : "");
+    }
+    json_decref (spec);
+    return count;
+}
+
+static json_t *load_member (const char *log_path, size_t member)
+{
+    json_t *record = load (log_path, "record");
+    json_t *found = member ? json_array_get (json_object_get (record, "members"), member - 1) : NULL;
+    json_incref (found);
+    json_decref (record);
+    return found;
+}
+
+bool rota_step_classify_member (const char *log_path, size_t member, rota_adapter_result_t *result)
+{
+    json_t *record = load_member (log_path, member);
+    bool known = json_string_value (json_object_get (record, "state")) != NULL;
+    if (known)
+        judge (record, false, result);
+    json_decref (record);
+    return known;
+}
+
 /* ---- for the report */
 
 static void set_bytes (rota_arena_t *arena, const json_t *object, const char *key, size_t most,
@@ -443,6 +526,7 @@ static void fill_gates (const json_t *list, rota_arena_t *arena, Rota__Result *r
         gate->has_state = gate->has_exit_code = true;
         gate->state = state_of (given);
         gate->exit_code = (int32_t)json_integer_value (json_object_get (given, "exit_code"));
+        gate->has_cached = gate->cached = json_is_true (json_object_get (given, "cached"));
     }
     result->gates = gates;
     result->n_gates = gates ? count : 0;
@@ -474,6 +558,15 @@ static Rota__Verdict *verdict_of (const json_t *given, rota_arena_t *arena)
     verdict->comments = comments;
     verdict->n_comments = count;
     return verdict;
+}
+
+void rota_step_fill_member (const char *log_path, size_t member, rota_arena_t *arena, Rota__Result *result)
+{
+    json_t *record = load_member (log_path, member);
+    if (json_object_get (record, "state"))
+        result->work = work_of (record, arena);
+    fill_gates (json_object_get (record, "gates"), arena, result);
+    json_decref (record);
 }
 
 void rota_step_fill (const char *log_path, rota_arena_t *arena, Rota__Result *result)

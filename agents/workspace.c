@@ -49,48 +49,63 @@ static char *one_line (rota_pool_t *pool, const char *text, size_t most, const c
     return line;
 }
 
-static char *make_message (const rota_workspace_t *self, const char *subject, bool with_reviewers)
+char *rota_workspace_line (rota_workspace_t *self, const char *text, size_t most)
 {
-    const rota_workspace_spec_t *spec = &self->spec;
-    char *line = one_line (self->pool, subject, SUBJECT_BYTES, "");
-    char *task = one_line (self->pool, spec->task ? spec->task : "", ROTA_ID_MAX_BYTES, "");
-    char *agent = one_line (self->pool, spec->agent ? spec->agent : "", ROTA_ID_MAX_BYTES, "");
-    if (!line || !task || !agent)
+    return one_line (self->pool, text, most, "");
+}
+
+char *rota_workspace_trailers (rota_workspace_t *self, const char *task, int64_t attempt,
+                               const char *worked_by, const char *const *reviewers)
+{
+    const char *given = self->spec.agent;
+    char *name = one_line (self->pool, task ? task : "", ROTA_ID_MAX_BYTES, "");
+    char *agent = one_line (self->pool, given ? given : "", ROTA_ID_MAX_BYTES, "");
+    if (!name || !agent)
         return NULL;
-    char *text = rota_pool_format (self->pool, "%s\n\n", *line ? line : "Work of an attempt");
-    if (text && *task)
-        text = rota_pool_format (self->pool, "%sRota-Task: %s\n", text, task);
-    if (text)
-        text = rota_pool_format (self->pool, "%sRota-Attempt: %lld\n", text, (long long)spec->attempt);
+    char *text = rota_pool_format (self->pool, "%s%s%sRota-Attempt: %lld\n", *name ? "Rota-Task: " : "", name,
+                                   *name ? "\n" : "", (long long)attempt);
     if (text && *agent)
         text = rota_pool_format (self->pool, "%sRota-Agent: %s\n", text, agent);
-    if (text && with_reviewers && spec->worked_by) {
-        char *author = one_line (self->pool, spec->worked_by, ROTA_ID_MAX_BYTES, "");
+    if (text && worked_by) {
+        char *author = one_line (self->pool, worked_by, ROTA_ID_MAX_BYTES, "");
         text = author ? rota_pool_format (self->pool, "%sRota-Work-By: %s\n", text, author) : NULL;
     }
-    for (size_t i = 0; text && with_reviewers && spec->reviewers[i]; i++) {
-        char *reviewer = one_line (self->pool, spec->reviewers[i], ROTA_ID_MAX_BYTES, "");
+    for (size_t i = 0; text && reviewers && reviewers[i]; i++) {
+        char *reviewer = one_line (self->pool, reviewers[i], ROTA_ID_MAX_BYTES, "");
         text = reviewer ? rota_pool_format (self->pool, "%sRota-Reviewed-By: %s\n", text, reviewer) : NULL;
     }
     return text;
 }
 
-int rota_workspace_commit (rota_workspace_t *self, const char *tree, const char *const *parents,
-                           const char *author, const char *subject, bool with_reviewers,
-                           char ret_oid[ROTA_GIT_OID_BYTES], rota_error_t *error)
+static char *make_message (rota_workspace_t *self, const char *subject, bool with_reviewers)
+{
+    const rota_workspace_spec_t *spec = &self->spec;
+    char *line = one_line (self->pool, subject, SUBJECT_BYTES, "");
+    char *trailers =
+        rota_workspace_trailers (self, spec->task, spec->attempt, with_reviewers ? spec->worked_by : NULL,
+                                 with_reviewers ? (const char *const *)spec->reviewers : NULL);
+    return line && trailers
+               ? rota_pool_format (self->pool, "%s\n\n%s", *line ? line : "Work of an attempt", trailers)
+               : NULL;
+}
+
+int rota_workspace_commit_as (rota_workspace_t *self, const char *tree, const char *const *parents,
+                              const char *author, const char *message, char ret_oid[ROTA_GIT_OID_BYTES],
+                              rota_error_t *error)
 {
     const rota_git_t git = rota_clone_git (&self->clone);
     rota_bytes_t output = {.max_bytes = 256};
-    const char *more[8];
-    size_t count = 0;
-    for (size_t i = 0; parents[i] && i < 3; i++) {
-        more[count++] = "-p";
-        more[count++] = parents[i];
-    }
-    more[count] = NULL;
-    char *message = make_message (self, subject, with_reviewers);
-    if (!message)
+    size_t count = 0, used = 0;
+    while (parents[count])
+        count++;
+    const char **more = rota_pool_alloc (self->pool, (2 * count + 1) * sizeof *more);
+    if (!message || !more)
         return rota_error_set (error, -ENOMEM, "no memory");
+    for (size_t i = 0; i < count; i++) {
+        more[used++] = "-p";
+        more[used++] = parents[i];
+    }
+    more[used] = NULL;
     const rota_git_call_t call = {
         .output = &output, .input = message, .input_bytes = strlen (message), .author = author, .more = more};
     int status = rota_git (&git, &call, error, "commit-tree", tree, NULL);
@@ -103,6 +118,14 @@ int rota_workspace_commit (rota_workspace_t *self, const char *tree, const char 
     }
     rota_bytes_clear (&output);
     return status;
+}
+
+int rota_workspace_commit (rota_workspace_t *self, const char *tree, const char *const *parents,
+                           const char *author, const char *subject, bool with_reviewers,
+                           char ret_oid[ROTA_GIT_OID_BYTES], rota_error_t *error)
+{
+    return rota_workspace_commit_as (self, tree, parents, author,
+                                     make_message (self, subject, with_reviewers), ret_oid, error);
 }
 
 /* A set: where it grows large, whole directories stand for their files. */
@@ -360,14 +383,29 @@ static int find_base (rota_workspace_t *self, char ret_base[ROTA_GIT_OID_BYTES])
     return find_commit (self, ret_base) || tell_tree (self, self->spec.start);
 }
 
+/* They may be what the gates make. */
+static bool judges_artifacts (const rota_workspace_spec_t *spec)
+{
+    for (size_t i = 0; i < spec->check_count; i++)
+        if (strcmp (spec->checks[i].kind, "artifact") == 0)
+            return true;
+    return false;
+}
+
 static int gate (rota_workspace_t *self)
 {
     rota_error_t error = {""};
     char base[ROTA_GIT_OID_BYTES];
     const char *failed = NULL, *missed = NULL;
-    if (find_base (self, base) || rota_workspace_enter (self, self->spec.start, "rota-gate"))
+    if (find_base (self, base))
         return 1;
-    int status = rota_workspace_run_gates (self, &failed, &error);
+    const char *tree = json_string_value (json_object_get (self->record, "tree"));
+    bool known = !judges_artifacts (&self->spec) && rota_gate_cache_find (self, tree);
+    if (!known && rota_workspace_enter (self, self->spec.start, "rota-gate"))
+        return 1;
+    int status = known ? 0 : rota_workspace_run_gates (self, &failed, &error);
+    if (status == 0 && !known)
+        rota_gate_cache_keep (self, tree);
     if (status == 0)
         status = rota_workspace_run_checks (self, base, self->spec.start, &missed, &error);
     if (status == -EINTR)

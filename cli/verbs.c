@@ -165,6 +165,15 @@ static const rota_option_t CONTEXT_LIST_OPTIONS[] = {
      .value = "N",
      .help = "at most so many, the newest first (default: 50)"},
     ROTA_OPTION_END};
+static const rota_option_t MCP_OPTIONS[] = {
+    {.name = "allow",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "WHAT",
+     .help = "more than looking and notes: submit (tasks, which run commands), answer (questions), review "
+             "(approve, reject)",
+     .repeated = true},
+    {.name = "read-only", .kind = ROTA_OPTION_FLAG, .help = "no notes either"},
+    ROTA_OPTION_END};
 static const rota_option_t SUBMIT_OPTIONS[] = {
     {.name = "id", .kind = ROTA_OPTION_TEXT, .value = "ID", .help = "the task's id (default: a new one)"},
     {.name = "title", .letter = 't', .kind = ROTA_OPTION_TEXT, .value = "TEXT", .help = "what it is"},
@@ -504,6 +513,19 @@ const rota_verb_t ROTA_VERBS[] = {
      .description = "",
      .example = "rota context remove 12",
      .handler = rota_verb_context_remove},
+    {.name = "mcp",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "",
+     .summary = "tools for AI programs: a server of the Model Context Protocol on standard input and output",
+     .description =
+         "Add it to a client as the command `rota mcp` (docs/mcp.md). It looks: status, tasks, what holds "
+         "one "
+         "up, output, agents, context; and it writes down notes for agents. The services are asked for each "
+         "call and needn't run before. Within an attempt it is the agent's own: its task, what it was told, "
+         "its notes, a question; nothing else, whatever is allowed here.",
+     .example = "claude mcp add rota -- rota mcp\ncodex mcp add rota -- rota mcp --read-only",
+     .options = MCP_OPTIONS,
+     .handler = rota_verb_mcp},
     {.name = "log",
      .group = ROTA_GROUP_LOOK,
      .front = true,

@@ -117,11 +117,12 @@ static void put_gates (const rota_cli_t *cli, const Rota__Result *result)
         bool open = gate->state == ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE ||
                     gate->state == ROTA__GATE_STATE__GATE_STATE_MARKED;
         char *name = rota_clean_bytes (gate->has_name, gate->name);
-        printf ("  %s%s%s  %s\n",
+        printf ("  %s%s%s  %s%s\n",
                 rota_style (&cli->out, good   ? ROTA_STYLE_GREEN
                                        : open ? ROTA_STYLE_YELLOW
                                               : ROTA_STYLE_RED),
-                state_word (gate->state), rota_style_end (&cli->out), name ? name : "");
+                state_word (gate->state), rota_style_end (&cli->out), name ? name : "",
+                gate->cached ? " (cached)" : "");
         free (name);
     }
 }

@@ -25,6 +25,7 @@ void rota_core_policy_default (rota_core_policy_t *ret_policy)
         .default_attempts = 3,
         .agent_patience_ms = 10000,
         .free_tries = 10,
+        .merge_batch = 8,
         .review_rounds = 3,
         .step_tries = 3,
         .review_patience_ms = 600000,
@@ -329,6 +330,7 @@ bool rota_core_get (const rota_core_t *self, rota_node_t node, rota_core_node_t 
         .agent = lease ? lease->agent : ROTA_NONE,
         .author = it->author ? it->author - 1u : ROTA_NONE,
         .assigned_ms = lease ? lease->assigned_ms : 0,
+        .epoch = lease ? lease->epoch : 0,
         .ready_since_ms = it->ready_since_ms,
         .not_before_ms = queued ? 0 : it->order_ms,
     };

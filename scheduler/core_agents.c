@@ -56,6 +56,7 @@ void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, R
         .node = node,
         .agent = agent,
         .attempt = it->attempt,
+        .epoch = rota_core_epoch_for (self, agent, it->queue),
         .phase = (uint8_t)phase,
         .assigned_ms = self->now_ms,
         .deadline_ms = self->now_ms + self->policy.lease_ms,
@@ -65,6 +66,7 @@ void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, R
                                    .agent = agent,
                                    .attempt = it->attempt,
                                    .phase = phase,
+                                   .epoch = lease->epoch,
                                    .lease_ms = self->policy.lease_ms};
     AT (self, agents, agent_t, agent)->busy++;
     rota_core_account_granted (self, lease);
@@ -79,7 +81,8 @@ void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, R
         rota_core_claims_admit (self, node);
 }
 
-void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms)
+void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms,
+                           uint64_t epoch)
 {
     lease_t *lease = PUSH (self, leases, lease_t);
     if (!lease)
@@ -89,6 +92,7 @@ void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t age
         .node = node,
         .agent = agent,
         .attempt = it->attempt,
+        .epoch = epoch,
         .account = AT (self, agents, agent_t, agent)->account,
         .phase = it->phase,
         .assigned_ms = assigned_ms,
@@ -101,6 +105,7 @@ void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t age
     count_lease (self, node, it->phase, 1);
     AT (self, agents, agent_t, agent)->busy++;
     rota_core_budget_loaded (self, lease);
+    lease->stopping |= epoch < self->role.epoch && rota_core_is_deposed (self, lease); /* loaded after it */
 }
 
 /* Takes the lease away; the task itself is moved by the caller right after. */
@@ -116,7 +121,7 @@ static lease_t take_lease (rota_core_t *self, rota_node_t node)
     it->slot = ROTA_NONE;
     it->flags &= (uint16_t)~F_LEASED;
     count_lease (self, node, lease.phase, -1);
-    AT (self, agents, agent_t, lease.agent)->busy--;
+    AT (self, agents, agent_t, lease.agent)->busy -= !rota_core_batch_rides (&lease);
     return lease;
 }
 
@@ -139,7 +144,17 @@ static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass cl
         agent->failed++;
     if (class == RESULT (LOST) && lease.phase == PHASE (WORK))
         self->nodes[node].flags |= F_LOST;
-    rota_core_finish (self, node, lease.agent, lease.attempt, class, result, reason);
+    if (rota_core_is_deposed (self, &lease)) {
+        /* Account, breaker and budget have it as it was; of what it says nothing counts, and it goes to the
+         * next without waiting. */
+        self->nodes[node].flags |= F_STOPPED;
+        if (class != RESULT (LOST) && class != RESULT (LIMITED) && class != RESULT (AUTH)) {
+            class = RESULT (KILLED);
+            reason = rota_core_deposed_words (self, &lease);
+        }
+    }
+    rota_core_finish (self, node, lease.agent, lease.attempt, rota_core_batch_class (self, &lease, class),
+                      result, reason);
     *ended = (rota_core_ended_t){
         .node = node,
         .agent = lease.agent,
@@ -229,6 +244,22 @@ rota_agent_t rota_core_agent_find (const rota_core_t *self, const uint8_t instan
     return ROTA_NONE;
 }
 
+bool rota_core_agent_is_news (rota_core_t *self, const uint8_t instance[16], const uint8_t conversation[16],
+                              uint64_t number)
+{
+    for (size_t i = 0; i < self->agents.count; i++) {
+        agent_t *agent = AT (self, agents, agent_t, i);
+        if (memcmp (agent->instance, instance, 16) != 0)
+            continue;
+        bool same = memcmp (agent->conversation, conversation, 16) == 0;
+        if (same && number < agent->newest)
+            return false;
+        memcpy (agent->conversation, conversation, 16);
+        agent->newest = number;
+    }
+    return true;
+}
+
 /* What it lists and has no lease is to be ended; finished ones will be reported or have been answered. */
 static void compare_held (rota_core_t *self, rota_agent_t agent, const rota_held_t *held, size_t held_count)
 {
@@ -258,8 +289,10 @@ static void resend (rota_core_t *self, lease_t *lease, rota_core_assign_t *ret_a
                                        .agent = lease->agent,
                                        .attempt = lease->attempt,
                                        .phase = lease->phase,
+                                       .epoch = lease->epoch,
                                        .again = true,
-                                       .lease_ms = lease->deadline_ms - self->now_ms};
+                                       .lease_ms = lease->deadline_ms - self->now_ms,
+                                       .with = lease->with};
 }
 
 /* A host refuses assignments until it is registered: what it may have refused is sent once more right after.
@@ -268,7 +301,8 @@ static void resend_unaccepted (rota_core_t *self, rota_agent_t agent)
 {
     for (size_t i = 0; i < self->leases.count; i++) {
         lease_t *lease = AT (self, leases, lease_t, i);
-        rota_core_assign_t *assign = lease->agent == agent && !lease->accepted && !lease->stopping
+        rota_core_assign_t *assign = lease->agent == agent && !lease->accepted && !lease->stopping &&
+                                             !rota_core_batch_waits (self, lease)
                                          ? PUSH (self, assigns, rota_core_assign_t)
                                          : NULL;
         if (!assign)
@@ -288,16 +322,19 @@ static void lose_unlisted (rota_core_t *self, rota_agent_t agent, bool accepted_
     }
 }
 
-void rota_core_take_reviews (rota_core_t *self, rota_agent_t agent, const char *reason)
+void rota_core_hand_over_reviews (rota_core_t *self)
 {
     for (size_t i = self->leases.count; i-- > 0;) {
         if (i >= self->leases.count)
             continue;
         lease_t *lease = AT (self, leases, lease_t, i);
-        if (lease->agent != agent || lease->phase != PHASE (REVIEW))
+        if (!rota_core_is_deposed (self, lease))
             continue;
-        self->nodes[lease->node].flags |= F_STOPPED; /* without waiting */
-        end_lease (self, lease->node, RESULT (LOST), NULL, reason);
+        if (!AT (self, agents, agent_t, lease->agent)->connected)
+            end_lease (self, lease->node, RESULT (LOST), NULL,
+                       "its reviewer is gone, and is no longer the coordinator");
+        else if (!lease->stopping)
+            rota_core_stop (self, lease, "another one coordinates now, who reviews it");
     }
 }
 
@@ -375,6 +412,7 @@ void rota_core_agent_gone (rota_core_t *self, rota_agent_t agent, int64_t now_ms
     it->connected = false;
     it->since_ms = now_ms;
     rota_core_emit (self, EVENT (AGENT_DETACHED), ROTA_NONE)->agent = agent;
+    rota_core_hand_over_reviews (self);
 }
 
 void rota_core_quiet (rota_core_t *self, int64_t until_ms, int64_t now_ms)
@@ -424,8 +462,39 @@ static void take_up_again (rota_core_t *self, rota_node_t node, uint32_t attempt
     self->nodes[node].slot = ROTA_NONE;
 }
 
+static int refuse_result (rota_core_t *self, rota_node_t node, uint32_t attempt, Rota__ResultClass class,
+                          const char *reason)
+{
+    rota_core_event_t *event = rota_core_emit (self, EVENT (ATTEMPT_STALE), node);
+    event->attempt = attempt;
+    event->result_class = (uint8_t) class;
+    event->reason = reason;
+    return -ESTALE;
+}
+
+/* Its verdict has no effect when it was given under an epoch that is over, or says that it was given under
+ * another one than it was asked under. */
+static int end_by_report (rota_core_t *self, lease_t *lease, uint64_t epoch, const Rota__Result *result)
+{
+    rota_node_t node = lease->node;
+    uint32_t attempt = lease->attempt;
+    bool judges = lease->phase == PHASE (REVIEW) && result->verdict && result->verdict->has_approved;
+    if (judges && epoch && epoch != lease->epoch && !rota_core_is_deposed (self, lease))
+        lease->epoch = epoch;
+    bool refused = judges && rota_core_is_deposed (self, lease);
+    const char *words = refused ? rota_core_deposed_words (self, lease) : NULL;
+    end_lease (self, node, result->result_class, result, NULL);
+    return refused ? refuse_result (self, node, attempt, result->result_class, words) : 0;
+}
+
 int rota_core_report (rota_core_t *self, rota_node_t node, uint32_t attempt, const Rota__Result *result,
                       int64_t now_ms)
+{
+    return rota_core_report_under (self, node, attempt, 0, result, now_ms);
+}
+
+int rota_core_report_under (rota_core_t *self, rota_node_t node, uint32_t attempt, uint64_t epoch,
+                            const Rota__Result *result, int64_t now_ms)
 {
     rota_core_at (self, now_ms);
     if (node >= self->count || self->nodes[node].kind != NODE (TASK) || (self->nodes[node].flags & F_STAGED))
@@ -434,10 +503,9 @@ int rota_core_report (rota_core_t *self, rota_node_t node, uint32_t attempt, con
     if (attempt > it->attempt)
         return -ENOENT;
     Rota__ResultClass class = result->result_class;
-    if (find_lease (self, node, attempt)) {
-        end_lease (self, node, class, result, NULL);
-        return 0;
-    }
+    lease_t *lease = find_lease (self, node, attempt);
+    if (lease)
+        return end_by_report (self, lease, epoch, result);
     bool back = it->status == STATUS (PENDING) || it->status == STATUS (NEEDS_IMPROVEMENT);
     if (attempt == it->attempt && (it->flags & F_LOST) && back && !it->unmet) {
         uint8_t used_before = it->attempts_used;
@@ -456,13 +524,14 @@ int rota_core_report (rota_core_t *self, rota_node_t node, uint32_t attempt, con
                                          .result = result};
         return 0;
     }
+    /* A verdict that was accepted would have moved it on. */
+    if (attempt == it->attempt && it->status == STATUS (NEEDS_REVIEW) && result->verdict)
+        return refuse_result (self, node, attempt, class,
+                              "its review was taken away before: the verdict is not used");
     if (attempt == it->attempt && !(it->flags & F_LOST))
         return 0; /* accepted before: the answer was lost, not the report */
-    rota_core_event_t *event = rota_core_emit (self, EVENT (ATTEMPT_STALE), node);
-    event->attempt = attempt;
-    event->result_class = (uint8_t) class;
-    event->reason = "a newer attempt exists or the task has ended: the result is not used";
-    return -ESTALE;
+    return refuse_result (self, node, attempt, class,
+                          "a newer attempt exists or the task has ended: the result is not used");
 }
 
 /* ----------------------------------------------------------------------------------------- timers */
@@ -484,6 +553,8 @@ static void tick_lease (rota_core_t *self, lease_t *lease)
         rota_core_stop (self, lease, "asked for before");
         return;
     }
+    if (rota_core_batch_waits (self, lease))
+        return;
     rota_core_assign_t *assign = PUSH (self, assigns, rota_core_assign_t);
     if (!assign)
         return;
@@ -542,10 +613,12 @@ void rota_core_lease (const rota_core_t *self, size_t index, rota_core_lease_t *
         .agent = lease->agent,
         .attempt = lease->attempt,
         .phase = lease->phase,
+        .epoch = lease->epoch,
         .assigned_ms = lease->assigned_ms,
         .deadline_ms = lease->deadline_ms,
         .accepted = lease->accepted,
         .stopping = lease->stopping,
+        .with = lease->with,
     };
 }
 

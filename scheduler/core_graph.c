@@ -227,6 +227,13 @@ int rota_core_load (rota_core_t *self, rota_node_t at, const rota_core_node_t *n
     return rota_core_add (self, node, &index);
 }
 
+void rota_core_load_ready (rota_core_t *self, rota_node_t node, int64_t since_ms)
+{
+    node_t *it = rota_core_node (self, node);
+    if (it->ready_since_ms < since_ms)
+        it->ready_since_ms = since_ms;
+}
+
 rota_node_t rota_core_epic_of (const rota_core_t *self, rota_node_t node)
 {
     rota_node_t epic = ROTA_NONE;

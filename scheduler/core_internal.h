@@ -6,8 +6,9 @@
  * core_agents.c hosts, leases, ticks                      core_verify.c  the invariants, recomputed
  * core_resilience.c errors that repeat, breakers of agents
  * core_claims.c    who changes the same files
+ * core_batch.c     merges that are handed out together
  * core_coordinator.c who judges, and gets the complex work
- * core_budget.c what is spent, and whom a limit keeps back
+ * core_tally.c, core_spend.c, core_budget.c what is spent, and whom a limit keeps back
  */
 #ifndef ROTA_CORE_INTERNAL_H
 #define ROTA_CORE_INTERNAL_H
@@ -111,7 +112,8 @@ typedef struct {
     char *name, *kind, *host;
     uint32_t slots, busy;
     uint64_t capabilities;
-    uint8_t instance[16];
+    uint8_t instance[16], conversation[16];
+    uint64_t newest; /* number of its messages in that conversation */
     bool connected, draining;
     bool full; /* no memory or processor for another attempt, as its last heartbeat said */
     int64_t since_ms;
@@ -124,11 +126,21 @@ typedef struct {
     uint8_t rank[2];        /* its kind's place among those preferred, for ordinary and for complex work */
 } agent_t;
 
+/* A breaker that is closed, or whose time has come and that nobody has tried yet. */
 typedef struct {
-    char *name, *reason;
-    uint8_t result_class, limit_kind;
+    uint8_t result_class, limit_kind; /* 0 = none */
+    char window[ROTA_WINDOW_NAME_BYTES];
     int64_t since_ms, until_ms;
-    uint32_t trips, probes;
+    uint32_t trips;
+    char *reason;
+} limit_t;
+
+typedef struct {
+    char *name;
+    limit_t limits[ROTA_LIMITS_MAX];
+    size_t limit_count;
+    limit_t last; /* the one of them that ends last; its reason is that one's */
+    uint32_t probes;
 } account_t;
 
 /* What is reserved for an attempt, and in which tallies; ROTA_NONE: not counted in that scope. */
@@ -182,11 +194,13 @@ typedef struct {
     rota_agent_t agent;
     rota_account_t account; /* the agent's when it was granted */
     uint32_t attempt;
+    uint64_t epoch; /* of the coordinator's, if its agent has it as that */
     uint8_t phase;
     bool accepted, stopping;
     bool probe;    /* begun to find out whether its account is open again */
     bool trial[2]; /* begun to find out whether the agent, or its kind, works again */
     bool listed;   /* scratch of a registration or heartbeat */
+    uint32_t with; /* a merge in a batch: the node of its leader + 1 (core_batch.c); 0 = in none */
     int64_t assigned_ms, deadline_ms, resend_ms;
     booking_t booking;
 } lease_t;
@@ -375,7 +389,7 @@ void rota_core_breaker_granted (rota_core_t *self, lease_t *lease);
 void rota_core_breaker_ended (rota_core_t *self, const lease_t *lease, Rota__ResultClass class,
                               const char *reason);
 int rota_core_verify_breakers (const rota_core_t *self, rota_error_t *error);
-/* core_budget.c */
+/* core_tally.c, core_spend.c, core_budget.c */
 void rota_core_budget_reserve (rota_core_t *self, lease_t *lease); /* at the grant */
 void rota_core_budget_loaded (rota_core_t *self, lease_t *lease);
 void rota_core_budget_rebook (rota_core_t *self, lease_t *lease); /* its agent's account or kind changed */
@@ -432,10 +446,27 @@ bool rota_core_class_needs_role (rota_core_t *self, uint64_t capabilities);
 uint32_t rota_core_work_class (rota_core_t *self, const node_t *it);
 bool rota_core_role_admits (const rota_core_t *self, const class_t *class, const agent_t *agent);
 bool rota_core_is_coordinator (const rota_core_t *self, const agent_t *agent);
+/* The epoch under which the agent gets a task of that class; 0: not as the coordinator. */
+uint64_t rota_core_epoch_for (const rota_core_t *self, rota_agent_t agent, uint32_t class_index);
+/* A review that was given to a coordinator whose epoch is over: its verdict won't count. */
+bool rota_core_is_deposed (const rota_core_t *self, const lease_t *lease);
+const char *rota_core_deposed_words (rota_core_t *self, const lease_t *lease);
+
+/* core_batch.c */
+/* A merge was granted: what waits behind it goes along. */
+void rota_core_batch_fill (rota_core_t *self, rota_node_t leader);
+/* It takes no slot of its own: its leader's attempt does it. */
+bool rota_core_batch_rides (const lease_t *lease);
+/* It will be sent with its leader's assignment. */
+bool rota_core_batch_waits (const rota_core_t *self, const lease_t *lease);
+/* What follows for the task from how its attempt in a batch ended. */
+Rota__ResultClass rota_core_batch_class (rota_core_t *self, const lease_t *lease, Rota__ResultClass class);
+int rota_core_batch_verify (const rota_core_t *self, rota_error_t *error);
 
 /* core_agents.c */
-/* Ends its leases on reviews; they go to the next at once. */
-void rota_core_take_reviews (rota_core_t *self, rota_agent_t agent, const char *reason);
+/* Reviews under epochs that are over: of who is gone they are taken away, at once; the others are told to end
+ * them. */
+void rota_core_hand_over_reviews (rota_core_t *self);
 void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, Rota__Phase phase);
 lease_t *rota_core_lease_of (const rota_core_t *self, rota_node_t node); /* NULL: none */
 void rota_core_stop (rota_core_t *self, lease_t *lease, const char *reason);

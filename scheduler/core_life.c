@@ -349,7 +349,9 @@ static int verdict (rota_core_t *self, rota_node_t node, bool approved, const ch
     bool undecided = it->status == STATUS (BLOCKED) && it->blocked == CAUSE (NEEDS_HUMAN);
     if (it->place != ROTA_PLACE_HUMAN && it->status != STATUS (NEEDS_REVIEW) && !undecided)
         return refuse (error, it, approved ? "approve" : "reject", ": it awaits no verdict");
-    Rota__Phase phase = it->status == STATUS (IN_PROGRESS) ? PHASE (APPROVAL) : PHASE (REVIEW);
+    Rota__Phase phase = it->status == STATUS (IN_PROGRESS)       ? PHASE (APPROVAL)
+                        : undecided && it->phase == PHASE (GATE) ? PHASE (GATE)
+                                                                 : PHASE (REVIEW);
     rota_core_set_reason (self, node, NULL, 0);
     if (approved) {
         rota_core_advance (self, node, phase, reason);

@@ -578,7 +578,10 @@ void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
             continue;
         if (node == ROTA_NONE || self->broken)
             return;
-        rota_core_grant (self, node, agent, rota_core_next_phase (&self->nodes[node]));
+        Rota__Phase phase = rota_core_next_phase (&self->nodes[node]);
+        rota_core_grant (self, node, agent, phase);
+        if (phase == PHASE (MERGE))
+            rota_core_batch_fill (self, node);
     }
 }
 
@@ -626,7 +629,7 @@ void rota_core_class_view (const rota_core_t *self, uint32_t class_index, rota_c
         ret_view->free |= has_room (self, agent);
         ret_view->full |= agent->full && agent->busy < agent->slots;
         const account_t *account = AT (self, accounts, account_t, agent->account);
-        int64_t closed_ms = is_open (self, agent) ? 0 : account->result_class ? account->until_ms : 0;
+        int64_t closed_ms = is_open (self, agent) ? 0 : account->last.result_class ? account->last.until_ms : 0;
         if (rota_core_breaker_until_ms (self, agent, NULL) > closed_ms)
             closed_ms = rota_core_breaker_until_ms (self, agent, NULL);
         if (agent->paid && self->quiet_until_ms > closed_ms)

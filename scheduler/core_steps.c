@@ -58,7 +58,7 @@ static bool will_serve (const rota_core_t *self, const agent_t *agent)
     const account_t *account = AT (self, accounts, account_t, agent->account);
     return agent->connected && !agent->draining && !agent->faulty &&
            rota_core_breaker_until_ms (self, agent, NULL) <= self->now_ms &&
-           (!account->result_class || account->until_ms <= self->now_ms + self->policy.review_patience_ms);
+           (!account->last.result_class || account->last.until_ms <= self->now_ms + self->policy.review_patience_ms);
 }
 
 bool rota_core_is_passed_over (const rota_core_t *self, const class_t *class, const agent_t *agent)
@@ -172,6 +172,38 @@ static rota_core_event_t *take_verdict (rota_core_t *self, rota_node_t node, con
     return improve (self, node, summary ? summary : "changes wanted");
 }
 
+/* All of them let it through; what is to be made of those that said less than that is policy. */
+static rota_core_event_t *take_gates (rota_core_t *self, rota_node_t node, const Rota__Result *result)
+{
+    const rota_core_policy_t *policy = &self->policy;
+    rota_gate_policy_t worst = ROTA_GATE_PASSES;
+    const char *reason = NULL;
+    bool fails = false;
+    for (size_t i = 0; result && i < result->n_gates; i++) {
+        const Rota__GateResult *it = result->gates[i];
+        bool flaky = it->state == ROTA__GATE_STATE__GATE_STATE_FLAKY;
+        bool unchecked = it->state == ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE;
+        rota_gate_policy_t says = flaky ? policy->flaky : unchecked ? policy->uncheckable : ROTA_GATE_PASSES;
+        if (says == ROTA_GATE_PASSES || worst == ROTA_GATE_FAILS || worst == says)
+            continue;
+        worst = says;
+        fails = unchecked;
+        reason = rota_core_text (self,
+                                 flaky ? "the gate %.*s is flaky: it failed, then passed on the same tree"
+                                       : "the gate %.*s can't be checked: it has no command",
+                                 (int)(it->name.len < 200 ? it->name.len : 200), (const char *)it->name.data);
+    }
+    if (worst == ROTA_GATE_PASSES)
+        return rota_core_advance (self, node, PHASE (GATE), NULL);
+    if (worst == ROTA_GATE_ASKS)
+        return rota_core_block (self, node, CAUSE (NEEDS_HUMAN), reason);
+    if (!fails)
+        return improve_or_fail (self, node, reason);
+    /* No work of its author's can change that. */
+    rota_core_set_reason (self, node, reason, strlen (reason));
+    return rota_core_move (self, node, STATUS (FAILED), 0, reason);
+}
+
 rota_core_event_t *rota_core_finish_step (rota_core_t *self, rota_node_t node, Rota__ResultClass class,
                                           const Rota__Result *result, const char *reason)
 {
@@ -179,7 +211,9 @@ rota_core_event_t *rota_core_finish_step (rota_core_t *self, rota_node_t node, R
     bool review = it->status == STATUS (IN_REVIEW);
     switch (class) {
     case RESULT (OK):
-        return review ? take_verdict (self, node, result) : rota_core_advance (self, node, it->phase, NULL);
+        return review                      ? take_verdict (self, node, result)
+               : it->phase == PHASE (GATE) ? take_gates (self, node, result)
+                                           : rota_core_advance (self, node, it->phase, NULL);
     case RESULT (FAILED):
     case RESULT (INVALID):
     case RESULT (TIMEOUT):

@@ -186,11 +186,20 @@ static int verify_leases (const rota_core_t *self, rota_error_t *error)
         const lease_t *lease = AT (self, leases, lease_t, i);
         if (self->nodes[lease->node].place != ROTA_PLACE_RUNNING || self->nodes[lease->node].slot != i)
             FAULT (lease->node, "has a lease and does not run");
+        if (lease->epoch > self->role.epoch ||
+            (lease->epoch && lease->phase != PHASE (WORK) && lease->phase != PHASE (REVIEW)))
+            FAULT (lease->node, "is leased under the coordinator's epoch %llu, where there can be none such",
+                   (unsigned long long)lease->epoch);
+        if (lease->epoch && lease->epoch == self->role.epoch && lease->agent != self->role.agent)
+            FAULT (lease->node, "is leased under the coordinator's epoch to another agent");
+        if (rota_core_is_deposed (self, lease) && !lease->stopping)
+            FAULT (lease->node, "is reviewed for an epoch that is over, and goes on");
     }
     for (size_t a = 0; a < self->agents.count; a++) {
         uint32_t busy = 0;
         for (size_t i = 0; i < self->leases.count; i++)
-            busy += AT (self, leases, lease_t, i)->agent == a;
+            busy += AT (self, leases, lease_t, i)->agent == a &&
+                    !rota_core_batch_rides (AT (self, leases, lease_t, i));
         if (busy != AT (self, agents, agent_t, a)->busy)
             return rota_error_set (error, -EBADMSG, "agent %s holds %u leases, counted %u",
                                    AT (self, agents, agent_t, a)->name, busy,
@@ -246,5 +255,7 @@ int rota_core_verify (const rota_core_t *self, rota_error_t *error)
         r = rota_core_budgets_verify (self, error);
     if (r == 0)
         r = rota_core_claims_verify (self, error);
+    if (r == 0)
+        r = rota_core_batch_verify (self, error);
     return r < 0 ? r : verify_leases (self, error);
 }

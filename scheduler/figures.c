@@ -148,8 +148,8 @@ static void add_agents (service_t *self, rota_metrics_t *metrics)
     for (rota_account_t i = 0; i < rota_core_account_count (self->core); i++) {
         rota_core_account_view_t account;
         rota_core_account_view (self->core, i, &account);
-        limited += account.result_class == RESULT (LIMITED);
-        auth += account.result_class == RESULT (AUTH);
+        limited += account.last.result_class == RESULT (LIMITED);
+        auth += account.last.result_class == RESULT (AUTH);
     }
     rota_metrics_add (metrics, ROTA_METRIC_ACCOUNTS_CLOSED, (double)limited, "limited", NULL);
     rota_metrics_add (metrics, ROTA_METRIC_ACCOUNTS_CLOSED, (double)auth, "auth", NULL);

@@ -179,6 +179,13 @@ int rota_service_rebuild (service_t *self, rota_error_t *error)
 
 /* ---------------------------------------------------------------------------------------- settings */
 
+static rota_gate_policy_t gate_policy (const char *word)
+{
+    return strcmp (word, "fail") == 0    ? ROTA_GATE_FAILS
+           : strcmp (word, "human") == 0 ? ROTA_GATE_ASKS
+                                         : ROTA_GATE_PASSES;
+}
+
 void rota_service_read_policy (service_t *self)
 {
     const rota_settings_t *s = self->config.settings;
@@ -191,6 +198,9 @@ void rota_service_read_policy (service_t *self)
         (int)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_BACKOFF_JITTER);
     self->policy.default_attempts = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_ATTEMPTS);
     self->policy.free_tries = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_FREE_TRIES);
+    self->policy.merge_batch = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_MERGE_BATCH);
+    self->policy.flaky = gate_policy (rota_setting_text (s, ROTA_SETTING_SCHEDULER_FLAKY));
+    self->policy.uncheckable = gate_policy (rota_setting_text (s, ROTA_SETTING_SCHEDULER_UNCHECKABLE));
     self->policy.review_rounds = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_REVIEW_ROUNDS);
     self->policy.step_tries = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_REVIEW_TRIES);
     self->policy.review_patience_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_REVIEW_PATIENCE);

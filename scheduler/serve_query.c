@@ -671,18 +671,41 @@ HANDLER (events)
 
 /* ----------------------------------------------------------------------------------------- agents */
 
-static void fill_account (const service_t *self, const rota_core_agent_view_t *view, Rota__AgentState *agent)
+static void fill_limits (service_t *self, rota_account_t account, size_t count, Rota__AgentState *agent)
+{
+    Rota__AccountLimit *items = in_arena (self, count, sizeof *items);
+    agent->limits = in_arena (self, count, sizeof (Rota__AccountLimit *));
+    for (size_t i = 0; items && agent->limits && i < count; i++) {
+        rota_core_limit_t limit = rota_core_account_limit (self->core, account, i);
+        Rota__AccountLimit *it = agent->limits[agent->n_limits++] = &items[i];
+        rota__account_limit__init (it);
+        it->has_result_class = it->has_since_ms = it->has_trips = it->has_reason = true;
+        it->result_class = limit.result_class;
+        it->has_limit_kind = limit.limit_kind != 0;
+        it->limit_kind = limit.limit_kind;
+        it->has_window = limit.window[0] != 0;
+        it->window = rota_bytes (limit.window);
+        it->since_ms = limit.since_ms;
+        it->has_until_ms = limit.until_ms != ROTA_BY_HAND;
+        it->until_ms = it->has_until_ms ? limit.until_ms : 0;
+        it->trips = limit.trips;
+        it->reason = rota_bytes (limit.reason);
+    }
+}
+
+static void fill_account (service_t *self, const rota_core_agent_view_t *view, Rota__AgentState *agent)
 {
     rota_core_account_view_t account;
     rota_core_account_view (self->core, view->account, &account);
+    fill_limits (self, view->account, account.limit_count, agent);
     agent->has_account = true;
     agent->account = rota_bytes (account.name);
-    agent->has_cooldown_reason = agent->has_cooldown_by_hand = account.result_class != 0;
-    agent->cooldown_reason = rota_bytes (account.reason);
-    agent->cooldown_by_hand = account.until_ms == ROTA_BY_HAND;
-    agent->has_cooldown_until_ms = account.result_class && !agent->cooldown_by_hand;
-    agent->cooldown_until_ms = agent->has_cooldown_until_ms ? account.until_ms : 0;
-    if (account.result_class || !view->breaker_until_ms)
+    agent->has_cooldown_reason = agent->has_cooldown_by_hand = account.last.result_class != 0;
+    agent->cooldown_reason = rota_bytes (account.last.reason);
+    agent->cooldown_by_hand = account.last.until_ms == ROTA_BY_HAND;
+    agent->has_cooldown_until_ms = account.last.result_class && !agent->cooldown_by_hand;
+    agent->cooldown_until_ms = agent->has_cooldown_until_ms ? account.last.until_ms : 0;
+    if (account.last.result_class || !view->breaker_until_ms)
         return;
     agent->has_cooldown_reason = agent->has_cooldown_until_ms = true;
     agent->cooldown_reason = rota_bytes (view->breaker_reason);

@@ -215,9 +215,6 @@ void rota_service_drop_outgoing (service_t *self);
 void rota_service_send_work (service_t *self, const rota_core_effects_t *effects);
 /* foreign.c: says that someone else moved the integration branch, once. */
 void rota_service_note_foreign (service_t *self, rota_node_t node, const Rota__Work *work);
-/* assign_reviewed.c: for a merge, who approved what is merged. */
-void rota_service_fill_reviewers (service_t *self, const rota_core_assign_t *it,
-                                  Rota__Repository *repository);
 /* Location and target of the repository that the task's source names; false = none. */
 bool rota_service_locate_repository (service_t *self, const rota_core_node_t *node,
                                      Rota__Repository *ret_repository);

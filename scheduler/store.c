@@ -335,7 +335,8 @@ void rota_store_set_task (rota_store_t *self, const rota_core_t *core, rota_node
                         it.came_from,        row_flags (&it),  it.priority,   it.complexity,
                         it.attempts_allowed, it.attempts_used, it.attempt,    reference (it.agent),
                         it.ready_since_ms,   it.not_before_ms, it.assigned_ms};
-    int64_t progress[] = {it.wants, reference (it.author), it.rounds, it.stumbles, (int64_t)it.trouble};
+    int64_t progress[] = {it.wants,    reference (it.author), it.rounds,
+                          it.stumbles, (int64_t)it.trouble,   (int64_t)it.epoch};
     sqlite3_bind_int64 (s, 1, (int64_t)node + 1);
     for (int i = 0; i < (int)(sizeof values / sizeof values[0]); i++)
         bind_number_or_null (s, 2 + i, values[i]);
@@ -444,22 +445,41 @@ void rota_store_set_agent (rota_store_t *self, const rota_core_t *core, rota_age
     rota_store_run (self, s);
 }
 
+static void add_limit (rota_store_t *self, const rota_core_t *core, rota_account_t account, size_t place)
+{
+    sqlite3_stmt *s = rota_store_sql (self, SQL_ADD_LIMIT);
+    if (!s)
+        return;
+    rota_core_limit_t limit = rota_core_account_limit (core, account, place);
+    sqlite3_bind_int64 (s, 1, reference (account));
+    sqlite3_bind_int64 (s, 2, (int64_t)place);
+    sqlite3_bind_int (s, 3, limit.result_class);
+    sqlite3_bind_int (s, 4, limit.limit_kind);
+    sqlite3_bind_text (s, 5, limit.window, -1, SQLITE_STATIC);
+    sqlite3_bind_int64 (s, 6, limit.since_ms);
+    sqlite3_bind_int64 (s, 7, limit.until_ms);
+    sqlite3_bind_int64 (s, 8, limit.trips);
+    sqlite3_bind_text (s, 9, limit.reason, -1, SQLITE_STATIC);
+    rota_store_run (self, s);
+}
+
 void rota_store_set_account (rota_store_t *self, const rota_core_t *core, rota_account_t account)
 {
+    rota_core_account_view_t view;
+    rota_core_account_view (core, account, &view);
     sqlite3_stmt *s = rota_store_sql (self, SQL_SET_ACCOUNT);
     if (!s)
         return;
-    rota_core_account_view_t view;
-    rota_core_account_view (core, account, &view);
     sqlite3_bind_int64 (s, 1, reference (account));
     sqlite3_bind_text (s, 2, view.name, -1, SQLITE_STATIC);
-    sqlite3_bind_int (s, 3, view.result_class);
-    sqlite3_bind_int (s, 4, view.limit_kind);
-    sqlite3_bind_int64 (s, 5, view.since_ms);
-    sqlite3_bind_int64 (s, 6, view.until_ms);
-    sqlite3_bind_int64 (s, 7, view.trips);
-    sqlite3_bind_text (s, 8, view.reason, -1, SQLITE_STATIC);
     rota_store_run (self, s);
+    s = rota_store_sql (self, SQL_DROP_LIMITS);
+    if (!s)
+        return;
+    sqlite3_bind_int64 (s, 1, reference (account));
+    rota_store_run (self, s);
+    for (size_t i = 0; i < view.limit_count; i++)
+        add_limit (self, core, account, i);
 }
 
 /* A negative number is one that nobody knows. */

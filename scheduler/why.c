@@ -196,15 +196,17 @@ static void explain_accounts (why_t *self, const rota_core_class_view_t *class)
             concerns |= fits;
             any_paid |= fits && agent.paid;
         }
-        if (!concerns || !account.result_class)
+        if (!concerns || !account.last.result_class)
             continue;
-        rota_clock_iso (account.until_ms == ROTA_BY_HAND ? 0 : account.until_ms, at);
-        rota_clock_duration (account.until_ms == ROTA_BY_HAND ? 0 : account.until_ms - now_ms, left);
-        if (account.until_ms == ROTA_BY_HAND)
-            say (self, "account", 0, "%s is closed until `rota resume`: %s", account.name, account.reason);
-        else if (account.until_ms > now_ms)
-            say (self, "limit", account.until_ms, "%s rests for %s, until %s: %s", account.name, left, at,
-                 account.reason);
+        rota_clock_iso (account.last.until_ms == ROTA_BY_HAND ? 0 : account.last.until_ms, at);
+        rota_clock_duration (account.last.until_ms == ROTA_BY_HAND ? 0 : account.last.until_ms - now_ms,
+                             left);
+        if (account.last.until_ms == ROTA_BY_HAND)
+            say (self, "account", 0, "%s is closed until `rota resume`: %s", account.name,
+                 account.last.reason);
+        else if (account.last.until_ms > now_ms)
+            say (self, "limit", account.last.until_ms, "%s rests for %s, until %s: %s", account.name, left,
+                 at, account.last.reason);
         else
             say (self, "probe", 0, "%s may be open again: one task is trying", account.name);
     }

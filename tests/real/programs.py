@@ -111,8 +111,8 @@ class Place:
     def attempts(self):
         return [attempt.get("result", {}) for attempt in sorted(self.task()["attempts"], key=lambda attempt: attempt["number"])]
 
-    def tools(self):
-        return [(pid, command) for pid, command in processes_of(self.path, by_environment=True) if SLEEP in command]
+    def tools(self, words=SLEEP):
+        return [(pid, command) for pid, command in processes_of(self.path, by_environment=True) if words in command]
 
     def check(self, what, good, *more):
         check(f"{self.name}, {self.scenario}: {what}", good, *more)
@@ -204,6 +204,22 @@ def stop_in_the_middle(name):
         place.rota("wait", "t")
         place.check("stopped in the middle of it the task is cancelled", place.task()["status"] == "cancelled", place.task())
         place.check("and the tool is dead", not place.tools(), place.tools())
+
+
+def told_in_the_middle(name):
+    """While its tool waits for a file: what it is told is in its next request."""
+    with Place(name, "waiting-tool") as place:
+        place.write("plan.yaml", f"name: plan\ntasks:\n  - {{id: t, prompt: 'Wait. FILE={place.path}/go'}}\n")
+        place.rota("up", "--agent", place.kind.agent, "--trust-agents")
+        place.rota("import", "plan.yaml")
+        place.check("a tool is running", wait_until(lambda: place.tools("until ["), 60), place.rota("log", "t"), place.attempts())
+        told = place.rota("tell", "t", "mind the gap")
+        place.check("it can be told something", told.returncode == 0, told)
+        place.write("go", "")
+        place.rota("wait", "t")
+        calls = api.calls_of(place.key)
+        place.check("it goes on with that in the same turn", place.task()["status"] == "done" and
+                    any("mind the gap" in prompt for call in calls for prompt in call.prompts), place.task(), calls, place.rota("log", "t"))
 
 
 def rests_as_long_as_said(name):
@@ -301,6 +317,8 @@ def failing_api(kind):
 def jobs_of(kind):
     yield job(5, kind, "write", "ok", then=[wrote, counted], options=TRUSTED)
     yield Job(10, kind, "slow", lambda: stop_in_the_middle(kind))
+    if kind in ("claude", "codex by app-server"):
+        yield Job(10, kind, "tell", lambda: told_in_the_middle(kind))
     if kind in ("claude-agent-acp", "gemini --acp"):  # the others have a sandbox, or ask nobody
         yield job(5, kind, "ok-tool", "ok", then=[refused])
     if kind in ("gemini --acp", "opencode acp"):

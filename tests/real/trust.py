@@ -228,15 +228,21 @@ def meddling_was_in_vain():
 
 def history_says_who(before):
     merges = git("rev-list", "--first-parent", "--reverse", f"{before}..rota/main").splitlines()
-    check("one commit for each merge", len(merges) == len(GOOD), merges, git("log", "--graph", "--oneline", "rota/main"))
-    found = {}
-    work = os.path.join(PLACE, ".rota", "try")
+    found, work = {}, os.path.join(PLACE, ".rota", "try")
     for commit in merges:
-        trailers = dict(line.split(": ", 1) for line in git("log", "-1", "--format=%(trailers:only,unfold)", commit).splitlines())
-        found[trailers.get("Rota-Task")] = (trailers.get("Rota-Work-By") or "", trailers.get("Rota-Reviewed-By") or "")
+        # One commit may merge several tasks, each with its lines.
+        names, name = [], None
+        for line in git("log", "-1", "--format=%(trailers:only,unfold)", commit).splitlines():
+            key, _, value = line.partition(": ")
+            if key == "Rota-Task":
+                name = value
+                names.append(name)
+                found[name] = ["", ""]
+            elif key in ("Rota-Work-By", "Rota-Reviewed-By"):
+                found[name][key == "Rota-Reviewed-By"] = value
         git("worktree", "add", "-q", "--detach", work, commit)
         made = subprocess.run(["make", "-s", "check"], cwd=work, capture_output=True, text=True, check=False)
-        check(f"{trailers.get('Rota-Task')}: with it merged the tests pass", made.returncode == 0, made)
+        check(f"{' and '.join(names)}: merged, the tests pass", names and made.returncode == 0, made)
         git("worktree", "remove", "--force", work)
     check("the history says who did what", set(found) == set(GOOD) and all(
         kind_of(found[name][0]) == kind for name, kind in GOOD.items()), found)

@@ -18,6 +18,7 @@ import argparse
 import collections
 import email.utils
 import json
+import os
 import random
 import re
 import select
@@ -217,6 +218,14 @@ def slow_tool(_handler, speak):
         speak.shell(f"{sleep} & {sleep}")
 
 
+def waiting_tool(_handler, speak):
+    path, _ = speak.wanted()
+    if os.path.exists(path):
+        speak.text()
+    else:
+        speak.shell(f"until [ -e '{path}' ]; do sleep 0.1; done")
+
+
 def cut(handler, speak):
     if speak.request.get("stream"):
         handler.send_part(speak.begin())
@@ -254,6 +263,7 @@ ANSWERS = {
     "ok-write": write_then_text(False),  # by the tool for writing, where there is one
     "ok-warn": say("warned"),           # served, with the word that 92 % of a window are used
     "slow-tool": slow_tool,             # minutes
+    "waiting-tool": waiting_tool,       # until the file is there
     "429-short": rate({"retry-after": "2"}),
     "429-long": rate({"retry-after": "3600"}),
     "429-date": rate(lambda: {"retry-after": email.utils.formatdate(time.time() + 3600, usegmt=True)}),
@@ -277,7 +287,7 @@ ANSWERS = {
     "scripted": lambda handler, speak: handler.api.script(speak),
     "stream-hang": stream_hang,
 }
-ASK_FOR_TOOL = ("ok-tool", "ok-write", "slow-tool")
+ASK_FOR_TOOL = ("ok-tool", "ok-write", "slow-tool", "waiting-tool")
 ALIASES = {"limit-once-then-ok": "window+ok-tool", "ok": "ok-text", "write": "ok-write", "slow": "slow-tool", "rate": "429-long",
            "overloaded": "529", "auth": "401", "error": "500", "key-refused": "401"}
 

@@ -41,7 +41,8 @@ class Speaker:
         return [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
 
     def prompts(self):
-        texts = [text_of(message.get("content")) for message in self.messages() if message.get("role") == "user"]
+        """What people said: Claude Code hands on what it is told in the middle of a turn as a word of the system's."""
+        texts = [text_of(message.get("content")) for message in self.messages() if message.get("role") in ("user", "system")]
         return [text for text in texts if text]
 
     def earlier(self):

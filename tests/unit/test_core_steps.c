@@ -230,6 +230,65 @@ static void a_person_may_judge_before_an_agent_does (void **state)
     EXPECT_STATUS (self, "a", DONE);
 }
 
+/* The gate step ends well, with one gate in this state. */
+static void gates_say (drive_t *self, Rota__GateState state)
+{
+    Rota__GateResult gate = ROTA__GATE_RESULT__INIT, *list[] = {&gate};
+    Rota__Result result = ROTA__RESULT__INIT;
+    gate.has_name = gate.has_state = result.has_result_class = true;
+    gate.name = rota_bytes ("lint");
+    gate.state = state;
+    result.result_class = RESULT (OK);
+    result.n_gates = 1;
+    result.gates = list;
+    assert_int_equal (rota_core_report (self->core, drive_find (self, "a"), drive_get (self, "a").attempt,
+                                        &result, self->now_ms),
+                      0);
+    drive_let_out (self);
+}
+
+static void what_a_flaky_gate_and_one_without_a_command_mean_is_policy (void **state)
+{
+    drive_t *self = *state;
+    static const struct {
+        Rota__GateState gate;
+        rota_gate_policy_t flaky, uncheckable;
+        Rota__TaskStatus status;
+        uint32_t used;
+    } CASES[] = {
+        {ROTA__GATE_STATE__GATE_STATE_PASSED, ROTA_GATE_FAILS, ROTA_GATE_FAILS, STATUS (NEEDS_REVIEW), 0},
+        {ROTA__GATE_STATE__GATE_STATE_FLAKY, ROTA_GATE_PASSES, ROTA_GATE_FAILS, STATUS (NEEDS_REVIEW), 0},
+        {ROTA__GATE_STATE__GATE_STATE_FLAKY, ROTA_GATE_FAILS, ROTA_GATE_PASSES, STATUS (NEEDS_IMPROVEMENT),
+         1},
+        {ROTA__GATE_STATE__GATE_STATE_FLAKY, ROTA_GATE_ASKS, ROTA_GATE_PASSES, STATUS (BLOCKED), 0},
+        {ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE, ROTA_GATE_FAILS, ROTA_GATE_PASSES, STATUS (NEEDS_REVIEW),
+         0},
+        {ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE, ROTA_GATE_PASSES, ROTA_GATE_FAILS, STATUS (FAILED), 0},
+        {ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE, ROTA_GATE_PASSES, ROTA_GATE_ASKS, STATUS (BLOCKED), 0},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        self->policy.flaky = CASES[i].flaky;
+        self->policy.uncheckable = CASES[i].uncheckable;
+        drive_renew (self);
+        staff (self);
+        ADD (self, .id = "a", .wants = ALL);
+        step (self, PHASE (WORK));
+        handed_to (self, "a", PHASE (GATE));
+        gates_say (self, CASES[i].gate);
+        assert_int_equal (drive_get (self, "a").status, CASES[i].status);
+        assert_int_equal (drive_get (self, "a").attempts_used, CASES[i].used);
+        if (CASES[i].status != STATUS (BLOCKED))
+            continue;
+        /* Who lets it through says nothing of the review, which comes next. */
+        assert_int_equal (drive_get (self, "a").blocked, CAUSE (NEEDS_HUMAN));
+        assert_int_equal (drive_control (self, "a", VERB (APPROVE)), 0);
+        EXPECT_STATUS (self, "a", NEEDS_REVIEW);
+        step (self, PHASE (REVIEW));
+        step (self, PHASE (MERGE));
+        EXPECT_STATUS (self, "a", DONE);
+    }
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +304,7 @@ int main (void)
         DRIVE_TEST (merges_come_one_by_one_in_the_order_of_approval),
         DRIVE_TEST (what_is_held_in_a_later_phase_goes_on_there),
         DRIVE_TEST (a_person_may_judge_before_an_agent_does),
+        DRIVE_TEST (what_a_flaky_gate_and_one_without_a_command_mean_is_policy),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }
