@@ -69,6 +69,7 @@ int rota_setup_cache_find (rota_workspace_t *self, const char *commit, rota_setu
     const rota_workspace_spec_t *spec = &self->spec;
     rota_bytes_t text = {.max_bytes = (size_t)1 << 20};
     char name[ROTA_GIT_OID_BYTES], found[ROTA_GIT_OID_BYTES];
+    bool is_tracked = false;
     int status = 0;
     *ret_cache = (rota_setup_cache_t){NULL};
     if (!spec->setup || !spec->setups || !spec->setup_makes[0])
@@ -83,7 +84,10 @@ int rota_setup_cache_find (rota_workspace_t *self, const char *commit, rota_setu
         add (&text, found);
     }
     for (const char **path = spec->setup_makes; *path && status == 0; path++) {
-        if (!is_sane (*path))
+        char *what = rota_pool_format (self->pool, "%s:%s", commit, *path);
+        status = what ? rota_clone_resolve (&self->clone, what, found, error) : -ENOMEM;
+        is_tracked |= status == 0 && *found;
+        if (status == 0 && !is_sane (*path))
             status = rota_error_set (error, -EINVAL,
                                      "setup makes \"%s\": that is no directory of the repository", *path);
         add (&text, *path);
@@ -91,7 +95,9 @@ int rota_setup_cache_find (rota_workspace_t *self, const char *commit, rota_setu
     if (status == 0)
         status = hash (self, &text, name, sizeof name, error);
     rota_bytes_clear (&text);
-    if (status == 0 && !(ret_cache->path = rota_pool_format (self->pool, "%s/%s", spec->setups, name)))
+    /* What the commit has there itself may be another each time. */
+    if (status == 0 && !is_tracked &&
+        !(ret_cache->path = rota_pool_format (self->pool, "%s/%s", spec->setups, name)))
         status = rota_error_set (error, -ENOMEM, "no memory");
     return status;
 }
@@ -114,21 +120,20 @@ static bool copy (rota_workspace_t *self, const char *from, const char *to)
     return rota_child_run (&child, &end, &error) == 0 && end.wait_status == 0 && !end.timed_out;
 }
 
-/* Copies what set-up makes from one root to another; what isn't there is passed over. */
+/* Copies what set-up makes from one root to another, where none of it is. */
 static bool copy_all (rota_workspace_t *self, const char *from_root, const char *to_root)
 {
     char from[PATH_MAX], to[PATH_MAX], above[PATH_MAX];
     rota_error_t error = {""};
     for (const char **path = self->spec.setup_makes; *path; path++) {
         if (snprintf (from, sizeof from, "%s/%s", from_root, *path) >= (int)sizeof from ||
-            snprintf (to, sizeof to, "%s/%s", to_root, *path) >= (int)sizeof to)
+            snprintf (to, sizeof to, "%s/%s", to_root, *path) >= (int)sizeof to ||
+            !is_in (from_root, *path) || !rota_files_is_directory (from))
             return false;
-        if (!is_in (from_root, *path) || !rota_files_is_directory (from))
-            continue;
         snprintf (above, sizeof above, "%s", to);
         *strrchr (above, '/') = '\0';
         if (rota_files_make_directories (above, &error) < 0 || !is_in (to_root, *path) ||
-            rota_files_remove_path (to) < 0 || !copy (self, from, to))
+            rota_files_is_there (to) || !copy (self, from, to))
             return false;
     }
     return true;
@@ -136,14 +141,20 @@ static bool copy_all (rota_workspace_t *self, const char *from_root, const char 
 
 bool rota_setup_cache_take (rota_workspace_t *self, const rota_setup_cache_t *cache)
 {
-    /* Its age counts from when it was taken last. An entry that is removed meanwhile fails, and the command
-     * runs. */
+    char path[PATH_MAX];
+    /* Its age counts from when it was taken last. */
     if (!cache->path || utimensat (AT_FDCWD, cache->path, NULL, 0) < 0)
         return false;
-    if (!copy_all (self, cache->path, self->clone.path) || access (cache->path, F_OK) < 0)
-        return false;
-    fprintf (stderr, "rota-agent: what set-up makes is taken from %s\n", cache->path);
-    return true;
+    if (copy_all (self, cache->path, self->clone.path) && access (cache->path, F_OK) == 0) {
+        fprintf (stderr, "rota-agent: what set-up makes is taken from %s\n", cache->path);
+        return true;
+    }
+    /* It was removed meanwhile, or the disk is full: the command begins anew. */
+    for (const char **made = self->spec.setup_makes; *made; made++)
+        if (is_in (self->clone.path, *made) &&
+            snprintf (path, sizeof path, "%s/%s", self->clone.path, *made) < (int)sizeof path)
+            rota_files_remove_path (path);
+    return false;
 }
 
 static void remove_entry (const char *directory, const char *name)

@@ -674,6 +674,8 @@ static void set_approval (rota_core_t *self, rota_node_t node, uint16_t approval
     it->flags ^= F_APPROVAL;
     if (counted)
         rota_core_count_status (self, node, it->status, 1);
+    if (it->flags & F_STAGED)
+        return;
     rota_core_touch (self, node);
     rota_core_emit (self, EVENT (TASK_CHANGED), node);
 }

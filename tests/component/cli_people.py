@@ -20,8 +20,10 @@ epics:
       - {{id: late, run: "true", after: go}}
 tasks:
   - {{id: deploy, approval: required, agent: sim, prompt: 'sim: run echo once >> deployed; ok; run echo again >> deployed; ok'}}
-  - {{id: asks, agent: sim, prompt: >-
-      sim: run echo '{{"type":"question","text":"Which colour?"}}' >> "$ROTA_OUTBOX"; nothing; run cat "$ROTA_CONTEXT" > told-it; ok}}
+  - id: asks
+    agent: sim
+    prompt: >-
+      sim: run echo '{{"type":"question","text":"Which colour?"}}' >> "$ROTA_OUTBOX"; nothing; run cat "$ROTA_CONTEXT" > told-it; ok
   - {{id: go, approval: required, run: "true"}}
 """)
     return place.run("import", "plan.yaml")
@@ -68,7 +70,7 @@ check("reject: it goes back with the reason, and asks again", result.returncode 
     lambda: len([attempt for attempt in task("deploy")["attempts"] if attempt["phase"] == "work"]) == 2, 60) and awaits("deploy"),
     result, task("deploy"))
 check("reject: a hook tells of it each time", wait_until(lambda: told().count(("human", "deploy")) == 2, 30), told())
-check("approved in the end it is done", place.run("approve", "deploy").returncode == 0 and task("deploy")["status"] == "done" and
+check("approved in the end it is done", place.run("approve", "deploy").returncode == 0 and wait_until(lambda: task("deploy")["status"] == "done", 60) and
       place.read("deployed").split() == ["once", "again"], task("deploy"))
 check("only what awaits it can be approved", place.run("approve", "deploy").returncode != 0)
 
