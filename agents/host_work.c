@@ -288,19 +288,6 @@ static int launch (rota_agent_t *self, rota_hold_t *hold, const Rota__Assignment
     return status;
 }
 
-static unsigned free_slot (const rota_agent_t *self, const rota_hold_t *for_hold)
-{
-    for (unsigned slot = 0;; slot++) {
-        bool taken = false;
-        for (size_t i = 0; i < self->holds.count && !taken; i++) {
-            const rota_hold_t *hold = self->holds.list[i];
-            taken = hold != for_hold && hold->state == ROTA_HOLD_RUNNING && hold->slot == slot;
-        }
-        if (!taken)
-            return slot;
-    }
-}
-
 rota_taking_t rota_agent_take (rota_agent_t *self, const uint8_t store[16],
                                const Rota__Assignment *assignment)
 {
@@ -323,7 +310,7 @@ rota_taking_t rota_agent_take (rota_agent_t *self, const uint8_t store[16],
         rota_hold_add (&self->holds, ROTA_HOLD_RUNNING, store, assignment->key, assignment->attempt, id);
     if (!hold)
         return ROTA_NOT_TAKEN;
-    hold->slot = free_slot (self, hold);
+    hold->slot = rota_agent_free_slot (self, hold);
     hold->goes_on = assignment->keep_on_lost;
     hold->epoch = assignment->coordinator_epoch;
     hold->accepted_ms = rota_clock_boot_ms ();
@@ -408,6 +395,7 @@ static void take_running (rota_agent_t *self, const rota_spool_running_t *runnin
                                        running->number, running->task_id);
     if (!hold)
         return; /* its shim ends by itself, and the next host finds the record */
+    hold->slot = ROTA_HOLD_SLOT_UNKNOWN;
     hold->goes_on = running->goes_on;
     hold->epoch = running->epoch;
     hold->must_end = !running->goes_on || is_old (self, hold);

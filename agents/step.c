@@ -64,6 +64,14 @@ static void set_text (json_t *spec, const char *key, bool has, ProtobufCBinaryDa
         json_object_set_new (spec, key, text_of (bytes));
 }
 
+static void set_texts (json_t *spec, const char *key, size_t count, const ProtobufCBinaryData *items)
+{
+    json_t *list = json_array ();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new (list, text_of (items[i]));
+    json_object_set_new (spec, key, list);
+}
+
 static const char *word_of (Rota__Phase phase)
 {
     switch (phase) {
@@ -193,6 +201,8 @@ static json_t *members_of (const Rota__Assignment *leader)
                                 text_of (task->title.len ? task->title : task->id), "start",
                                 text_of (it->work->commit), "branch", text_of (it->repository->branch),
                                 "gates", gates_of (it->repository), "reviewed_by", reviewers_of (it)));
+        set_text (json_array_get (members, json_array_size (members) - 1), "worked_by",
+                  it->repository->has_worked_by, it->repository->worked_by);
     }
     return members;
 }
@@ -219,6 +229,11 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
     json_object_set_new (spec, "programs", programs_of (attempt));
     json_object_set_new (spec, "sandbox_paths",
                          texts_of_setting (context->settings, ROTA_SETTING_AGENTS_SANDBOX_PATHS));
+    json_object_set_new (spec, "mirrors", json_sprintf ("%s/mirrors", context->state_dir));
+    json_object_set_new (spec, "setups", json_sprintf ("%s/setups", context->state_dir));
+    json_object_set_new (
+        spec, "cache_retention_ms",
+        json_integer (rota_setting_duration_ms (context->settings, ROTA_SETTING_AGENTS_CACHE_RETENTION)));
     if (getenv ("HOME"))
         json_object_set_new (spec, "home", json_string (getenv ("HOME")));
     json_t *told = rota_briefing_describe (context, assignment, log_path, attempt);
@@ -227,6 +242,9 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
     set_text (spec, "target", repository->has_target, repository->target);
     set_text (spec, "setup", repository->has_setup, repository->setup);
     set_touches (spec, repository, task);
+    set_texts (spec, "setup_needs", repository->n_setup_needs, repository->setup_needs);
+    set_texts (spec, "setup_makes", repository->n_setup_makes, repository->setup_makes);
+    set_text (spec, "worked_by", repository->has_worked_by, repository->worked_by);
     if (repository->has_gate_retries)
         json_object_set_new (spec, "gate_retries", json_integer (repository->gate_retries));
     json_object_set_new (spec, "flaky_fails", json_boolean (repository->flaky_fails));
@@ -472,6 +490,7 @@ static Rota__Work *work_of (const json_t *record, rota_arena_t *arena)
     set_count (record, "insertions", &work->has_insertions, &work->insertions);
     set_count (record, "deletions", &work->has_deletions, &work->deletions);
     set_list (arena, json_object_get (record, "paths"), &work->n_paths, &work->paths);
+    work->has_head_moved = work->head_moved = json_is_true (json_object_get (record, "head_moved"));
     work->has_isolated = true;
     work->isolated = json_is_true (json_object_get (record, "isolated"));
     return work;

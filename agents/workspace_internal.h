@@ -30,7 +30,7 @@ typedef struct {
 
 /* What is merged beside the task itself, in the order of approval. */
 typedef struct {
-    const char *task, *title, *start, *branch;
+    const char *task, *title, *start, *branch, *worked_by;
     int64_t attempt;
     rota_workspace_gate_t *gates;
     size_t gate_count;
@@ -50,6 +50,9 @@ typedef struct {
     size_t check_count;
     const char **hide, **keep, **show, **reviewers, **touches, **programs, **sandbox_paths;
     const char *home; /* the user's */
+    const char *worked_by, *mirrors, *setups;
+    const char **setup_needs, **setup_makes; /* see setup_cache.h */
+    int64_t cache_retention_ms;
     bool touches_strict, flaky_fails;
     rota_workspace_member_t *members;
     size_t member_count;
@@ -63,6 +66,7 @@ typedef struct {
     rota_repository_t repository;
     rota_clone_t clone;
     rota_sandbox_t sandbox;
+    const char *head;       /* of the integration branch when the step looked, or NULL */
     const char *home;       /* of commands that are run in the sandbox */
     const char *name;       /* of the agent, as the author of commits */
     char *const *program;   /* what is to be run, NULL-terminated, or NULL */
@@ -144,7 +148,7 @@ int rota_workspace_commit_as (rota_workspace_t *self, const char *tree, const ch
                               rota_error_t *error);
 /* The trailers of one task, for the end of a message; NULL = no memory. */
 char *rota_workspace_trailers (rota_workspace_t *self, const char *task, int64_t attempt,
-                               const char *const *reviewers);
+                               const char *worked_by, const char *const *reviewers);
 /* One line of a text, without what a commit's message can't have there; NULL = no memory. */
 char *rota_workspace_line (rota_workspace_t *self, const char *text, size_t most);
 /* Files, insertions and deletions of a difference, into the record. *ret_files may be NULL. */

@@ -14,6 +14,7 @@
 #define SPEC_MAX_BYTES ((size_t)4 << 20)
 #define LIST_MAX 1000
 #define GATE_TIMEOUT_MS ((int64_t)30 * 60 * 1000)
+#define RETENTION_MS ((int64_t)14 * 24 * 60 * 60 * 1000)
 #define REPLACED "\xEF\xBF\xBD" /* U+FFFD */
 
 typedef struct {
@@ -128,6 +129,7 @@ static void read_members (reading_t *self, rota_workspace_spec_t *spec)
         member->title = text_of (self, "title");
         member->start = text_of (self, "start");
         member->branch = text_of (self, "branch");
+        member->worked_by = text_of (self, "worked_by");
         member->attempt = number_of (self, "attempt", 0);
         member->gates = read_gates (self, &member->gate_count);
         member->reviewers = texts_of (self, "reviewed_by", false);
@@ -214,6 +216,12 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .programs = texts_of (self, "programs", false),
         .sandbox_paths = texts_of (self, "sandbox_paths", false),
         .home = text_of (self, "home"),
+        .worked_by = text_of (self, "worked_by"),
+        .mirrors = text_of (self, "mirrors"),
+        .setups = text_of (self, "setups"),
+        .setup_needs = texts_of (self, "setup_needs", false),
+        .setup_makes = texts_of (self, "setup_makes", false),
+        .cache_retention_ms = number_of (self, "cache_retention_ms", RETENTION_MS),
         .reviewers = texts_of (self, "reviewed_by", false),
         .touches = texts_of (self, "touches", false),
         .flaky_fails = json_is_true (json_object_get (self->root, "flaky_fails")),

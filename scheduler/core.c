@@ -324,6 +324,7 @@ bool rota_core_get (const rota_core_t *self, rota_node_t node, rota_core_node_t 
         .stumbles = it->stumbles,
         .trouble = rota_core_trouble (self, node),
         .approval = it->flags & F_APPROVAL,
+        .approval_of_group = it->flags & F_SILENT,
         .keep_on_lost = it->flags & F_KEEP,
         .orphaned = it->flags & F_ORPHANED,
         .flagged = it->flags & F_FLAGGED,

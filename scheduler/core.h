@@ -128,6 +128,7 @@ typedef struct {
     uint32_t attempts_allowed, attempts_used, attempt;
     uint8_t wants, rounds, stumbles; /* ROTA_WANTS_*; verdicts against it; tries of this phase in vain */
     bool approval, keep_on_lost, orphaned, flagged, skipped, lost;
+    bool approval_of_group;   /* it says nothing of approval itself and follows its group, if it is in one */
     bool cancelling, holding; /* asked for while it runs */
     bool leased;              /* an attempt is under way, by `agent` */
     rota_agent_t agent;

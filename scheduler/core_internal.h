@@ -41,6 +41,7 @@ enum {
     F_REASON = 1 << 12,  /* has an entry in `reasons` */
     F_STOPPED = 1 << 13, /* stopped by hand while it runs: back without waiting */
     F_LEASED = 1 << 14,
+    F_SILENT = 1 << 15, /* says nothing of approval itself: as its group, whatever that says later */
 };
 
 /* One task or group; a void one has kind 0. 72 bytes: a million of them must stay small. */

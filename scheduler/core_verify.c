@@ -53,6 +53,9 @@ static int verify_flags (const rota_core_t *self, rota_node_t i, const expected_
         FAULT (i, "waits for %u, should for %u", it->unmet, expected->unmet[i]);
     if (it->dead != expected->dead[i])
         FAULT (i, "%u of its prerequisites are dead, kept as %u", expected->dead[i], it->dead);
+    if ((it->flags & F_SILENT) && it->parent != ROTA_NONE &&
+        (it->flags & F_APPROVAL) != (self->nodes[it->parent].flags & F_APPROVAL))
+        FAULT (i, "%s approval, its group doesn't say so", it->flags & F_APPROVAL ? "awaits" : "awaits no");
     if (it->flags & F_STAGED)
         return 0;
     bool satisfied = it->unmet == 0, dead = it->dead > 0;

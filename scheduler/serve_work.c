@@ -363,6 +363,8 @@ static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *
     if (r == -ESTALE && result->verdict) /* what is kept of it says nothing that counts */
         void_verdict (result);
     if (r == 0 && result->work)
+        rota_service_note_foreign (self, (rota_node_t)(report->key - 1), result->work);
+    if (r == 0 && result->work)
         rota_claims_learn (self, (rota_node_t)(report->key - 1), result->work);
     rota_settled_t *kept = r == 0 ? VPUSH (self, settled) : NULL;
     if (kept)

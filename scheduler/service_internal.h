@@ -72,7 +72,8 @@ typedef struct {
     bool repository; /* the header names one */
     char *place;     /* which, from the root; NULL = none */
     bool dirty;
-    bool moves; /* something of it runs or can start by itself */
+    bool moves;       /* something of it runs or can start by itself */
+    char foreign[65]; /* where someone else moved its integration branch to, told already */
 } source_t;
 
 /* The session that a reported attempt left, until its end is stored. */
@@ -217,6 +218,8 @@ void rota_service_drop_outgoing (service_t *self);
 
 /* assign.c */
 void rota_service_send_work (service_t *self, const rota_core_effects_t *effects);
+/* foreign.c: says that someone else moved the integration branch, once. */
+void rota_service_note_foreign (service_t *self, rota_node_t node, const Rota__Work *work);
 /* Location and target of the repository that the task's source names; false = none. */
 bool rota_service_locate_repository (service_t *self, const rota_core_node_t *node,
                                      Rota__Repository *ret_repository);

@@ -42,6 +42,7 @@ enum {
     ROW_LOST = 32,
     ROW_CANCELLING = 64,
     ROW_HOLDING = 128,
+    ROW_SILENT = 256, /* of approval: as its group */
 };
 
 /* Ready to be bound; NULL when it can't be prepared (kept as a failure). */

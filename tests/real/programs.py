@@ -24,6 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
 sys.dont_write_bytecode = True
 from checks import check, finish, processes_of, wait_until  # noqa: E402
+from installed import CODEX_CONFIG, install  # noqa: E402
 from model_api import INPUT_TOKENS, OUTPUT_TOKENS, Api  # noqa: E402
 
 BIN = os.environ.get("ROTA_BIN") or sys.exit("ROTA_BIN is not set: run this by ctest or ./dev test")
@@ -51,20 +52,6 @@ KINDS = {
     "opencode acp": Kind("acp", "acp_command: [opencode, acp]", False, False),
 }
 
-CODEX_CONFIG = """
-model = "gpt-5"
-model_provider = "ours"
-check_for_update_on_startup = false
-[analytics]
-enabled = false
-[model_providers.ours]
-name = "Ours"
-base_url = "{url}/v1"
-env_key = "CODEX_API_KEY"
-wire_api = "responses"
-request_max_retries = 1
-stream_max_retries = 1
-"""
 GEMINI_SETTINGS = {"security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
                    "privacy": {"usageStatisticsEnabled": False}, "general": {"disableAutoUpdate": True}}
 
@@ -74,15 +61,6 @@ def opencode_config(url):
             "enabled_providers": ["ours"], "provider": {"ours": {
                 "npm": "@ai-sdk/openai-compatible", "name": "Ours", "options": {"baseURL": url + "/v1", "apiKey": "dummy"},
                 "models": {"model": {"name": "model", "tool_call": True, "limit": {"context": 200000, "output": 10000}}}}}}
-
-
-def install():
-    """The directory of the programs; a test that has none fails, it doesn't skip."""
-    result = subprocess.run([os.path.join(HERE, "install")], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-                            timeout=600, check=False)
-    if result.returncode:
-        sys.exit("the agent programs could not be installed: tests/real/install says why above")
-    return result.stdout.strip()
 
 
 class Place:

@@ -40,9 +40,10 @@ Call = collections.namedtuple("Call", "scenario key answer earlier api model str
 
 
 class Api:
-    def __init__(self, log=None, seed=1, window_s=3, random_percent=30, beside=None):
+    def __init__(self, log=None, seed=1, window_s=3, random_percent=30, beside=None, script=None):
         self.calls, self.turns, self.overrides, self.dice = [], {}, {}, {}
         self.beside = beside  # the answer to requests that offer no tool, which use up none of the scenario's; None: as others
+        self.script = script  # the answer "scripted": a function of the speaker, which makes it say something
         self.log, self.seed, self.window_s, self.random_percent = log, seed, window_s, random_percent
         self.lock = threading.Lock()
         self.ended = threading.Event()
@@ -283,6 +284,7 @@ ANSWERS = {
     "failing-stream": say("failing_stream"),  # an error inside a stream that began well
     "cut": cut,
     "hang": lambda handler, _speak: handler.hang(),
+    "scripted": lambda handler, speak: handler.api.script(speak),
     "stream-hang": stream_hang,
 }
 ASK_FOR_TOOL = ("ok-tool", "ok-write", "slow-tool", "waiting-tool")

@@ -108,8 +108,8 @@ class Anthropic(Speaker):
         self.handler.send_json(200, {**message, "content": [full], "stop_reason": reason, "usage": {
             "input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS}}, headers)
 
-    def text(self, headers=None):
-        self.send({"type": "text", "text": ""}, {"type": "text_delta", "text": MARK}, "end_turn", headers)
+    def text(self, headers=None, words=MARK):
+        self.send({"type": "text", "text": ""}, {"type": "text_delta", "text": words}, "end_turn", headers)
 
     def tool(self, name, arguments):
         self.send({"type": "tool_use", "id": f"toolu_{time.time_ns()}", "name": name, "input": {}},
@@ -202,9 +202,9 @@ class Responses(Speaker):
         self.handler.send_events([*self.begin(), {"type": "response.output_item.done", "output_index": 0, "item": item},
                                   {"type": "response.completed", "response": response}], headers)
 
-    def text(self, headers=None):
+    def text(self, headers=None, words=MARK):
         self.send({"type": "message", "role": "assistant", "id": "msg_1", "status": "completed",
-                   "content": [{"type": "output_text", "text": MARK, "annotations": []}]}, headers)
+                   "content": [{"type": "output_text", "text": words, "annotations": []}]}, headers)
 
     def shell(self, command):
         offered = self.tools()
