@@ -450,7 +450,7 @@ static const rota_mcp_argument_t LOG[] = {ID ("the task's id"),
                                           END};
 
 static const rota_mcp_argument_t SEARCH[] = {
-    {.name = "words", .help = "a word, or a few that follow each other", .kind = ROTA_MCP_TEXT, .most = 99},
+    {.name = "words", .help = "words that are all in it", .kind = ROTA_MCP_TEXT, .most = 99},
     {.name = "task",
      .help = "what is about this task, epic or milestone",
      .kind = ROTA_MCP_TEXT,
