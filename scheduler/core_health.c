@@ -72,15 +72,17 @@ void rota_core_count_place (rota_core_t *self, rota_node_t node, uint8_t place, 
         AT (self, groups, group_t, self->nodes[up].slot)->place[place] += (uint32_t)delta;
 }
 
+/* As of the last step of the rates: the same until the next one, whatever the time of asking. */
 static void fill_late (const rota_core_t *self, const rota_rate_t *kept, int64_t now_ms,
                        rota_core_health_t *ret_health)
 {
     rota_rate_t rate = *kept;
+    int64_t half_life_ms = self->policy.mode.half_life_ms;
     if (rate.at_ms)
-        rota_rate_decay (&rate, now_ms, self->policy.mode.half_life_ms);
+        rota_rate_decay (&rate, now_ms, half_life_ms);
     ret_health->failure_permille = rota_rate_failures (&rate, 1);
     ret_health->ended_milli = rate.ended * 1000 / ROTA_RATE_UNIT;
-    ret_health->throughput = rota_rate_throughput (&rate, now_ms);
+    ret_health->throughput = rota_rate_throughput (&rate, now_ms - now_ms % step_ms (half_life_ms));
 }
 
 static void fill_scores (const scores_t *scores, rota_core_health_t *ret_health)
