@@ -6,6 +6,7 @@
  */
 #include "bus/clock.h"
 #include "proto/words.h"
+#include "scheduler/context.h"
 #include "scheduler/core.h"
 #include "scheduler/health.h"
 #include "scheduler/snapshots.h"
@@ -383,6 +384,90 @@ static void indexes (void)
     bench_remove_directory (directory);
 }
 
+/* ---- 7: what an agent is told is gathered once for an attempt */
+
+#define ENTRIES 5000
+#define ATTEMPTS 400
+
+static void fill_context (rota_store_t *store, rota_core_t *core)
+{
+    static const char *const WORDS[] = {"parser", "store", "socket", "budget",
+                                        "review", "merge", "clock",  "lease"};
+    const rota_definition_t definition = {.title = "the parser and the store", .title_length = 24};
+    rota_error_t error = {""};
+    must (rota_store_begin (store, &error) == 0, error.text);
+    for (rota_node_t i = 0; i < TASKS; i++)
+        rota_store_add_task (store, core, i, 0, &definition, 0, 1000);
+    for (size_t i = 0; i < ENTRIES; i++) {
+        char topic[64], text[200];
+        bool new;
+        rota_node_t about = (rota_node_t)(i % TASKS);
+        snprintf (topic, sizeof topic, "%s and %s", WORDS[i % 8], WORDS[i / 8 % 8]);
+        snprintf (text, sizeof text, "what was learned of the %s, number %zu: mind the %s", WORDS[i % 8], i,
+                  WORDS[i / 64 % 8]);
+        const rota_entry_t entry = {.type = (Rota__NoteType)(1 + i % 3),
+                                    .task = about,
+                                    .author = "agent",
+                                    .time_ms = 1000 + (int64_t)i,
+                                    .confidence = 0.9,
+                                    .topic = topic,
+                                    .text = text,
+                                    .topic_length = strlen (topic),
+                                    .text_length = strlen (text)};
+        must (rota_store_add_entry (store, &entry, &about, 1, &new) > 0, "an entry");
+    }
+    must (rota_store_commit (store, &error) == 0, error.text);
+}
+
+/* Microseconds an attempt, gathered so many times for it. */
+static double gather (const rota_gathering_t *with, int times)
+{
+    double began = bench_now_ms ();
+    for (rota_node_t i = 0; i < ATTEMPTS; i++) {
+        Rota__TaskSpec spec = ROTA__TASK_SPEC__INIT;
+        spec.has_title = true;
+        spec.title = rota_bytes ("the parser and the store");
+        for (int n = 0; n < times; n++) {
+            Rota__Context context;
+            rota_context_gather (with, i, PHASE (WORK), &spec, &context);
+            must (context.n_parts > 0, "the context");
+        }
+        rota_arena_reset (with->arena);
+    }
+    return (bench_now_ms () - began) * 1000 / ATTEMPTS;
+}
+
+static void told (rota_core_t *core)
+{
+    char directory[BENCH_PATH_BYTES], path[BENCH_PATH_BYTES + 16];
+    rota_store_t *store;
+    rota_settings_t *settings;
+    rota_error_t error = {""};
+    uint64_t epoch;
+    bench_make_directory (directory);
+    snprintf (path, sizeof path, "%s/rota.yaml", directory);
+    FILE *file = fopen (path, "we");
+    must (file && fputs ("log: {level: warning}\n", file) >= 0 && fclose (file) == 0, "settings");
+    must (rota_settings_load (path, stderr, &settings, &error) == 0, error.text);
+    snprintf (path, sizeof path, "%s/rota.db", directory);
+    must (rota_store_open (path, &store, &error) == 0 && rota_store_take_role (store, &epoch, &error) == 0,
+          error.text);
+    fill_context (store, core);
+    const rota_gathering_t with = {.store = store,
+                                   .core = core,
+                                   .settings = settings,
+                                   .arena = rota_arena_new (64u << 20),
+                                   .wall_ms = 10000};
+    gather (&with, 1); /* fills caches */
+    double off = gather (&with, 2), on = gather (&with, 1);
+    row ("7 what an attempt is told, of 5 000 entries: for each use, once", "us", off, on, off / on, "2 x");
+    rota_arena_t *arena = with.arena;
+    rota_arena_destroy (&arena);
+    rota_settings_destroy (&settings);
+    rota_store_close (&store);
+    bench_remove_directory (directory);
+}
+
 /* ---- 1, 8, 9: nothing is left */
 
 static double bytes_left_after (int cycles)
@@ -421,6 +506,7 @@ int main (void)
     row ("5 snapshots in a minute of 100 changes a second", "", off, on, off / on, "50 x");
     off = pick_by_walking (core), on = dispatch_one_by_one (core, TASKS);
     row ("6 the next of 10 000 ready tasks (with: its whole life)", "us", off, on, off / on, "1 query");
+    told (core);
     rota_core_destroy (&core);
     indexes ();
     off = files_after_a_year (false), on = files_after_a_year (true);

@@ -87,9 +87,11 @@ try:
               and wait_until(lambda name=name: task(name).get("status") == "in_progress"))
         pids = scheduler()
         place.write("fault", fault)
-        refused = submit("during-" + fault, "true")
-        check(f"{fault} fails: what can't be stored isn't acknowledged", refused.returncode != 0, refused)
+        asks = place.start("submit", "--id", "during-" + fault, "--", "true")
         check(f"{fault} fails: the scheduler doesn't go on as if nothing were", wait_until(lambda pids=pids: scheduler() != pids, 30), pids, scheduler())
+        check(f"{fault} fails: what can't be stored isn't acknowledged", asks.poll() != 0, asks.poll())
+        asks.kill()
+        asks.communicate()
         open(go, "w", encoding="utf-8").close()  # the work ends while nobody can take its result
         time.sleep(2)
         place.write("fault", "")
