@@ -113,13 +113,16 @@ static void seal (rota_sandbox_t *self, const char *path)
         add_two (self, "--remount-ro", real);
 }
 
+/* And `rota` beside it, for the agent's tools (tools.h). */
 static void add_own_program (rota_sandbox_t *self)
 {
     char path[PATH_MAX];
-    ssize_t length = readlink ("/proc/self/exe", path, sizeof path - 1);
+    ssize_t length = readlink ("/proc/self/exe", path, sizeof path - sizeof "rota");
     if (length <= 0)
         return;
     path[length] = '\0';
+    add_shown (self, path);
+    strcpy (strrchr (path, '/') + 1, "rota");
     add_shown (self, path);
 }
 
