@@ -3,6 +3,7 @@
  */
 #include "agents/converse.h"
 #include "agents/program.h"
+#include "agents/tools.h"
 
 #include "proto/words.h"
 
@@ -34,8 +35,8 @@ static void check (const rota_adapter_context_t *context, rota_adapter_check_t *
     rota_program_check (&PROGRAM, context, ret_check);
 }
 
-/* "Edit,Write,..." as one argument, or NULL on no memory. */
-static char *tools_of (const rota_adapter_context_t *context, rota_pool_t *pool)
+/* "Edit,Write,..." as one argument, or NULL on no memory; `ours`: with those of rota. */
+static char *tools_of (const rota_adapter_context_t *context, bool ours, rota_pool_t *pool)
 {
     size_t count;
     const char *const *tools =
@@ -43,25 +44,34 @@ static char *tools_of (const rota_adapter_context_t *context, rota_pool_t *pool)
     char *text = rota_pool_text (pool, "", 0);
     for (size_t i = 0; i < count && text; i++)
         text = rota_pool_format (pool, "%s%s%s", text, i ? "," : "", tools[i]);
+    if (ours && text)
+        text = rota_pool_format (pool, "%s%s" ROTA_TOOLS_CLAUDE_NAME, text, count ? "," : "");
     return text;
 }
 
 static int prepare (const rota_adapter_context_t *context, const Rota__Assignment *assignment, unsigned slot,
                     rota_pool_t *pool, rota_attempt_t *attempt, rota_error_t *error)
 {
-    const char *argv[20] = {"claude",           "-p",          "--input-format", "stream-json",
-                            "--output-format",  "stream-json", "--verbose",      "--replay-user-messages",
-                            "--permission-mode"};
-    size_t count = 9;
+    const char *argv[24] = {"claude",          "-p",          "--input-format", "stream-json",
+                            "--output-format", "stream-json", "--verbose",      "--replay-user-messages"};
+    size_t count = 8;
     rota_converse_options_t options = {.protocol = "claude-stream", .tell = true};
     rota_program_variables_t more = {0};
+    const char *tools = rota_tools_program (context, pool);
+    if (tools) {
+        argv[count++] = "--mcp-config";
+        argv[count++] = rota_tools_for_claude (tools, pool);
+        if (!argv[count - 1])
+            return -ENOMEM;
+    }
+    argv[count++] = "--permission-mode"; /* an option behind one that takes any number of values */
     if (context->trust) {
         argv[count++] = "bypassPermissions";
         rota_program_set (&more, pool, "IS_SANDBOX=1"); /* or it refuses to run as root */
     } else {
         argv[count++] = "acceptEdits";
         argv[count++] = "--allowedTools";
-        argv[count++] = tools_of (context, pool);
+        argv[count++] = tools_of (context, tools != NULL, pool);
         if (!argv[count - 1])
             return -ENOMEM;
     }

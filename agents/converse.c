@@ -546,6 +546,7 @@ static bool read_options (rota_conversation_t *self, int argc, char **argv)
         {"mode", required_argument, NULL, 'm'},
         {"authenticate", required_argument, NULL, 'a'},
         {"protocol-version", required_argument, NULL, 'v'},
+        {"tools", required_argument, NULL, 'o'},
         {"trust", no_argument, NULL, 't'},
         {"tell", no_argument, NULL, 'w'},
         {NULL, 0, NULL, 0},
@@ -562,6 +563,8 @@ static bool read_options (rota_conversation_t *self, int argc, char **argv)
             self->options.authenticate = optarg;
         else if (option == 'v')
             self->options.version = atoi (optarg);
+        else if (option == 'o')
+            self->options.tools = optarg;
         else if (option == 't')
             self->options.trust = true;
         else if (option == 'w')

@@ -38,6 +38,7 @@ typedef struct {
     const char *authenticate; /* a method of the agent's to log in with before; NULL = none */
     bool trust;               /* whatever it asks for is allowed */
     bool tell;                /* what a person has to say meanwhile comes over ROTA_TELL_FD */
+    const char *tools;        /* the program of rota_tools_for_acp; NULL = none. acp only */
     char *const *program;     /* NULL-terminated */
 } rota_converse_options_t;
 

@@ -104,13 +104,16 @@ static void seal (rota_sandbox_t *self, const char *path)
         rota_sandbox_add_two (self, "--remount-ro", real);
 }
 
+/* And `rota` beside it, for the agent's tools (tools.h). */
 static void add_own_program (rota_sandbox_t *self)
 {
     char path[PATH_MAX];
-    ssize_t length = readlink ("/proc/self/exe", path, sizeof path - 1);
+    ssize_t length = readlink ("/proc/self/exe", path, sizeof path - sizeof "rota");
     if (length <= 0)
         return;
     path[length] = '\0';
+    rota_sandbox_add_bind (self, "--ro-bind", path);
+    strcpy (strrchr (path, '/') + 1, "rota");
     rota_sandbox_add_bind (self, "--ro-bind", path);
 }
 

@@ -210,6 +210,13 @@ def write_then_text(prefer_shell):
     return lambda _handler, speak: speak.text() if speak.has_result() else speak.write(prefer_shell)
 
 
+def note_then_text(_handler, speak):
+    if speak.has_result() and (speak.tool_results() > 1 or "ToolSearch" not in speak.tools()):
+        speak.text()
+    else:
+        speak.note()
+
+
 def slow_tool(_handler, speak):
     if speak.has_result():
         speak.text()
@@ -261,6 +268,7 @@ ANSWERS = {
     "ok-text": say("text"),
     "ok-tool": write_then_text(True),   # by the shell
     "ok-write": write_then_text(False),  # by the tool for writing, where there is one
+    "ok-note": note_then_text,          # by the tool of `rota mcp`
     "ok-warn": say("warned"),           # served, with the word that 92 % of a window are used
     "slow-tool": slow_tool,             # minutes
     "waiting-tool": waiting_tool,       # until the file is there
@@ -287,7 +295,7 @@ ANSWERS = {
     "scripted": lambda handler, speak: handler.api.script(speak),
     "stream-hang": stream_hang,
 }
-ASK_FOR_TOOL = ("ok-tool", "ok-write", "slow-tool", "waiting-tool")
+ASK_FOR_TOOL = ("ok-tool", "ok-write", "ok-note", "slow-tool", "waiting-tool")
 ALIASES = {"limit-once-then-ok": "window+ok-tool", "ok": "ok-text", "write": "ok-write", "slow": "slow-tool", "rate": "429-long",
            "overloaded": "529", "auth": "401", "error": "500", "key-refused": "401"}
 
