@@ -73,7 +73,9 @@ static void expect_sums (const Rota__HealthPart *part)
 static void what_has_not_changed_is_not_said_again (void **state)
 {
     world_t *self = *state;
-    Rota__TaskSpec *specs[] = {world_task ("a", NULL), world_task ("b", "a")};
+    Rota__TaskSpec **specs = calloc (2, sizeof *specs);
+    specs[0] = world_task ("a", NULL);
+    specs[1] = world_task ("b", "a");
     const Rota__HealthReply *reply = health (self, 0, NULL);
     assert_int_equal (reply->all->total, 0);
     assert_false (reply->all->has_quality_permille);
@@ -124,7 +126,8 @@ static void a_group_that_is_not_there_is_refused (void **state)
 static void who_watches_gets_the_next_state (void **state)
 {
     world_t *self = *state;
-    Rota__TaskSpec *specs[] = {world_task ("a", NULL)};
+    Rota__TaskSpec **specs = calloc (1, sizeof *specs);
+    specs[0] = world_task ("a", NULL);
     const Rota__StatusReply *reply = snapshot (self, 0, 1000); /* the first at once */
     assert_true (reply->has_total);
     uint64_t version = reply->version;
