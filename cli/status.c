@@ -95,6 +95,24 @@ static void put_running (const rota_cli_t *cli, const Rota__StatusReply *status)
     rota_table_destroy (&table);
 }
 
+/* "quality 0.87 on average (claude 0.91, codex 0.80)". */
+static void put_quality (const Rota__StatusReply *status)
+{
+    const char *separator = " (";
+    if (!status->has_average_quality)
+        return;
+    printf ("\nquality %.2f on average", status->average_quality);
+    for (size_t i = 0; i < status->n_quality; i++) {
+        char *name = rota_clean_bytes (status->quality[i]->has_kind, status->quality[i]->kind);
+        if (status->quality[i]->has_kind && name) {
+            printf ("%s%s %.2f", separator, name, status->quality[i]->permille / 1000.0);
+            separator = ", ";
+        }
+        free (name);
+    }
+    puts (*separator == ',' ? ")" : "");
+}
+
 static void put_status (const rota_cli_t *cli, const Rota__StatusReply *status, const rota_link_t *link)
 {
     char shown[512];
@@ -124,6 +142,7 @@ static void put_status (const rota_cli_t *cli, const Rota__StatusReply *status, 
     else
         printf ("\n%llu of %llu slots busy\n", (unsigned long long)status->slots_busy,
                 (unsigned long long)status->slots);
+    put_quality (status);
 }
 
 int rota_verb_status (rota_cli_t *cli)

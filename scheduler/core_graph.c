@@ -144,7 +144,7 @@ static uint16_t flags_of (const rota_core_node_t *node)
                       (node->orphaned ? F_ORPHANED : 0) | (node->flagged ? F_FLAGGED : 0) |
                       (node->skipped ? F_SKIPPED : 0) | (node->lost ? F_LOST : 0) |
                       (node->cancelling ? F_CANCEL : 0) | (node->holding ? F_HOLD : 0) |
-                      (node->leased ? F_LEASED : 0));
+                      (node->leased ? F_LEASED : 0) | (node->asked ? F_ASKED : 0));
 }
 
 int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t *ret_node)

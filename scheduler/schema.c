@@ -21,6 +21,7 @@
  * checkpoint    essential state at a moment, a packed Checkpoint
  * session       the program's session of an attempt that was cut short, and what it had used by then
  * claim         what a task changes: globs, one a line, as it says or as was learned
+ * quality       averages of it, in millionths: scope 0 all, 1 a kind of agents, 2 an epic
  * context       what agents and people wrote down for later attempts; its words are in context_words, the
  *               tasks and groups that it is about in context_link; `digest` finds what is there already
  * conversation  one row per client: what was answered last (design 2.4)
@@ -96,6 +97,9 @@ static const char *const MIGRATIONS[] = {
      "CREATE INDEX context_link_back ON context_link (number);"
      "CREATE VIRTUAL TABLE context_words USING fts5 (topic, text, content = 'context',"
      " content_rowid = 'number', detail = none, columnsize = 0);"),
+    /* averages of the quality of work */
+    ("CREATE TABLE quality (scope INTEGER NOT NULL, name TEXT NOT NULL, average INTEGER, rounds INTEGER,"
+     " PRIMARY KEY (scope, name)) WITHOUT ROWID;"),
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 

@@ -286,6 +286,7 @@ HANDLER (status)
     reply.orphaned = counts.orphaned;
     reply.has_broke = true;
     reply.broke = counts.broke;
+    rota_quality_fill (self, &reply);
     reply.has_merged = reply.has_unchecked = true;
     reply.merged = counts.merged;
     reply.unchecked = counts.unchecked;
@@ -457,6 +458,8 @@ typedef struct {
     Rota__EventsReply *events;
     const Rota__EventsQuery *query;
     size_t limit;
+    bool has_quality; /* of the work that comes next in the list */
+    uint32_t quality_permille;
 } filling_t;
 
 void rota_event_message (service_t *self, const rota_stored_event_t *stored, Rota__Event *ret_event)
@@ -543,6 +546,15 @@ static void add_attempt (void *owner, const rota_stored_attempt_t *stored)
         rota__result__init (attempt->result);
         attempt->result->has_result_class = true;
         attempt->result->result_class = stored->result_class;
+    }
+    /* They come newest first: what was said last of the work is the work's. */
+    if (attempt->phase == PHASE (WORK)) {
+        attempt->has_quality_permille = filling->has_quality;
+        attempt->quality_permille = filling->quality_permille;
+        filling->has_quality = false;
+    } else if (attempt->result->has_quality_permille && !filling->has_quality) {
+        filling->has_quality = true;
+        filling->quality_permille = attempt->result->quality_permille;
     }
     filling->reply->attempts[filling->reply->n_attempts++] = attempt;
 }

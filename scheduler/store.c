@@ -257,7 +257,8 @@ static int row_flags (const rota_core_node_t *it)
     return (it->approval ? ROW_APPROVAL : 0) | (it->keep_on_lost ? ROW_KEEP : 0) |
            (it->orphaned ? ROW_ORPHANED : 0) | (it->flagged ? ROW_FLAGGED : 0) |
            (it->skipped ? ROW_SKIPPED : 0) | (it->lost ? ROW_LOST : 0) |
-           (it->cancelling ? ROW_CANCELLING : 0) | (it->holding ? ROW_HOLDING : 0);
+           (it->cancelling ? ROW_CANCELLING : 0) | (it->holding ? ROW_HOLDING : 0) |
+           (it->asked ? ROW_ASKED : 0);
 }
 
 static int64_t reference (uint32_t index)

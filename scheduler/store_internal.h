@@ -42,6 +42,7 @@ enum {
     ROW_LOST = 32,
     ROW_CANCELLING = 64,
     ROW_HOLDING = 128,
+    ROW_ASKED = 4096,
 };
 
 /* Ready to be bound; NULL when it can't be prepared (kept as a failure). */

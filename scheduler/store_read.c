@@ -174,6 +174,7 @@ static int load_task (void *owner, sqlite3_stmt *s)
         .lost = flags & ROW_LOST,
         .cancelling = flags & ROW_CANCELLING,
         .holding = flags & ROW_HOLDING,
+        .asked = flags & ROW_ASKED,
         .ready_since_ms = sqlite3_column_int64 (s, 17),
         .not_before_ms = sqlite3_column_int64 (s, 18),
         .reason = (const char *)sqlite3_column_text (s, 20),
