@@ -22,6 +22,7 @@ typedef struct {
     uint8_t store[16];        /* incarnation of the store the attempt counts in */
     uint64_t key;             /* of the task, in that store */
     uint32_t number;          /* of the attempt */
+    uint64_t epoch;           /* of the coordinator that it was given to; 0 = it needs none */
     const char *task_id;      /* at most ROTA_ID_MAX_BYTES */
     char *const *argv;        /* NULL-terminated; argv[0] is looked up in the environment's PATH */
     char *const *environment; /* NULL-terminated, the whole of it */

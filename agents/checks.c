@@ -57,7 +57,7 @@ static char **make_environment (const rota_workspace_t *self)
     if (!list)
         return NULL;
     list[count++] = rota_pool_format (pool, "PATH=%s", path ? path : "/usr/local/bin:/usr/bin:/bin");
-    list[count++] = rota_pool_format (pool, "HOME=%s/home", self->clone.ours);
+    list[count++] = rota_pool_format (pool, "HOME=%s", self->home);
     list[count++] = self->sandbox.isolated ? rota_pool_format (pool, "TMPDIR=/tmp")
                                            : rota_pool_format (pool, "TMPDIR=%s/tmp", self->clone.ours);
     list[count++] = rota_pool_format (pool, "LANG=C.UTF-8");

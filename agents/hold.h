@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #define ROTA_HOLD_LAST_OUTPUT_BYTES 2048
+#define ROTA_HOLD_SLOT_UNKNOWN UINT32_MAX
 
 typedef enum {
     ROTA_HOLD_RUNNING,   /* a shim of ours has it; its end comes from the spawner */
@@ -26,6 +27,7 @@ typedef struct {
     uint8_t store[16];
     uint64_t key;
     uint32_t number;
+    uint64_t epoch; /* of the coordinator that it was given to, for the report; 0 = none */
     char task_id[201];
     bool goes_on;        /* on_lost: continue */
     bool steerable;      /* it can be told something while it runs */
@@ -33,8 +35,9 @@ typedef struct {
     int64_t accepted_ms; /* monotonic */
     /* RUNNING */
     uint64_t launch;
-    unsigned slot;  /* from 0; no other RUNNING one has it */
     int control_fd; /* -1 = none */
+    /* RUNNING, ELSEWHERE */
+    unsigned slot; /* from 0, or ROTA_HOLD_SLOT_UNKNOWN: of an earlier host; no other has it */
     /* ELSEWHERE */
     int pid_fd; /* of the shim; -1 = none */
     bool lost; /* that shim is dead and left no outcome, or left something alive: its tree is being looked for

@@ -242,6 +242,8 @@ static bool report_some (rota_agent_t *self, report_t *work, int64_t now_ms)
         report->has_key = report->has_attempt = report->has_store = true;
         report->key = hold->key;
         report->attempt = hold->number;
+        report->has_coordinator_epoch = hold->epoch != 0;
+        report->coordinator_epoch = hold->epoch;
         report->store = rota_bytes_n (hold->store, sizeof hold->store);
         report->result = &work->results[n];
         fill_result (hold, &work->results[n], &work->sayings[n]);

@@ -265,7 +265,8 @@ static void set_limits (rota_agent_t *self, const Rota__Assignment *assignment, 
 static int launch (rota_agent_t *self, rota_hold_t *hold, const Rota__Assignment *assignment,
                    rota_error_t *error)
 {
-    rota_attempt_t attempt = {.key = hold->key, .number = hold->number, .task_id = hold->task_id};
+    rota_attempt_t attempt = {
+        .key = hold->key, .number = hold->number, .epoch = hold->epoch, .task_id = hold->task_id};
     char log_path[ROTA_LOGS_PATH_BYTES];
     rota_pool_t *pool = rota_pool_new ();
     int status = -ENOMEM;
@@ -285,19 +286,6 @@ static int launch (rota_agent_t *self, rota_hold_t *hold, const Rota__Assignment
     }
     rota_pool_destroy (&pool);
     return status;
-}
-
-static unsigned free_slot (const rota_agent_t *self, const rota_hold_t *for_hold)
-{
-    for (unsigned slot = 0;; slot++) {
-        bool taken = false;
-        for (size_t i = 0; i < self->holds.count && !taken; i++) {
-            const rota_hold_t *hold = self->holds.list[i];
-            taken = hold != for_hold && hold->state == ROTA_HOLD_RUNNING && hold->slot == slot;
-        }
-        if (!taken)
-            return slot;
-    }
 }
 
 rota_taking_t rota_agent_take (rota_agent_t *self, const uint8_t store[16],
@@ -322,8 +310,9 @@ rota_taking_t rota_agent_take (rota_agent_t *self, const uint8_t store[16],
         rota_hold_add (&self->holds, ROTA_HOLD_RUNNING, store, assignment->key, assignment->attempt, id);
     if (!hold)
         return ROTA_NOT_TAKEN;
-    hold->slot = free_slot (self, hold);
+    hold->slot = rota_agent_free_slot (self, hold);
     hold->goes_on = assignment->keep_on_lost;
+    hold->epoch = assignment->coordinator_epoch;
     hold->accepted_ms = rota_clock_boot_ms ();
     int status = launch (self, hold, assignment, &error);
     if (status == -EAGAIN || status == -EPIPE || status == -ENOMEM) {
@@ -406,7 +395,9 @@ static void take_running (rota_agent_t *self, const rota_spool_running_t *runnin
                                        running->number, running->task_id);
     if (!hold)
         return; /* its shim ends by itself, and the next host finds the record */
+    hold->slot = ROTA_HOLD_SLOT_UNKNOWN;
     hold->goes_on = running->goes_on;
+    hold->epoch = running->epoch;
     hold->must_end = !running->goes_on || is_old (self, hold);
     hold->accepted_ms = rota_clock_boot_ms ();
     hold->pid_fd = find_shim (running);
@@ -436,6 +427,7 @@ static void take_record (void *context, const char *name, const rota_spool_recor
                                        running->number, running->task_id);
     if (!hold)
         return;
+    hold->epoch = running->epoch;
     rota_agent_add_riders (self, hold);
     finish_from_record (self, hold, &record->outcome);
 }

@@ -316,7 +316,7 @@ static int review (const pretence_t *self, const char *prompt)
     const char *attempt = getenv ("ROTA_ATTEMPT");
     unsigned long number = strtoul (attempt ? attempt : "", NULL, 10);
     bool changes = list && strstr (list, "changes") && number < 4; /* work, gate, review is 3 */
-    nap (100);
+    nap (list && strstr (list, "slow") ? 1500 : 100);
     print_result (
         self, false,
         changes ? "Not yet. {\"verdict\": \"changes\", \"summary\": \"it pretends to want more\", "

@@ -9,7 +9,8 @@
  * While an account is limited every attempt of it meets the limit. A prompt without `sim:` is a short piece
  * of work that ends well.
  *
- * As a reviewer it approves; "review: changes" anywhere in the prompt makes its first review want some.
+ * As a reviewer it approves; "review: changes" anywhere in the prompt makes its first review want some,
+ * "review: slow" makes each take a while.
  *
  * It prints the events of `claude -p --output-format stream-json`, so that nothing else must be able to read
  * it.

@@ -336,7 +336,8 @@ static int set_up (shim_t *self)
 {
     const rota_attempt_t *attempt = &self->attempt;
     rota_outcome_t *outcome = &self->outcome;
-    rota_spool_running_t running = {.key = attempt->key, .number = attempt->number, .shim_pid = getpid ()};
+    rota_spool_running_t running = {
+        .key = attempt->key, .number = attempt->number, .epoch = attempt->epoch, .shim_pid = getpid ()};
     rota_process_t process = {0};
     rota_error_t error = {""};
     char mark[ROTA_SWEEP_MARK_BYTES], name[ROTA_CGROUP_NAME_BYTES];

@@ -32,6 +32,7 @@ typedef struct {
     uint64_t shim_start_ticks;
     int64_t started_ms; /* Unix */
     bool goes_on;       /* on_lost: continue */
+    uint64_t epoch;     /* of the coordinator that it was given to; 0 = none, or from an older host */
 } rota_spool_running_t;
 
 typedef struct {

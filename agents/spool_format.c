@@ -132,6 +132,7 @@ void rota_spool_encode_running (const rota_spool_running_t *running, uint8_t ret
     put_number (&cursor, running->shim_start_ticks, 8);
     put_number (&cursor, (uint64_t)running->started_ms, 8);
     put_number (&cursor, running->goes_on, 1);
+    put_number (&cursor, running->epoch, 8);
     seal (ret_bytes, RUNNING_MAGIC, &cursor);
 }
 
@@ -217,6 +218,8 @@ static int decode_running (const uint8_t *bytes, size_t size, rota_spool_running
     running.shim_start_ticks = get_number (&cursor, 8);
     running.started_ms = (int64_t)get_number (&cursor, 8);
     running.goes_on = get_flag (&cursor);
+    if (cursor.at < cursor.end) /* hosts of before wrote none */
+        running.epoch = get_number (&cursor, 8);
     *ret_why = "a field is out of range";
     if (cursor.failed || running.shim_pid <= 0 || running.number == 0 ||
         rota_id_check (running.task_id, strlen (running.task_id), &reason) < 0)

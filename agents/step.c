@@ -1,6 +1,7 @@
 #include "agents/step.h"
 
 #include "agents/briefing.h"
+#include "agents/converse.h"
 #include "agents/verdict.h"
 #include "agents/workspace.h"
 #include "bus/names.h"
@@ -63,6 +64,14 @@ static void set_text (json_t *spec, const char *key, bool has, ProtobufCBinaryDa
         json_object_set_new (spec, key, text_of (bytes));
 }
 
+static void set_texts (json_t *spec, const char *key, size_t count, const ProtobufCBinaryData *items)
+{
+    json_t *list = json_array ();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new (list, text_of (items[i]));
+    json_object_set_new (spec, key, list);
+}
+
 static const char *word_of (Rota__Phase phase)
 {
     switch (phase) {
@@ -122,6 +131,34 @@ static json_t *keep_of (const rota_attempt_t *attempt)
     return keep;
 }
 
+/* What the attempt runs. Behind rota's own clients stands the program that they talk to; both come from the
+ * settings, never from a task. */
+static json_t *programs_of (const rota_attempt_t *attempt)
+{
+    json_t *programs = json_array ();
+    char *const *argv = attempt->argv;
+    if (!argv || !argv[0])
+        return programs;
+    json_array_append_new (programs, json_string (argv[0]));
+    if (!argv[1] || strcmp (argv[1], ROTA_CONVERSE_OPTION) != 0)
+        return programs;
+    while (*argv && strcmp (*argv, "--") != 0)
+        argv++;
+    for (argv += *argv != NULL; *argv; argv++)
+        json_array_append_new (programs, json_string (*argv));
+    return programs;
+}
+
+static json_t *texts_of_setting (const rota_settings_t *settings, rota_setting_t id)
+{
+    size_t count;
+    const char *const *items = rota_setting_list (settings, id, &count);
+    json_t *list = json_array ();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new (list, json_string (items[i]));
+    return list;
+}
+
 static bool commits (const Rota__TaskSpec *task)
 {
     return !task->has_run || task->commit;
@@ -164,6 +201,8 @@ static json_t *members_of (const Rota__Assignment *leader)
                                 text_of (task->title.len ? task->title : task->id), "start",
                                 text_of (it->work->commit), "branch", text_of (it->repository->branch),
                                 "gates", gates_of (it->repository), "reviewed_by", reviewers_of (it)));
+        set_text (json_array_get (members, json_array_size (members) - 1), "worked_by",
+                  it->repository->has_worked_by, it->repository->worked_by);
     }
     return members;
 }
@@ -187,12 +226,25 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
         (json_int_t)assignment->attempt, "agent", context->agent);
     if (!spec)
         return NULL;
+    json_object_set_new (spec, "programs", programs_of (attempt));
+    json_object_set_new (spec, "sandbox_paths",
+                         texts_of_setting (context->settings, ROTA_SETTING_AGENTS_SANDBOX_PATHS));
+    json_object_set_new (spec, "mirrors", json_sprintf ("%s/mirrors", context->state_dir));
+    json_object_set_new (spec, "setups", json_sprintf ("%s/setups", context->state_dir));
+    json_object_set_new (
+        spec, "cache_retention_ms",
+        json_integer (rota_setting_duration_ms (context->settings, ROTA_SETTING_AGENTS_CACHE_RETENTION)));
+    if (getenv ("HOME"))
+        json_object_set_new (spec, "home", json_string (getenv ("HOME")));
     json_t *told = rota_briefing_describe (context, assignment, log_path, attempt);
     if (told)
         json_object_set_new (spec, "told", told);
     set_text (spec, "target", repository->has_target, repository->target);
     set_text (spec, "setup", repository->has_setup, repository->setup);
     set_touches (spec, repository, task);
+    set_texts (spec, "setup_needs", repository->n_setup_needs, repository->setup_needs);
+    set_texts (spec, "setup_makes", repository->n_setup_makes, repository->setup_makes);
+    set_text (spec, "worked_by", repository->has_worked_by, repository->worked_by);
     if (repository->has_gate_retries)
         json_object_set_new (spec, "gate_retries", json_integer (repository->gate_retries));
     json_object_set_new (spec, "flaky_fails", json_boolean (repository->flaky_fails));
@@ -444,6 +496,7 @@ static Rota__Work *work_of (const json_t *record, rota_arena_t *arena)
     set_count (record, "insertions", &work->has_insertions, &work->insertions);
     set_count (record, "deletions", &work->has_deletions, &work->deletions);
     set_list (arena, json_object_get (record, "paths"), &work->n_paths, &work->paths);
+    work->has_head_moved = work->head_moved = json_is_true (json_object_get (record, "head_moved"));
     work->has_isolated = true;
     work->isolated = json_is_true (json_object_get (record, "isolated"));
     return work;

@@ -18,6 +18,10 @@
  *   clone          directory that is made and removed, with CLONE.rota beside it
  *   record         file
  *   setup          shell command (optional)
+ *   setup_needs    [paths of files that set-up depends on], setup_makes [directories that it makes], setups a
+ *                  directory: where what it made is kept for others (setup_cache.h)
+ *   mirrors        directory in which what a URL has is kept for others (mirror.h), optional
+ *   cache_retention_ms  how long those keep what nobody uses
  *   gates          [{name, command, timeout_ms}]; gate_retries (default 1)
  *   flaky_fails    true: a flaky gate stops a merge
  *   gate_cache     directory in which passes are kept for gate_cache_ms (optional, gate_cache.c)
@@ -26,16 +30,18 @@
  *   expects_change true: work that leaves no difference from the integration branch is a failure
  *   hide           [files and directories that PROGRAM must not see]
  *   keep           [directories that it may write to]
- *   show           [what it may read though it lies in /tmp, /var/tmp or /run, which are its own]
+ *   show           [what it may read beside the system and toolchains]
+ *   programs       [what PROGRAM is or runs, by name or path: shown with what it was installed with]
+ *   sandbox_paths  [PATH, PATH:rw, ~/PATH: what agents.sandbox_paths names]
+ *   home           the user's, which PROGRAM doesn't see (default: HOME)
  *   isolate        "auto", "off"
  *   told           {parts, about, budget, ...}: what the agent is told beside its prompt (briefing.h)
- *   task, title, attempt, agent, reviewed_by [names]: for author, subject and trailers of commits
+ *   task, title, attempt, agent, worked_by, reviewed_by [names]: for author, subject and trailers of commits
  *   part, part_bytes  of a review: which part of the difference, from 1, and how large one is (difference.h)
  *   asked_again    true: PROGRAM is asked for a verdict that it left out; it is given no difference
  *   members        [{task, title, attempt, start, branch, gates, reviewed_by}], of a merge: what is merged
  * beside the task itself, after it and in this order left           the commit where rota left the
- * integration branch, if the host knows that better than the repository's own refs/rota/left/TARGET (a
- * repository reached by a URL has none)
+ * integration branch, if the host knows that better than the repository's own refs/rota/left/TARGET
  *
  * The record is a file of JSON, renamed into place when the step has come to its end; a step without one was
  * cut short and has changed nothing that counts:

@@ -30,7 +30,7 @@ typedef struct {
 
 /* What is merged beside the task itself, in the order of approval. */
 typedef struct {
-    const char *task, *title, *start, *branch;
+    const char *task, *title, *start, *branch, *worked_by;
     int64_t attempt;
     rota_workspace_gate_t *gates;
     size_t gate_count;
@@ -48,7 +48,11 @@ typedef struct {
     size_t gate_count;
     rota_workspace_check_t *checks;
     size_t check_count;
-    const char **hide, **keep, **show, **reviewers, **touches;
+    const char **hide, **keep, **show, **reviewers, **touches, **programs, **sandbox_paths;
+    const char *home; /* the user's */
+    const char *worked_by, *mirrors, *setups;
+    const char **setup_needs, **setup_makes; /* see setup_cache.h */
+    int64_t cache_retention_ms;
     bool touches_strict, flaky_fails, asked_again;
     rota_workspace_member_t *members;
     size_t member_count;
@@ -62,6 +66,8 @@ typedef struct {
     rota_repository_t repository;
     rota_clone_t clone;
     rota_sandbox_t sandbox;
+    const char *head;       /* of the integration branch when the step looked, or NULL */
+    const char *home;       /* of commands that are run in the sandbox */
     const char *name;       /* of the agent, as the author of commits */
     char *const *program;   /* what is to be run, NULL-terminated, or NULL */
     const char **conflicts; /* paths that began with marks of a conflict in them, ended by NULL; or NULL */
@@ -126,6 +132,9 @@ const char *rota_workspace_told (rota_workspace_t *self, const char *commit);
 int rota_workspace_fence_difference (rota_workspace_t *self, const char *base, const char *commit,
                                      rota_bytes_t *ret_text, rota_error_t *error);
 
+/* workspace_sandbox.c: needs the clone. */
+int rota_workspace_prepare_sandbox (rota_workspace_t *self, rota_error_t *error);
+
 /* ---- workspace.c and workspace_merge.c: 0, or 1 when the step is concluded. */
 
 /* The clone at a commit, prepared by the set-up command. */
@@ -140,7 +149,7 @@ int rota_workspace_commit_as (rota_workspace_t *self, const char *tree, const ch
                               rota_error_t *error);
 /* The trailers of one task, for the end of a message; NULL = no memory. */
 char *rota_workspace_trailers (rota_workspace_t *self, const char *task, int64_t attempt,
-                               const char *const *reviewers);
+                               const char *worked_by, const char *const *reviewers);
 /* One line of a text, without what a commit's message can't have there; NULL = no memory. */
 char *rota_workspace_line (rota_workspace_t *self, const char *text, size_t most);
 /* Files, insertions and deletions of a difference, into the record. *ret_files may be NULL. */

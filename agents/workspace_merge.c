@@ -195,7 +195,7 @@ static char *make_message (batch_t *self, size_t count)
     char *trailers = lines;
     for (size_t i = 0; i < count && trailers; i++) {
         const rota_workspace_member_t *it = self->chain[i]->member;
-        char *own = rota_workspace_trailers (workspace, it->task, it->attempt, it->reviewers);
+        char *own = rota_workspace_trailers (workspace, it->task, it->attempt, it->worked_by, it->reviewers);
         char *title = rota_workspace_line (workspace, title_of (it), SUBJECT_BYTES);
         trailers = own ? rota_pool_format (pool, "%s%s", trailers, own) : NULL;
         lines = title ? rota_pool_format (pool, "%s* %s\n", lines, title) : NULL;
@@ -407,6 +407,7 @@ static int make_batch (batch_t *self, rota_workspace_t *workspace)
                                             .title = spec->title,
                                             .start = spec->start,
                                             .branch = spec->branch,
+                                            .worked_by = spec->worked_by,
                                             .attempt = spec->attempt,
                                             .gates = spec->gates,
                                             .gate_count = spec->gate_count,

@@ -15,6 +15,7 @@
 #define LIST_MAX 1000
 #define PART_BYTES ((int64_t)200 << 10)
 #define GATE_TIMEOUT_MS ((int64_t)30 * 60 * 1000)
+#define RETENTION_MS ((int64_t)14 * 24 * 60 * 60 * 1000)
 #define REPLACED "\xEF\xBF\xBD" /* U+FFFD */
 
 typedef struct {
@@ -129,6 +130,7 @@ static void read_members (reading_t *self, rota_workspace_spec_t *spec)
         member->title = text_of (self, "title");
         member->start = text_of (self, "start");
         member->branch = text_of (self, "branch");
+        member->worked_by = text_of (self, "worked_by");
         member->attempt = number_of (self, "attempt", 0);
         member->gates = read_gates (self, &member->gate_count);
         member->reviewers = texts_of (self, "reviewed_by", false);
@@ -212,6 +214,15 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .hide = texts_of (self, "hide", true),
         .keep = texts_of (self, "keep", true),
         .show = texts_of (self, "show", true),
+        .programs = texts_of (self, "programs", false),
+        .sandbox_paths = texts_of (self, "sandbox_paths", false),
+        .home = text_of (self, "home"),
+        .worked_by = text_of (self, "worked_by"),
+        .mirrors = text_of (self, "mirrors"),
+        .setups = text_of (self, "setups"),
+        .setup_needs = texts_of (self, "setup_needs", false),
+        .setup_makes = texts_of (self, "setup_makes", false),
+        .cache_retention_ms = number_of (self, "cache_retention_ms", RETENTION_MS),
         .reviewers = texts_of (self, "reviewed_by", false),
         .touches = texts_of (self, "touches", false),
         .part = number_of (self, "part", 1),

@@ -345,6 +345,20 @@ json_t *rota_json_wait (const Rota__WaitReason *reason)
     return object;
 }
 
+json_t *rota_json_why (const Rota__WhyReply *reply)
+{
+    json_t *object = json_object (), *reasons = json_array (), *chain = json_array ();
+    rota_json_set_text (object, "id", reply->has_id, reply->id);
+    rota_json_set_string (object, "status", reply->status ? rota_status_name (reply->status) : NULL);
+    for (size_t i = 0; i < reply->n_reasons; i++)
+        json_array_append_new (reasons, rota_json_wait (reply->reasons[i]));
+    for (size_t i = 0; i < reply->n_chain; i++)
+        json_array_append_new (chain, text_of (reply->chain[i].data, reply->chain[i].len));
+    json_object_set_new (object, "reasons", reasons);
+    json_object_set_new (object, "chain", chain);
+    return object;
+}
+
 static void set_hex (json_t *object, const char *name, bool present, ProtobufCBinaryData bytes)
 {
     char text[2 * 64 + 1] = "";
@@ -378,6 +392,10 @@ json_t *rota_json_status (const Rota__StatusReply *status)
     rota_json_set_true (object, "paused", status->paused);
     rota_json_set_true (object, "draining", status->draining);
     rota_json_set_true (object, "disk_low", status->disk_low);
+    rota_json_set_text (object, "mode", status->has_mode, status->mode);
+    rota_json_set_text (object, "mode_reason", status->has_mode, status->mode_reason);
+    rota_json_set_time (object, "mode_since", status->mode_since_ms);
+    rota_json_set_true (object, "mode_pinned", status->mode_pinned);
     if (status->has_average_quality)
         json_object_set_new (object, "average_quality", json_real (status->average_quality));
     set_quality (object, status);
@@ -411,6 +429,20 @@ json_t *rota_json_status (const Rota__StatusReply *status)
     return object;
 }
 
+static json_t *limit_of_account (const Rota__AccountLimit *limit)
+{
+    json_t *object = json_object ();
+    rota_json_set_string (object, "class", rota_result_class_name (limit->result_class));
+    if (limit->has_limit_kind)
+        rota_json_set_string (object, "limit_kind", rota_limit_kind_name (limit->limit_kind));
+    rota_json_set_text (object, "window", limit->has_window, limit->window);
+    rota_json_set_time (object, "since", limit->since_ms);
+    rota_json_set_time (object, "until", limit->until_ms);
+    rota_json_set_number (object, "trips", limit->trips);
+    rota_json_set_text (object, "reason", limit->has_reason, limit->reason);
+    return object;
+}
+
 json_t *rota_json_agent (const Rota__AgentState *agent)
 {
     json_t *object = json_object (), *running = json_array ();
@@ -429,6 +461,10 @@ json_t *rota_json_agent (const Rota__AgentState *agent)
     rota_json_set_true (object, "coordinator", agent->coordinator);
     rota_json_set_true (object, "cooldown_by_hand", agent->cooldown_by_hand);
     rota_json_set_text (object, "account", agent->has_account, agent->account);
+    json_t *limits = json_array ();
+    for (size_t i = 0; i < agent->n_limits; i++)
+        json_array_append_new (limits, limit_of_account (agent->limits[i]));
+    json_object_set_new (object, "limits", limits);
     if (agent->has_tokens_today)
         rota_json_set_number (object, "tokens_today", agent->tokens_today);
     if (agent->has_cost_today)

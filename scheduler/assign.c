@@ -78,6 +78,10 @@ static void fill_repository (service_t *self, const rota_core_assign_t *it, cons
     repository.target = header->target;
     repository.has_setup = header->has_setup;
     repository.setup = header->setup;
+    repository.n_setup_needs = header->n_setup_needs;
+    repository.setup_needs = header->setup_needs;
+    repository.n_setup_makes = header->n_setup_makes;
+    repository.setup_makes = header->setup_makes;
     repository.has_gate_retries = repository.has_flaky_fails = true;
     repository.gate_retries =
         (uint32_t)rota_setting_integer (self->config.settings, ROTA_SETTING_SCHEDULER_GATE_RETRIES);
@@ -86,6 +90,12 @@ static void fill_repository (service_t *self, const rota_core_assign_t *it, cons
     repository.claims = rota_bytes (rota_claims_policy (self, header));
     repository.n_gates = gates.count;
     repository.gates = gates.list;
+    rota_core_agent_view_t author;
+    if (it->phase == PHASE (MERGE) && node->author != ROTA_NONE) {
+        rota_core_agent_view (self->core, node->author, &author);
+        repository.has_worked_by = true;
+        repository.worked_by = rota_bytes (author.name);
+    }
     item->repository = pack (self, &repository.base);
     item->has_repository = item->repository.data != NULL;
 }
@@ -279,6 +289,8 @@ static bool fill (service_t *self, const rota_core_assign_t *it, const rota_core
     item->attempt = it->attempt;
     item->phase = it->phase;
     item->lease_ms = it->lease_ms > 0 ? (uint32_t)it->lease_ms : 0;
+    item->has_coordinator_epoch = it->epoch != 0;
+    item->coordinator_epoch = it->epoch;
     item->has_timeout_ms = item->has_output_limit_bytes = item->has_keep_on_lost = item->has_source = true;
     item->timeout_ms =
         (uint32_t)rota_setting_duration_ms (self->config.settings, ROTA_SETTING_SCHEDULER_TIMEOUT);

@@ -205,6 +205,8 @@ static uint64_t write_effects (service_t *self, const rota_core_effects_t *effec
     }
     if (effects->role_changed)
         rota_store_set_coordinator (self->store, self->core);
+    if (effects->health_changed)
+        rota_store_set_health (self->store, self->core);
     if (effects->control_changed)
         rota_store_set_number (self->store, "paused", rota_core_is_paused (self->core));
     return first;
@@ -216,7 +218,7 @@ static bool has_effects (const service_t *self, const rota_core_effects_t *effec
            self->edges.count || self->redefined.count || self->agents_changed.count ||
            self->claims_changed.count || self->flip || rota_answers_dirty (self->answers) ||
            effects->control_changed || effects->accounts_changed || effects->role_changed ||
-           rota_budget_has_changes (self);
+           effects->health_changed || rota_budget_has_changes (self);
 }
 
 static int commit (service_t *self, const rota_core_effects_t *effects, int64_t wall_ms, uint64_t *ret_first,
@@ -308,6 +310,7 @@ void rota_service_flush (service_t *self)
         rota_figures_committed (self, &effects, rota_figures_clock_s () - began_s);
     }
     rota_service_tell_candidates (self);
+    rota_service_turn_snapshots (self);
     if (effects.assign_count || effects.stop_count)
         rota_service_send_work (self, &effects);
     let_out (self);

@@ -47,6 +47,10 @@ void rota_core_policy_default (rota_core_policy_t *ret_policy)
                    .unblocks_cap = 30,
                    .small_s = 5},
     };
+    ret_policy->mode.pinned = -1;
+    ret_policy->mode.half_life_ms = 900000;
+    ret_policy->mode.dwell_ms = 300000;
+    ret_policy->mode.samples = 8;
     ret_policy->coordinator_after = 3;
     ret_policy->give_up_after = ret_policy->breaker_failures = 5;
     ret_policy->breaker_window_ms = 600000;
@@ -63,7 +67,7 @@ rota_core_t *rota_core_new (const rota_core_policy_t *policy, int64_t now_ms)
     if (!self)
         return NULL;
     self->policy = *policy;
-    self->started_ms = self->now_ms = now_ms;
+    self->started_ms = self->now_ms = self->mode.since_ms = now_ms;
     self->free_edge = ROTA_NONE;
     self->money.holding = ROTA_NONE;
     self->money.hour = -1;
@@ -95,6 +99,7 @@ static void free_agents_and_classes (rota_core_t *self)
     rota_core_accounts_free (self);
     rota_core_resilience_free (self);
     rota_core_budgets_free (self);
+    rota_core_health_free (self);
     free (self->role_reason);
     for (unsigned i = 0; i < self->capability_count; i++)
         free (self->capability_names[i]);
@@ -259,6 +264,7 @@ void rota_core_effects (const rota_core_t *self, rota_core_effects_t *ret_effect
         .control_changed = self->control_changed,
         .accounts_changed = self->accounts_changed,
         .role_changed = self->role_changed,
+        .health_changed = self->health_changed,
     };
 }
 
@@ -270,7 +276,7 @@ void rota_core_effects_clear (rota_core_t *self)
     rota_core_budgets_clear (self);
     self->events.count = self->assigns.count = self->stops.count = 0;
     self->ended.count = self->dirty.count = 0;
-    self->control_changed = self->accounts_changed = self->role_changed = false;
+    self->control_changed = self->accounts_changed = self->role_changed = self->health_changed = false;
 }
 
 bool rota_core_broken (const rota_core_t *self)
@@ -318,6 +324,7 @@ bool rota_core_get (const rota_core_t *self, rota_node_t node, rota_core_node_t 
         .stumbles = it->stumbles,
         .trouble = rota_core_trouble (self, node),
         .approval = it->flags & F_APPROVAL,
+        .approval_of_group = it->flags & F_SILENT,
         .keep_on_lost = it->flags & F_KEEP,
         .orphaned = it->flags & F_ORPHANED,
         .flagged = it->flags & F_FLAGGED,
@@ -325,11 +332,12 @@ bool rota_core_get (const rota_core_t *self, rota_node_t node, rota_core_node_t 
         .lost = it->flags & F_LOST,
         .cancelling = it->flags & F_CANCEL,
         .holding = it->flags & F_HOLD,
-        .asked = it->flags & F_ASKED,
+        .asked = it->asked,
         .leased = lease != NULL,
         .agent = lease ? lease->agent : ROTA_NONE,
         .author = it->author ? it->author - 1u : ROTA_NONE,
         .assigned_ms = lease ? lease->assigned_ms : 0,
+        .epoch = lease ? lease->epoch : 0,
         .ready_since_ms = it->ready_since_ms,
         .not_before_ms = queued ? 0 : it->order_ms,
     };

@@ -96,6 +96,12 @@ typedef struct {
     int64_t claim_patience_ms; /* held so long by others' claims, it comes before them */
     bool no_auto_resume;       /* a limited account opens by hand only */
     struct {
+        int pinned; /* a rota_mode_t (health.h); -1 = by how things go */
+        int64_t half_life_ms, dwell_ms;
+        uint32_t samples; /* results that are enough to say something */
+        uint32_t share;   /* percent of the agents' slots while it stabilizes; 0 = the table's */
+    } mode;
+    struct {
         int32_t priority_s, review_s, fixup_s, unblocks_s, unblocks_cap, small_s;
     } weight; /* bonus seconds: per point of priority; per task unblocked; per point of complexity under 10 */
 } rota_core_policy_t;
@@ -124,6 +130,7 @@ typedef struct {
     uint32_t attempts_allowed, attempts_used, attempt;
     uint8_t wants, rounds, stumbles; /* ROTA_WANTS_*; verdicts against it; tries of this phase in vain */
     bool approval, keep_on_lost, orphaned, flagged, skipped, lost;
+    bool approval_of_group;   /* it says nothing of approval itself and follows its group, if it is in one */
     bool cancelling, holding; /* asked for while it runs */
     bool asked;               /* in review: its reviewer gave no verdict, and is asked for that alone */
     bool leased;              /* an attempt is under way, by `agent` */
@@ -131,6 +138,7 @@ typedef struct {
     rota_agent_t author; /* whose work is checked, judged, merged; ROTA_NONE before */
     int64_t ready_since_ms, not_before_ms;
     int64_t assigned_ms;
+    uint64_t epoch;     /* of the coordinator's, under which it is leased; 0 = it needs none */
     uint64_t trouble;   /* its last error and how often in a row (core_resilience.c); 0 = none */
     const char *reason; /* kept with a failed, blocked or cancelled task; NULL = none */
     size_t reason_length;
@@ -141,6 +149,9 @@ typedef struct {
 int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t *ret_node);
 /* Like add, at a key that the store gave (loading; keys rise; what is skipped becomes void). */
 int rota_core_load (rota_core_t *self, rota_node_t at, const rota_core_node_t *node);
+
+/* Loading, before it is opened: it is ready since then at the earliest. */
+void rota_core_load_ready (rota_core_t *self, rota_node_t node, int64_t since_ms);
 
 /* `node` waits for `prerequisite`. An edge from a group means each of its members, present and to come. A
  * repeated edge is -EEXIST. */
@@ -156,7 +167,8 @@ size_t rota_core_find_cycle (rota_core_t *self, rota_node_t first, rota_node_t *
 void rota_core_open (rota_core_t *self, rota_node_t first, rota_node_t end, bool loading, int64_t now_ms);
 /* Loading: the lease that a task in progress had, renewed in full; whether its host ever got it is not known.
  * Call after rota_core_open. */
-void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms);
+void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms,
+                           uint64_t epoch);
 /* Takes staged nodes [first, end) out again: they become void, or are cut off when they are the last. */
 void rota_core_discard (rota_core_t *self, rota_node_t first, rota_node_t end);
 
@@ -208,6 +220,10 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *agent,
 int rota_core_agent_load (rota_core_t *self, const char *name, const char *kind, const char *host,
                           const uint8_t instance[16], rota_agent_t *ret_agent);
 rota_agent_t rota_core_agent_find (const rota_core_t *self, const uint8_t instance[16]);
+/* Messages of a host are numbered, rising within a conversation (16 bytes); those of a connection that broke
+ * may come late. False: a newer one of the host came before, so what this one lists is no longer so. */
+bool rota_core_agent_is_news (rota_core_t *self, const uint8_t instance[16], const uint8_t conversation[16],
+                              uint64_t number);
 /* Renews the leases of what is listed; what is leased, was accepted and is not listed is lost; what is listed
  * and not leased gets a STOP. */
 void rota_core_agent_heartbeat (rota_core_t *self, rota_agent_t agent, const rota_held_t *held,
@@ -219,31 +235,44 @@ void rota_core_agent_drain (rota_core_t *self, rota_agent_t agent, bool drain, i
 void rota_core_accepted (rota_core_t *self, rota_agent_t agent, rota_node_t node, uint32_t attempt,
                          int64_t now_ms);
 
-/* What a provider counts its limits for (core_accounts.c). */
+/* What a provider counts its limits for (core_accounts.c). It rests as long as one of its limits lasts. */
 #define ROTA_BY_HAND INT64_MAX
+#define ROTA_LIMITS_MAX 8
+#define ROTA_WINDOW_NAME_BYTES 32
 typedef struct {
-    const char *name;
     uint8_t result_class; /* why it is closed: LIMITED or AUTH; 0 = it is open */
     uint8_t limit_kind;
+    const char *window;         /* of the subscription, "" = not said; at most 31 bytes */
     int64_t since_ms, until_ms; /* ROTA_BY_HAND: until somebody opens it; past: it is being tried */
     uint32_t trips;             /* in a row */
-    bool probing;               /* a task finds out whether it is open again */
     const char *reason;         /* "" = none */
+} rota_core_limit_t;
+typedef struct {
+    const char *name;
+    rota_core_limit_t last; /* the limit that lasts longest */
+    size_t limit_count;
+    bool probing; /* a task finds out whether it is open again */
 } rota_core_account_view_t;
 size_t rota_core_account_count (const rota_core_t *self);
 void rota_core_account_view (const rota_core_t *self, rota_account_t account,
                              rota_core_account_view_t *ret_view);
-void rota_core_account_load (rota_core_t *self, const rota_core_account_view_t *account);
+/* Number `i` of its limits, of view.limit_count. Texts live until the account changes. */
+rota_core_limit_t rota_core_account_limit (const rota_core_t *self, rota_account_t account, size_t i);
+void rota_core_account_load (rota_core_t *self, const char *name, const rota_core_limit_t *limits,
+                             size_t limit_count);
 /* 0 opened; 1 it was open. */
 int rota_core_account_resume (rota_core_t *self, rota_account_t account, int64_t now_ms);
-/* It rests until somebody opens it. 0 closed; 1 it rests already. */
+/* It rests until somebody opens it. 0 closed; 1 it waits for that already. */
 int rota_core_account_close (rota_core_t *self, rota_account_t account, const char *reason, int64_t now_ms);
 /* Until then nothing is handed to agents whose work is paid; 0 = no longer. */
 void rota_core_quiet (rota_core_t *self, int64_t until_ms, int64_t now_ms);
 int64_t rota_core_quiet_until_ms (const rota_core_t *self);
 
-/* A result. 0 accepted (also a repeat of one accepted before); -ESTALE: not the newest attempt; -ENOENT.
- * `result` is borrowed until the effects are cleared. */
+/* A result. 0 accepted (also a repeat of one accepted before); -ESTALE: not the newest attempt, or a verdict
+ * under an epoch of the coordinator's that is over; -ENOENT. `result` is borrowed until the effects are
+ * cleared. `epoch` is what the host hands back; without it counts what was given out. */
+int rota_core_report_under (rota_core_t *self, rota_node_t node, uint32_t attempt, uint64_t epoch,
+                            const Rota__Result *result, int64_t now_ms);
 int rota_core_report (rota_core_t *self, rota_node_t node, uint32_t attempt, const Rota__Result *result,
                       int64_t now_ms);
 
@@ -330,7 +359,8 @@ typedef struct {
     rota_agent_t agent;
     uint32_t attempt;
     Rota__Phase phase;
-    bool again; /* resent: nothing to store */
+    uint64_t epoch; /* of the coordinator's, if it is given to it as that */
+    bool again;     /* resent: nothing to store */
     int64_t
         lease_ms;  /* what is left of it now; a resent one must not start a lease anew that nobody counts */
     uint32_t with; /* a merge in a batch: the node of the one that leads it, + 1; 0 = in none */
@@ -372,6 +402,7 @@ typedef struct {
     bool control_changed;  /* paused, draining */
     bool role_changed;     /* the coordinator's row must be written */
     bool accounts_changed; /* their rows must be written */
+    bool health_changed;   /* the row of the mode and of what happened of late must be written */
 } rota_core_effects_t;
 
 /* An event of the whole, with a reason that the core copies. */
@@ -429,6 +460,7 @@ typedef struct {
     rota_agent_t agent;
     uint32_t attempt;
     Rota__Phase phase;
+    uint64_t epoch;
     int64_t assigned_ms, deadline_ms;
     bool accepted, stopping;
     uint32_t with; /* as in rota_core_assign_t */

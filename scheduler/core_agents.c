@@ -28,6 +28,7 @@ static rota_node_t epic_with_limit (const rota_core_t *self, rota_node_t node)
 static void count_lease (rota_core_t *self, rota_node_t node, Rota__Phase phase, int delta)
 {
     source_counts_t *counts = rota_core_source (self, self->nodes[node].source);
+    rota_core_mode_count (self, node, phase, delta);
     if (counts && phase == PHASE (MERGE))
         counts->merging += (uint64_t)(int64_t)delta;
     if (!counts || phase != PHASE (WORK))
@@ -56,6 +57,7 @@ void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, R
         .node = node,
         .agent = agent,
         .attempt = it->attempt,
+        .epoch = rota_core_epoch_for (self, agent, it->queue),
         .phase = (uint8_t)phase,
         .assigned_ms = self->now_ms,
         .deadline_ms = self->now_ms + self->policy.lease_ms,
@@ -65,6 +67,7 @@ void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, R
                                    .agent = agent,
                                    .attempt = it->attempt,
                                    .phase = phase,
+                                   .epoch = lease->epoch,
                                    .lease_ms = self->policy.lease_ms};
     AT (self, agents, agent_t, agent)->busy++;
     rota_core_account_granted (self, lease);
@@ -79,7 +82,8 @@ void rota_core_grant (rota_core_t *self, rota_node_t node, rota_agent_t agent, R
         rota_core_claims_admit (self, node);
 }
 
-void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms)
+void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t agent, int64_t assigned_ms,
+                           uint64_t epoch)
 {
     lease_t *lease = PUSH (self, leases, lease_t);
     if (!lease)
@@ -89,6 +93,7 @@ void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t age
         .node = node,
         .agent = agent,
         .attempt = it->attempt,
+        .epoch = epoch,
         .account = AT (self, agents, agent_t, agent)->account,
         .phase = it->phase,
         .assigned_ms = assigned_ms,
@@ -101,6 +106,7 @@ void rota_core_load_lease (rota_core_t *self, rota_node_t node, rota_agent_t age
     count_lease (self, node, it->phase, 1);
     AT (self, agents, agent_t, agent)->busy++;
     rota_core_budget_loaded (self, lease);
+    lease->stopping |= epoch < self->role.epoch && rota_core_is_deposed (self, lease); /* loaded after it */
 }
 
 /* Takes the lease away; the task itself is moved by the caller right after. */
@@ -129,8 +135,8 @@ static void go_on_with_the_same (rota_core_t *self, rota_node_t node, rota_agent
     self->same = 0;
     if (rota_core_could_begin (self, node, agent))
         rota_core_grant (self, node, agent, PHASE (REVIEW));
-    else if (it->flags & F_ASKED) {
-        it->flags &= (uint16_t)~F_ASKED;
+    else if (it->asked) {
+        it->asked = false;
         if (it->stumbles < UINT8_MAX)
             it->stumbles++;
         rota_core_touch (self, node);
@@ -156,8 +162,18 @@ static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass cl
         agent->failed++;
     if (class == RESULT (LOST) && lease.phase == PHASE (WORK))
         self->nodes[node].flags |= F_LOST;
-    rota_core_finish (self, node, lease.agent, lease.attempt, rota_core_batch_class (self, &lease, class),
-                      result, reason);
+    if (rota_core_is_deposed (self, &lease)) {
+        /* Account, breaker and budget have it as it was; of what it says nothing counts, and it goes to the
+         * next without waiting. */
+        self->nodes[node].flags |= F_STOPPED;
+        if (class != RESULT (LOST) && class != RESULT (LIMITED) && class != RESULT (AUTH)) {
+            class = RESULT (KILLED);
+            reason = rota_core_deposed_words (self, &lease);
+        }
+    }
+    Rota__ResultClass counts_as = rota_core_batch_class (self, &lease, class);
+    rota_core_health_ended (self, node, lease.phase, counts_as, result);
+    rota_core_finish (self, node, lease.agent, lease.attempt, counts_as, result, reason);
     *ended = (rota_core_ended_t){
         .node = node,
         .agent = lease.agent,
@@ -249,6 +265,22 @@ rota_agent_t rota_core_agent_find (const rota_core_t *self, const uint8_t instan
     return ROTA_NONE;
 }
 
+bool rota_core_agent_is_news (rota_core_t *self, const uint8_t instance[16], const uint8_t conversation[16],
+                              uint64_t number)
+{
+    for (size_t i = 0; i < self->agents.count; i++) {
+        agent_t *agent = AT (self, agents, agent_t, i);
+        if (memcmp (agent->instance, instance, 16) != 0)
+            continue;
+        bool same = memcmp (agent->conversation, conversation, 16) == 0;
+        if (same && number < agent->newest)
+            return false;
+        memcpy (agent->conversation, conversation, 16);
+        agent->newest = number;
+    }
+    return true;
+}
+
 /* What it lists and has no lease is to be ended; finished ones will be reported or have been answered. */
 static void compare_held (rota_core_t *self, rota_agent_t agent, const rota_held_t *held, size_t held_count)
 {
@@ -278,6 +310,7 @@ static void resend (rota_core_t *self, lease_t *lease, rota_core_assign_t *ret_a
                                        .agent = lease->agent,
                                        .attempt = lease->attempt,
                                        .phase = lease->phase,
+                                       .epoch = lease->epoch,
                                        .again = true,
                                        .lease_ms = lease->deadline_ms - self->now_ms,
                                        .with = lease->with};
@@ -310,16 +343,19 @@ static void lose_unlisted (rota_core_t *self, rota_agent_t agent, bool accepted_
     }
 }
 
-void rota_core_take_reviews (rota_core_t *self, rota_agent_t agent, const char *reason)
+void rota_core_hand_over_reviews (rota_core_t *self)
 {
     for (size_t i = self->leases.count; i-- > 0;) {
         if (i >= self->leases.count)
             continue;
         lease_t *lease = AT (self, leases, lease_t, i);
-        if (lease->agent != agent || lease->phase != PHASE (REVIEW))
+        if (!rota_core_is_deposed (self, lease))
             continue;
-        self->nodes[lease->node].flags |= F_STOPPED; /* without waiting */
-        end_lease (self, lease->node, RESULT (LOST), NULL, reason);
+        if (!AT (self, agents, agent_t, lease->agent)->connected)
+            end_lease (self, lease->node, RESULT (LOST), NULL,
+                       "its reviewer is gone, and is no longer the coordinator");
+        else if (!lease->stopping)
+            rota_core_stop (self, lease, "another one coordinates now, who reviews it");
     }
 }
 
@@ -397,6 +433,7 @@ void rota_core_agent_gone (rota_core_t *self, rota_agent_t agent, int64_t now_ms
     it->connected = false;
     it->since_ms = now_ms;
     rota_core_emit (self, EVENT (AGENT_DETACHED), ROTA_NONE)->agent = agent;
+    rota_core_hand_over_reviews (self);
 }
 
 void rota_core_quiet (rota_core_t *self, int64_t until_ms, int64_t now_ms)
@@ -446,8 +483,39 @@ static void take_up_again (rota_core_t *self, rota_node_t node, uint32_t attempt
     self->nodes[node].slot = ROTA_NONE;
 }
 
+static int refuse_result (rota_core_t *self, rota_node_t node, uint32_t attempt, Rota__ResultClass class,
+                          const char *reason)
+{
+    rota_core_event_t *event = rota_core_emit (self, EVENT (ATTEMPT_STALE), node);
+    event->attempt = attempt;
+    event->result_class = (uint8_t) class;
+    event->reason = reason;
+    return -ESTALE;
+}
+
+/* Its verdict has no effect when it was given under an epoch that is over, or says that it was given under
+ * another one than it was asked under. */
+static int end_by_report (rota_core_t *self, lease_t *lease, uint64_t epoch, const Rota__Result *result)
+{
+    rota_node_t node = lease->node;
+    uint32_t attempt = lease->attempt;
+    bool judges = lease->phase == PHASE (REVIEW) && result->verdict && result->verdict->has_approved;
+    if (judges && epoch && epoch != lease->epoch && !rota_core_is_deposed (self, lease))
+        lease->epoch = epoch;
+    bool refused = judges && rota_core_is_deposed (self, lease);
+    const char *words = refused ? rota_core_deposed_words (self, lease) : NULL;
+    end_lease (self, node, result->result_class, result, NULL);
+    return refused ? refuse_result (self, node, attempt, result->result_class, words) : 0;
+}
+
 int rota_core_report (rota_core_t *self, rota_node_t node, uint32_t attempt, const Rota__Result *result,
                       int64_t now_ms)
+{
+    return rota_core_report_under (self, node, attempt, 0, result, now_ms);
+}
+
+int rota_core_report_under (rota_core_t *self, rota_node_t node, uint32_t attempt, uint64_t epoch,
+                            const Rota__Result *result, int64_t now_ms)
 {
     rota_core_at (self, now_ms);
     if (node >= self->count || self->nodes[node].kind != NODE (TASK) || (self->nodes[node].flags & F_STAGED))
@@ -456,16 +524,16 @@ int rota_core_report (rota_core_t *self, rota_node_t node, uint32_t attempt, con
     if (attempt > it->attempt)
         return -ENOENT;
     Rota__ResultClass class = result->result_class;
-    if (find_lease (self, node, attempt)) {
-        end_lease (self, node, class, result, NULL);
-        return 0;
-    }
+    lease_t *lease = find_lease (self, node, attempt);
+    if (lease)
+        return end_by_report (self, lease, epoch, result);
     bool back = it->status == STATUS (PENDING) || it->status == STATUS (NEEDS_IMPROVEMENT);
     if (attempt == it->attempt && (it->flags & F_LOST) && back && !it->unmet) {
         uint8_t used_before = it->attempts_used;
         it->came_from = it->status;
         it->flags &= (uint16_t)~F_LOST;
         take_up_again (self, node, attempt);
+        rota_core_health_ended (self, node, PHASE (WORK), class, result);
         rota_core_finish (self, node, ROTA_NONE, attempt, class, result, NULL);
         rota_core_ended_t *ended = PUSH (self, ended, rota_core_ended_t);
         if (ended)
@@ -478,13 +546,14 @@ int rota_core_report (rota_core_t *self, rota_node_t node, uint32_t attempt, con
                                          .result = result};
         return 0;
     }
+    /* A verdict that was accepted would have moved it on. */
+    if (attempt == it->attempt && it->status == STATUS (NEEDS_REVIEW) && result->verdict)
+        return refuse_result (self, node, attempt, class,
+                              "its review was taken away before: the verdict is not used");
     if (attempt == it->attempt && !(it->flags & F_LOST))
         return 0; /* accepted before: the answer was lost, not the report */
-    rota_core_event_t *event = rota_core_emit (self, EVENT (ATTEMPT_STALE), node);
-    event->attempt = attempt;
-    event->result_class = (uint8_t) class;
-    event->reason = "a newer attempt exists or the task has ended: the result is not used";
-    return -ESTALE;
+    return refuse_result (self, node, attempt, class,
+                          "a newer attempt exists or the task has ended: the result is not used");
 }
 
 /* ----------------------------------------------------------------------------------------- timers */
@@ -523,6 +592,7 @@ void rota_core_tick (rota_core_t *self, int64_t now_ms, int64_t stalled_ms)
         if (i < self->leases.count)
             tick_lease (self, AT (self, leases, lease_t, i));
     rota_core_budgets_turn (self);
+    rota_core_modes_turn (self);
     while (self->delayed.count && self->nodes[self->delayed.items[0]].order_ms <= now_ms) {
         rota_node_t node = self->delayed.items[0];
         self->nodes[node].ready_since_ms = self->nodes[node].order_ms;
@@ -566,6 +636,7 @@ void rota_core_lease (const rota_core_t *self, size_t index, rota_core_lease_t *
         .agent = lease->agent,
         .attempt = lease->attempt,
         .phase = lease->phase,
+        .epoch = lease->epoch,
         .assigned_ms = lease->assigned_ms,
         .deadline_ms = lease->deadline_ms,
         .accepted = lease->accepted,

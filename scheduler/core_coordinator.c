@@ -6,8 +6,10 @@
  * judge. A review that the holder may not judge (its kind did the work) goes to the others that could hold
  * the role. Where no candidate is connected, a review needs none.
  *
- * A holder that is replaced ends what it has begun. From one whose connection is gone the reviews are taken
- * away, and a verdict that comes late is of an attempt that no longer counts.
+ * What its holder gets as the coordinator carries the epoch. A holder that is replaced ends the work that it
+ * has begun: that was paid for, and is checked and judged like all work. Its reviews are the next one's: it
+ * is told to end them (from one whose connection is gone they are taken away), and a verdict that comes all
+ * the same was given under an epoch that is over: it is refused, whoever holds the role by then.
  */
 #include "scheduler/core_internal.h"
 
@@ -64,8 +66,8 @@ static const char *why_not (const rota_core_t *self, const agent_t *agent)
         return "can't work";
     if (agent->draining)
         return "is draining";
-    if (account->result_class && account->until_ms > self->now_ms)
-        return account->result_class == RESULT (AUTH) ? "has no login" : "rests: its account is limited";
+    if (account->last.result_class && account->last.until_ms > self->now_ms)
+        return account->last.result_class == RESULT (AUTH) ? "has no login" : "rests: its account is limited";
     if (agent->paid && self->quiet_until_ms > self->now_ms)
         return "rests: quiet hours";
     if (agent->aside_until_ms > self->now_ms)
@@ -77,7 +79,7 @@ static const char *why_not (const rota_core_t *self, const agent_t *agent)
 static int64_t fit_again_ms (const rota_core_t *self, const agent_t *agent)
 {
     const account_t *account = AT (self, accounts, account_t, agent->account);
-    int64_t until_ms = account->result_class ? account->until_ms : 0;
+    int64_t until_ms = account->last.result_class ? account->last.until_ms : 0;
     if (!agent->connected || agent->faulty || agent->draining || until_ms == ROTA_BY_HAND)
         return 0;
     if (agent->paid && self->quiet_until_ms > until_ms)
@@ -137,6 +139,27 @@ bool rota_core_is_coordinator (const rota_core_t *self, const agent_t *agent)
            agent == AT (self, agents, agent_t, self->role.agent);
 }
 
+uint64_t rota_core_epoch_for (const rota_core_t *self, rota_agent_t agent, uint32_t class_index)
+{
+    return self->policy.coordinate && agent == self->role.agent &&
+                   AT (self, classes, class_t, class_index)->needs_role
+               ? self->role.epoch
+               : 0;
+}
+
+bool rota_core_is_deposed (const rota_core_t *self, const lease_t *lease)
+{
+    return lease->phase == PHASE (REVIEW) && lease->epoch && lease->epoch != self->role.epoch;
+}
+
+const char *rota_core_deposed_words (rota_core_t *self, const lease_t *lease)
+{
+    return rota_core_text (self,
+                           "it was given under epoch %llu of the coordinator, which is not the present one "
+                           "(%llu): the verdict is not used, the next one reviews it",
+                           (unsigned long long)lease->epoch, (unsigned long long)self->role.epoch);
+}
+
 static int check (const rota_core_t *self, rota_agent_t agent, uint64_t replaces, rota_error_t *error)
 {
     rota_core_candidate_t candidate;
@@ -183,8 +206,7 @@ int rota_core_coordinate (rota_core_t *self, rota_agent_t agent, uint64_t replac
     self->role.agent = agent;
     self->role.epoch++;
     self->role.since_ms = now_ms;
-    if (before != ROTA_NONE && !AT (self, agents, agent_t, before)->connected)
-        rota_core_take_reviews (self, before, "its reviewer is gone, and is no longer the coordinator");
+    rota_core_hand_over_reviews (self);
     rota_core_event_t *event = rota_core_emit (self, EVENT (COORDINATOR_CHANGED), ROTA_NONE);
     event->agent = agent;
     event->reason = rota_core_text (self, "%s%s", agent == ROTA_NONE ? "vacant: " : "", reason ? reason : "");
@@ -210,4 +232,6 @@ void rota_core_coordinator_load (rota_core_t *self, const char *agent, const rot
     for (size_t i = 0; agent && i < self->agents.count; i++)
         if (strcmp (AT (self, agents, agent_t, i)->name, agent) == 0)
             self->role.agent = (rota_agent_t)i;
+    for (size_t i = 0; i < self->leases.count; i++)
+        AT (self, leases, lease_t, i)->stopping |= rota_core_is_deposed (self, AT (self, leases, lease_t, i));
 }

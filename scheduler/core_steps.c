@@ -58,7 +58,8 @@ static bool will_serve (const rota_core_t *self, const agent_t *agent)
     const account_t *account = AT (self, accounts, account_t, agent->account);
     return agent->connected && !agent->draining && !agent->faulty &&
            rota_core_breaker_until_ms (self, agent, NULL) <= self->now_ms &&
-           (!account->result_class || account->until_ms <= self->now_ms + self->policy.review_patience_ms);
+           (!account->last.result_class ||
+            account->last.until_ms <= self->now_ms + self->policy.review_patience_ms);
 }
 
 bool rota_core_is_passed_over (const rota_core_t *self, const class_t *class, const agent_t *agent)
@@ -182,7 +183,7 @@ static rota_core_event_t *take_verdict (rota_core_t *self, rota_node_t node, con
     if (!verdict || !verdict->has_approved) {
         if (asked || !result || !result->answer.len)
             return stumble (self, node, "the review brought no verdict");
-        it->flags |= F_ASKED;
+        it->asked = true;
         self->same = node + 1;
         return again (self, node, 0, "the review brought no verdict: its reviewer is asked for it once more");
     }
@@ -242,8 +243,8 @@ rota_core_event_t *rota_core_finish_step (rota_core_t *self, rota_node_t node, R
                                           const Rota__Result *result, const char *reason)
 {
     node_t *it = &self->nodes[node];
-    bool review = it->status == STATUS (IN_REVIEW), asked = it->flags & F_ASKED;
-    it->flags &= (uint16_t)~F_ASKED;
+    bool review = it->status == STATUS (IN_REVIEW), asked = it->asked;
+    it->asked = false;
     switch (class) {
     case RESULT (OK):
         return review                      ? take_verdict (self, node, result, asked)

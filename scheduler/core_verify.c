@@ -53,6 +53,9 @@ static int verify_flags (const rota_core_t *self, rota_node_t i, const expected_
         FAULT (i, "waits for %u, should for %u", it->unmet, expected->unmet[i]);
     if (it->dead != expected->dead[i])
         FAULT (i, "%u of its prerequisites are dead, kept as %u", expected->dead[i], it->dead);
+    if ((it->flags & F_SILENT) && it->parent != ROTA_NONE &&
+        (it->flags & F_APPROVAL) != (self->nodes[it->parent].flags & F_APPROVAL))
+        FAULT (i, "%s approval, its group doesn't say so", it->flags & F_APPROVAL ? "awaits" : "awaits no");
     if (it->flags & F_STAGED)
         return 0;
     bool satisfied = it->unmet == 0, dead = it->dead > 0;
@@ -132,7 +135,7 @@ static int verify_place (const rota_core_t *self, rota_node_t i, rota_error_t *e
         if (!lease || lease->node != i || lease->attempt != it->attempt)
             FAULT (i, "is in progress without a lease");
     }
-    if ((it->flags & F_ASKED) && it->status != STATUS (IN_REVIEW))
+    if (it->asked && it->status != STATUS (IN_REVIEW))
         FAULT (i, "is asked for a verdict, and is in no review");
     if ((it->place == ROTA_PLACE_RUNNING) != ((it->flags & F_LEASED) != 0))
         FAULT (i, "is leased by its flag, and does not run, or the other way round");
@@ -185,6 +188,14 @@ static int verify_leases (const rota_core_t *self, rota_error_t *error)
         const lease_t *lease = AT (self, leases, lease_t, i);
         if (self->nodes[lease->node].place != ROTA_PLACE_RUNNING || self->nodes[lease->node].slot != i)
             FAULT (lease->node, "has a lease and does not run");
+        if (lease->epoch > self->role.epoch ||
+            (lease->epoch && lease->phase != PHASE (WORK) && lease->phase != PHASE (REVIEW)))
+            FAULT (lease->node, "is leased under the coordinator's epoch %llu, where there can be none such",
+                   (unsigned long long)lease->epoch);
+        if (lease->epoch && lease->epoch == self->role.epoch && lease->agent != self->role.agent)
+            FAULT (lease->node, "is leased under the coordinator's epoch to another agent");
+        if (rota_core_is_deposed (self, lease) && !lease->stopping)
+            FAULT (lease->node, "is reviewed for an epoch that is over, and goes on");
     }
     for (size_t a = 0; a < self->agents.count; a++) {
         uint32_t busy = 0;
@@ -246,6 +257,10 @@ int rota_core_verify (const rota_core_t *self, rota_error_t *error)
         r = rota_core_budgets_verify (self, error);
     if (r == 0)
         r = rota_core_claims_verify (self, error);
+    if (r == 0)
+        r = rota_core_health_verify (self, error);
+    if (r == 0)
+        r = rota_core_modes_verify (self, error);
     if (r == 0)
         r = rota_core_batch_verify (self, error);
     return r < 0 ? r : verify_leases (self, error);

@@ -164,6 +164,7 @@ int rota_service_rebuild (service_t *self, rota_error_t *error)
         (uint64_t)rota_store_number (self->store, "sink_cursor", 0);
     rota_core_pause (self->core, rota_store_number (self->store, "paused", 0) != 0, now_ms);
     rota_store_load_coordinator (self->store, self->core);
+    rota_store_load_health (self->store, self->core);
     self->settled.count = 0;
     r = rota_budget_load (self, error);
     if (r < 0)
@@ -236,6 +237,13 @@ void rota_service_read_policy (service_t *self)
     self->policy.weight.unblocks_s =
         (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_UNBLOCKS);
     self->policy.weight.small_s = (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_SMALL);
+    const char *mode = rota_setting_text (s, ROTA_SETTING_SCHEDULER_MODE);
+    rota_mode_t pinned = rota_mode_parse (mode, strlen (mode));
+    self->policy.mode.pinned = pinned == ROTA_MODES ? -1 : (int)pinned;
+    self->policy.mode.half_life_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_MODE_HALF_LIFE);
+    self->policy.mode.dwell_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_MODE_DWELL);
+    self->policy.mode.samples = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_MODE_SAMPLES);
+    self->policy.mode.share = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_MODE_SHARE);
 }
 
 static int read_rules (service_t *self, rota_error_t *error)

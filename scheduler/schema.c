@@ -10,6 +10,7 @@
  * definition    what a file or submit said of it; `spec` is a packed TaskSpec without id and title
  * dependency    task waits for prerequisite; type 1 blocks, 2 related, 3 suggested
  * event         the log; `change` packs from, to, phase and result class, a hexadecimal digit each
+ *               `epoch` is the coordinator's, under which its running attempt was given out
  * attempt       attempts that ended; the running one is in the task's row; `result` is a packed Result
  * account       what a provider counts its limits for, and why it is closed
  * budget        limits set by hand; cell = measure * 3 + period, 9 the window's share, 10 the policy
@@ -97,6 +98,17 @@ static const char *const MIGRATIONS[] = {
      "CREATE INDEX context_link_back ON context_link (number);"
      "CREATE VIRTUAL TABLE context_words USING fts5 (topic, text, content = 'context',"
      " content_rowid = 'number', detail = none, columnsize = 0);"),
+    ("CREATE TABLE account_limit (account INTEGER, place INTEGER, class INTEGER NOT NULL, kind INTEGER NOT "
+     "NULL,"
+     " window TEXT NOT NULL, since_ms INTEGER, until_ms INTEGER, trips INTEGER, reason TEXT,"
+     " PRIMARY KEY (account, place)) WITHOUT ROWID;"
+     "INSERT INTO account_limit SELECT key, 0, class, kind, '', since_ms, until_ms, trips, reason FROM "
+     "account"
+     " WHERE class;"
+     "ALTER TABLE account DROP COLUMN class; ALTER TABLE account DROP COLUMN kind;"
+     "ALTER TABLE account DROP COLUMN since_ms; ALTER TABLE account DROP COLUMN until_ms;"
+     "ALTER TABLE account DROP COLUMN trips; ALTER TABLE account DROP COLUMN reason;"),
+    "ALTER TABLE task ADD COLUMN epoch INTEGER;",
     /* averages of the quality of work */
     ("CREATE TABLE quality (scope INTEGER NOT NULL, name TEXT NOT NULL, average INTEGER, rounds INTEGER,"
      " PRIMARY KEY (scope, name)) WITHOUT ROWID;"),

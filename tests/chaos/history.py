@@ -5,7 +5,9 @@ A record is a dict; `what` says which:
   act     role, scope, epoch, actor, witness: the witness accepted something that the actor did in that role under that epoch.
           Epochs count within a scope (etcd's cluster, the store's incarnation).
   ack     task: it was acknowledged to its submitter
-  start   task, attempt, agent: handed out (from the event log, in its order, as all that follow)
+  start   task, attempt, agent: handed out (from the event log, in its order, as all that follow); `complex`, `review`: it is
+          the coordinator's
+  verdict task, attempt: a review said what is to become of the task, and that became of it
   done    task, attempt
   hold    epoch, actor: the coordinator's role was given to actor (None: to nobody)
   healed  from here on nothing was in the way
@@ -18,7 +20,8 @@ NAMES = {
     "lost": "a task was acknowledged and is not there, or not done",
     "done twice": "a task was completed more than once",
     "stale accepted": "a completion came from an attempt that was not the newest",
-    "out of role": "complex work was handed to an agent that was not the coordinator",
+    "out of role": "complex work or a review was handed to an agent that was not the coordinator",
+    "late verdict": "a verdict counted that was given by a coordinator whose epoch was over",
     "no progress": "nothing went on after all was healed",
 }
 
@@ -40,16 +43,22 @@ def faults_of_epochs(records):
 
 
 def faults_of_tasks(records):
-    acked, done, newest, holder = set(), {}, {}, None
+    acked, done, newest, holder, epoch, reviews = set(), {}, {}, None, 0, {}
     for it in records:
         if it["what"] == "ack":
             acked.add(it["task"])
         elif it["what"] == "hold":
-            holder = it["actor"]
+            holder, epoch = it["actor"], it["epoch"]
         elif it["what"] == "start":
             newest[it["task"]] = max(newest.get(it["task"], 0), it["attempt"])
-            if it.get("complex") and it["agent"] != holder:
+            if it.get("review"):
+                reviews[it["task"], it["attempt"]] = epoch
+            if (it.get("complex") or it.get("review")) and it["agent"] != holder:
                 yield "out of role", f"{it['task']} to {it['agent']}, and {holder} is the coordinator"
+        elif it["what"] == "verdict":
+            begun = reviews.get((it["task"], it["attempt"]))
+            if begun != epoch:
+                yield "late verdict", f"{it['task']}.{it['attempt']} was begun under epoch {begun}, and counted in {epoch}"
         elif it["what"] == "done":
             done[it["task"]] = done.get(it["task"], 0) + 1
             if it["attempt"] < newest.get(it["task"], 0):

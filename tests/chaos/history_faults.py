@@ -11,8 +11,12 @@ def act(witness, role, epoch, actor, scope="one"):
     return {"what": "act", "witness": witness, "role": role, "epoch": epoch, "actor": actor, "scope": scope}
 
 
-def start(task, attempt, agent, is_complex=False):
-    return {"what": "start", "task": task, "attempt": attempt, "agent": agent, "complex": is_complex}
+def start(task, attempt, agent, is_complex=False, review=False):
+    return {"what": "start", "task": task, "attempt": attempt, "agent": agent, "complex": is_complex, "review": review}
+
+
+def verdict(task, attempt):
+    return {"what": "verdict", "task": task, "attempt": attempt}
 
 
 def done(task, attempt):
@@ -31,7 +35,8 @@ GOOD = [
     act("client", "leader", 4, "b1"), act("client", "scheduler", 1, "s"), ack("a"), ack("b"), hold(1, "x"),
     start("a", 1, "y"), start("b", 1, "x", True), act("client", "leader", 9, "b2"), act("log", "leader", 4, "b1"),
     act("log", "leader", 9, "b2"), act("client", "leader", 3, "b9", "another cluster"), done("a", 1), hold(2, None), hold(3, "y"),
-    act("client", "scheduler", 2, "t"), start("b", 2, "y", True), {"what": "healed"}, done("b", 2), {"what": "moved"},
+    act("client", "scheduler", 2, "t"), start("b", 2, "y", True), {"what": "healed"}, start("b", 3, "y", review=True),
+    verdict("b", 3), done("b", 3), {"what": "moved"},
 ]
 
 
@@ -48,8 +53,13 @@ PLANTED = {
     "an acknowledged task that is gone": ("lost", GOOD + [ack("c")]),
     "an acknowledged task that is never done": ("lost", without("done", task="a")),
     "a second completion": ("done twice", GOOD + [done("a", 1)]),
-    "a late report of a lost attempt": ("stale accepted", [done("b", 1) if it == done("b", 2) else it for it in GOOD]),
+    "a late report of a lost attempt": ("stale accepted", [done("b", 1) if it == done("b", 3) else it for it in GOOD]),
     "complex work for a deposed coordinator": ("out of role", GOOD + [start("d", 1, "x", True), done("d", 1)]),
+    "a review by an agent that has no role": ("out of role", GOOD + [start("b", 4, "x", review=True)]),
+    "a verdict of a deposed coordinator": ("late verdict", [it for record in GOOD for it in
+                                                            ([hold(4, "x"), record] if record == verdict("b", 3) else [record])]),
+    "a verdict of one who has the role again": ("late verdict", [
+        it for record in GOOD for it in ([hold(4, "x"), hold(5, "y"), record] if record == verdict("b", 3) else [record])]),
     "standstill": ("no progress", without("moved")),
 }
 

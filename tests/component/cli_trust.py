@@ -119,6 +119,8 @@ for commit in history:
     git("worktree", "remove", "--force", work)
 messages = git("log", "--format=%B", f"{before}..rota/main")
 check("the history says who did what", "Rota-Task: judged" in messages and "Rota-Agent: sim@" in messages, messages)
+judged = git("log", "--first-parent", "--format=%(trailers:only,unfold)", "--grep=Rota-Task: judged", "rota/main")
+check("a merge says whose work it is and who approved it", "Rota-Work-By: sim@" in judged and "Rota-Reviewed-By: sim@" in judged, judged)
 
 branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads/rota-work/").splitlines()
 check("a key never comes into the repository", not any(branch.startswith("rota-work/leak.") for branch in branches), branches)

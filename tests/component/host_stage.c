@@ -118,6 +118,7 @@ static void on_report (const rota_envelope_t *from, const Rota__Report *it)
         }
         known->times++;
         known->class = report->result->result_class;
+        known->epoch = report->coordinator_epoch;
         known->exit_code = report->result->exit_code;
         host_stage_copy (known->message, sizeof known->message, report->result->message);
         host_stage_copy (known->last_output, sizeof known->last_output, report->result->last_output);

@@ -27,6 +27,7 @@ typedef struct {
 typedef struct {
     uint64_t key;
     uint32_t attempt;
+    uint64_t epoch; /* of the coordinator, as it is handed back */
     Rota__ResultClass class;
     int exit_code;
     char message[1100], last_output[2100];

@@ -27,7 +27,9 @@ static void a_result_is_reported_until_it_is_acknowledged_over_a_crash_too (void
     host_stage.forgetful = true;
     host_stage_job_t *what = host_stage_job ("echo x; exit 9");
     uint64_t key = what->assignment.key;
-    host_stage_run (what);
+    what->assignment.has_coordinator_epoch = true;
+    what->assignment.coordinator_epoch = UINT64_C (0x123456789a);
+    assert_int_equal (host_stage_run (what)->epoch, UINT64_C (0x123456789a));
     host_stage_kill_agent ();
     host_stage.reported_count = 0;
     host_stage.listed_count = 0;
@@ -38,6 +40,7 @@ static void a_result_is_reported_until_it_is_acknowledged_over_a_crash_too (void
     assert_int_equal (result->class, RESULT (FAILED));
     assert_int_equal (result->exit_code, 9);
     assert_string_equal (result->last_output, "x\n");
+    assert_int_equal (result->epoch, UINT64_C (0x123456789a));
     WAIT_UNTIL (host_stage_report_of (key, 1)->times > 1);
     host_stage.forgetful = false;
     WAIT_UNTIL (host_stage_spool_files ("") == 0);

@@ -830,12 +830,56 @@ def other_kinds_of_checkouts():
     bare = os.path.join(work.place, "bare.git")
     git(work.place, "clone", "-q", "--bare", work.path, bare)
     check("bare: it has no checkout and needs none", work.sh("echo s > s", repository=bare, target="main").state == "done")
+    result = work.sh("touch ran", target="no-such-branch")
+    check("a target that isn't there: the place's fault, in words", result.state == "environment" and
+          'has no commit "no-such-branch"' in result.message, result)
     for what, repository in (("nothing", work.place), ("no commit", Work().place + "/fresh")):
         os.makedirs(repository, exist_ok=True)
         if what == "no commit":
             git(repository, "init", "-q")
         result = work.sh("touch ran", repository=repository)
         check(f"{what} there: the place's fault, in words", result.state == "environment" and result.message, result)
+
+
+def pointers_of_lfs():
+    """Whoever has no git-lfs has pointers, and they pass as they are, whatever the user's settings want done with them."""
+    def pointer(digit):
+        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{digit * 64}\nsize 12345\n"
+    work = Work({".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "one.bin": pointer("1"), "two.bin": pointer("2")})
+    for name, value in (("clean", "git-lfs clean -- %f"), ("smudge", "git-lfs smudge -- %f"), ("process", "git-lfs filter-process"),
+                        ("required", "true")):
+        git(work.path, "config", f"filter.lfs.{name}", value)
+    result = work.sh(f"cat one.bin; printf '{pointer('3')}' > two.bin; cp one.bin three.bin")
+    check("LFS: pointers are there, and are taken as they are", result.state == "done" and result.stdout == pointer("1") and
+          result.message == "" and work.show(result.record["commit"] + ":two.bin") + "\n" == pointer("3"), result)
+    merged = work.run("merge", start=result.record["commit"], gates=[{"name": "g", "command": "grep -q 3333 two.bin && cmp one.bin three.bin"}])
+    check("LFS: and merged so", merged.state == "done" and work.show("rota/main:three.bin") + "\n" == pointer("1") and
+          work.status()[0] == "", merged)
+
+
+def remote_kinds():
+    work = Work(initial=("-b", "main", "--object-format=sha256"))
+    bare = os.path.join(work.place, "bare.git")
+    git(work.place, "clone", "-q", "--bare", work.path, bare)
+    for target in (None, "main"):
+        first = work.sh("cat a.txt; echo x > x", repository="file://" + bare, target=target, mirrors=work.state + "/mirrors")
+        check(f"remote: SHA-256, target {target}", first.state == "done" and len(first.record["commit"]) == 64, first)
+    merged = work.run("merge", start=first.record["commit"], repository="file://" + bare)
+    check("remote: SHA-256 is merged", merged.state == "done" and git(bare, "show", "rota/main:x") == "x", merged)
+    result = work.sh("touch ran", repository="file://" + bare, target="gone")
+    check("remote: a target that isn't there is said", result.state == "environment" and 'has no commit "gone"' in result.message, result)
+    empty = os.path.join(work.place, "empty.git")
+    git(work.place, "init", "-q", "--bare", empty)
+    result = work.sh("touch ran", repository="file://" + empty)
+    check("remote: one without a commit is said", result.state == "environment" and "names no branch" in result.message, result)
+    shallow = os.path.join(work.place, "shallow.git")
+    plain = Work()
+    plain.commit("second", {"y": "y\n"})
+    git(work.place, "clone", "-q", "--bare", "--depth=1", "file://" + plain.path, shallow)
+    first = plain.sh("cat y; echo x > x", repository="file://" + shallow, mirrors=work.state + "/mirrors")
+    merged = plain.run("merge", start=(first.record or {}).get("commit"), repository="file://" + shallow, mirrors=work.state + "/mirrors")
+    check("remote: a shallow one", first.state == "done" and merged.state == "done" and git(shallow, "show", "rota/main:x") == "x", first,
+          merged)
 
 
 def remote_repositories():
@@ -871,11 +915,17 @@ def remote_repositories():
                  work.run("merge", start=start, repository=url)]
         check(f"{name}: gate, review, merge and told again", [item.state for item in steps] == ["done"] * 5 and
               rev("rota/main") == steps[3].record["merged"] and steps[4].record["merged"] == steps[2].record["merged"], *steps)
+        check(f"{name}: by nobody else so far", not any(item.record["head_moved"] for item in steps))
         foreign = git(path, "-c", "core.hooksPath=/dev/null", "commit-tree", f"{rev('rota/main')}^{{tree}}", "-p", rev("rota/main"), "-m", "f")
         racing = f"test -e {work.place}/raced || git --git-dir={path} -c core.hooksPath=/dev/null update-ref refs/heads/rota/main {foreign}"
         result = work.run("merge", start=third.record["commit"], repository=url, isolate="off", gates=[
             {"name": "race", "command": f"{racing}; touch {work.place}/raced"}])
         check(f"{name}: moved in the middle of a merge, it is done again", result.state == "done" and result.record["onto"] == foreign, result)
+        foreign = git(path, "-c", "core.hooksPath=/dev/null", "commit-tree", f"{rev('rota/main')}^{{tree}}", "-p", rev("rota/main"), "-m", "g")
+        git(path, "-c", "core.hooksPath=/dev/null", "update-ref", "refs/heads/rota/main", foreign)
+        result = work.sh("echo q > q", repository=url)
+        check(f"{name}: a move by someone else is noticed, and said", result.record["head_moved"] is True and
+              "someone else than rota moved rota/main" in result.stderr, result)
         os.unlink(f"{work.place}/raced")
     check("file://: nothing that was planted there is run", not os.path.exists(canary), read(canary) if os.path.exists(canary) else "")
     os.killpg(daemon.pid, signal.SIGTERM)
@@ -946,7 +996,8 @@ SCENARIOS = (
     goes_on_with_earlier_work, set_up_is_nobodys_work, told_to_stop, signals_reach_the_program, what_is_left_running_is_ended,
     planted_in_the_repository, planted_in_the_clone, replaced_git_directories, outside_is_out_of_reach, gates_and_their_ends, gates_that_passed_are_not_run_again,
     exit_criteria, secrets_are_found_and_not_told, review_gets_the_difference_as_data, merge_and_its_ends, batches_and_their_ends, others_move_the_branch,
-    locks_that_were_left, submodules, other_kinds_of_checkouts, remote_repositories, wrong_specs, hard_to_remove, many_at_once,
+    locks_that_were_left, submodules, other_kinds_of_checkouts, pointers_of_lfs, remote_kinds, remote_repositories,
+    wrong_specs, hard_to_remove, many_at_once,
     killed_at_any_moment, batches_killed_at_any_moment)
 
 

@@ -57,7 +57,8 @@ class ScriptedAgent(protocol.Agent):
             result.result_class, result.answer = rota.RESULT_CLASS_OK, b"It is done."
             if assignment.phase == rota.PHASE_REVIEW:
                 result.verdict.CopyFrom(rota.Verdict(approved=True, summary=b"good"))
-        self.finished[where] = rota.AttemptReport(key=where[0], attempt=where[1], result=result, store=store)
+        self.finished[where] = rota.AttemptReport(key=where[0], attempt=where[1], result=result, store=store,
+                                                  coordinator_epoch=assignment.coordinator_epoch)
         if self.limit_s is not None:
             self.on_limit(name)
         self.next_report = 0.0

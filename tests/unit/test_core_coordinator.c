@@ -214,24 +214,171 @@ static void reviews_of_a_holder_that_is_gone_are_handed_over_at_once (void **sta
     assert_int_equal (drive_get (self, "a").attempts_used, 0);
 }
 
-static void a_holder_that_is_only_replaced_ends_what_it_began (void **state)
+/* A verdict that the host hands back with that epoch (0: it says none). */
+static int judge_under (drive_t *self, const char *name, uint32_t attempt, uint64_t epoch)
+{
+    Rota__Result result = ROTA__RESULT__INIT;
+    Rota__Verdict verdict = ROTA__VERDICT__INIT;
+    result.has_result_class = verdict.has_approved = verdict.approved = true;
+    result.result_class = RESULT (OK);
+    result.verdict = &verdict;
+    int r =
+        rota_core_report_under (self->core, drive_find (self, name), attempt, epoch, &result, self->now_ms);
+    drive_let_out (self);
+    return r;
+}
+
+static void what_the_coordinator_gets_carries_its_epoch (void **state)
 {
     drive_t *self = *state;
     rota_agent_t claude = drive_join_as (self, "claude@here", "claude", 4, ABLE);
-    rota_agent_t gemini = drive_join_as (self, "gemini@here", "gemini", 4, ABLE);
-    drive_join_as (self, "codex@here", "codex", 4, ABLE);
+    rota_agent_t codex = drive_join_as (self, "codex@here", "codex", 2, ABLE);
+    elect (self, codex);
     elect (self, claude);
     ADD (self, .id = "a", .needs = "prompt", .wants = REVIEWED, .agent = "codex");
+    ADD (self, .id = "b", .needs = "prompt", .complexity = 9, .wants = REVIEWED);
+    ADD (self, .id = "c", .needs = "prompt", .complexity = 2);
+    assert_int_equal (drive_dispatch (self), 3);
+    assert_int_equal (drive_get (self, "a").epoch, 0);
+    assert_int_equal (drive_get (self, "b").epoch, 2);
+    assert_int_equal (drive_get (self, "c").epoch, 0);
+    drive_report (self, "a", RESULT (OK));
+    assert_int_equal (handed_to (self, "a"), claude);
+    assert_int_equal (self->assigns[0].epoch, 2);
+    drive_report (self, "b", RESULT (OK)); /* its own is judged by another, who isn't the coordinator */
+    assert_int_equal (handed_to (self, "b"), codex);
+    assert_int_equal (self->assigns[0].epoch, 0);
+    elect (self, codex);
+    assert_int_equal (drive_judge (self, "b", true), 0);
+    EXPECT_STATUS (self, "b", DONE);
+}
+
+/* "a" is under review by claude, epoch 1, and gemini has the role since, epoch 2. */
+static rota_agent_t depose (drive_t *self, rota_agent_t *ret_deposed)
+{
+    *ret_deposed = drive_join_as (self, "claude@here", "claude", 4, ABLE);
+    rota_agent_t gemini = drive_join_as (self, "gemini@here", "gemini", 4, ABLE);
+    drive_join_as (self, "codex@here", "codex", 4, ABLE);
+    elect (self, *ret_deposed);
+    ADD (self, .id = "a", .needs = "prompt", .wants = REVIEWED, .agent = "codex", .attempts = 1);
     ADD (self, .id = "b", .needs = "prompt", .complexity = 9);
     assert_int_equal (drive_dispatch (self), 2);
     drive_report (self, "a", RESULT (OK));
-    assert_int_equal (handed_to (self, "a"), claude);
+    assert_int_equal (handed_to (self, "a"), *ret_deposed);
     elect (self, gemini);
     assert_int_equal (drive_dispatch (self), 0);
-    drive_judge (self, "a", true);
+    return gemini;
+}
+
+static void the_work_of_a_deposed_holder_counts_and_its_late_verdict_does_not (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude, gemini = depose (self, &claude);
+    assert_int_equal (judge_under (self, "a", drive_get (self, "a").attempt, 1), -ESTALE);
+    assert_true (drive_was_event (self, EVENT (ATTEMPT_STALE), "a"));
+    EXPECT_STATUS (self, "a", NEEDS_REVIEW);
     drive_report (self, "b", RESULT (OK));
-    EXPECT_STATUS (self, "a", DONE);
     EXPECT_STATUS (self, "b", DONE);
+    assert_int_equal (handed_to (self, "a"), gemini);
+    assert_int_equal (self->assigns[0].epoch, 2);
+    assert_int_equal (judge_under (self, "a", drive_get (self, "a").attempt, 2), 0);
+    EXPECT_STATUS (self, "a", DONE);
+    assert_int_equal (drive_get (self, "a").attempts_used, 0);
+}
+
+static void the_role_coming_back_makes_no_old_verdict_good (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude;
+    depose (self, &claude);
+    elect (self, claude);
+    assert_int_equal (judge_under (self, "a", drive_get (self, "a").attempt, 0), -ESTALE);
+    EXPECT_STATUS (self, "a", NEEDS_REVIEW);
+    assert_int_equal (handed_to (self, "a"), claude);
+    /* A host that mixes them up. */
+    assert_int_equal (judge_under (self, "a", drive_get (self, "a").attempt, 1), -ESTALE);
+    assert_int_equal (handed_to (self, "a"), claude);
+    assert_int_equal (judge_under (self, "a", drive_get (self, "a").attempt, 3), 0);
+    EXPECT_STATUS (self, "a", DONE);
+}
+
+static void a_deposed_holder_is_told_to_end_its_reviews (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude;
+    depose (self, &claude);
+    rota_node_t a = drive_find (self, "a");
+    assert_true (rota_core_is_stopping (self->core, a));
+    assert_false (rota_core_is_stopping (self->core, drive_find (self, "b")));
+    /* While its processes may live nobody else begins. */
+    assert_int_equal (drive_dispatch (self), 0);
+    assert_int_equal (drive_report (self, "a", RESULT (KILLED)), 0);
+    drive_expect_handed_out (self, "a");
+    assert_int_equal (drive_get (self, "a").stumbles, 0);
+}
+
+static void what_ended_a_deposed_review_is_known_of_its_account (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude;
+    depose (self, &claude);
+    drive_report (self, "a", RESULT (LIMITED));
+    assert_string_equal (why_not (self, claude), "rests: its account is limited");
+    drive_expect_handed_out (self, "a");
+}
+
+static void a_deposed_one_that_goes_loses_its_reviews_then (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude, gemini = depose (self, &claude);
+    uint32_t attempt = drive_get (self, "a").attempt;
+    rota_core_agent_gone (self->core, claude, self->now_ms);
+    drive_let_out (self);
+    EXPECT_STATUS (self, "a", NEEDS_REVIEW);
+    /* Before the next one has it, the verdict is of the newest attempt, and still refused. */
+    assert_int_equal (judge_under (self, "a", attempt, 1), -ESTALE);
+    assert_int_equal (handed_to (self, "a"), gemini);
+}
+
+/* A restart knows under which epoch what runs was given out. */
+static void a_restart_forgets_no_epoch (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t codex, claude;
+    for (int late = 0; late < 2; late++) {
+        drive_renew (self);
+        assert_int_equal (
+            rota_core_agent_load (self->core, "codex@here", "codex", "here", (uint8_t[16]){1}, &codex), 0);
+        assert_int_equal (
+            rota_core_agent_load (self->core, "claude@here", "claude", "here", (uint8_t[16]){2}, &claude), 0);
+        uint32_t class_index;
+        bool is_new;
+        assert_int_equal (rota_core_class (self->core, 0, "", 0, JUDGE, 1, &class_index, &is_new), 0);
+        rota_node_t node;
+        assert_int_equal (rota_core_add (self->core,
+                                         &(rota_core_node_t){.id = "a",
+                                                             .id_length = 1,
+                                                             .kind = NODE (TASK),
+                                                             .parent = ROTA_NONE,
+                                                             .class_index = class_index,
+                                                             .status = STATUS (IN_REVIEW),
+                                                             .phase = PHASE (REVIEW),
+                                                             .wants = REVIEWED,
+                                                             .attempts_allowed = 3,
+                                                             .attempt = 2,
+                                                             .leased = true,
+                                                             .author = codex},
+                                         &node),
+                          0);
+        rota_core_open (self->core, node, node + 1, true, self->now_ms);
+        const rota_core_coordinator_t role = {.epoch = late ? 5 : 4, .reason = ""};
+        rota_core_load_lease (self->core, node, claude, self->now_ms, 4);
+        rota_core_coordinator_load (self->core, late ? "codex@here" : "claude@here", &role);
+        drive_let_out (self);
+        assert_int_equal (drive_get (self, "a").epoch, 4);
+        assert_int_equal (rota_core_is_stopping (self->core, node), late);
+        assert_int_equal (judge_under (self, "a", 2, 0), late ? -ESTALE : 0);
+    }
 }
 
 /* After a start its capabilities are not known before it registers. */
@@ -283,7 +430,13 @@ int main (void)
         ROLE_TEST (who_rests_drains_or_is_gone_can_not_have_it),
         ROLE_TEST (who_steps_down_is_no_candidate_for_a_while),
         ROLE_TEST (reviews_of_a_holder_that_is_gone_are_handed_over_at_once),
-        ROLE_TEST (a_holder_that_is_only_replaced_ends_what_it_began),
+        ROLE_TEST (what_the_coordinator_gets_carries_its_epoch),
+        ROLE_TEST (the_work_of_a_deposed_holder_counts_and_its_late_verdict_does_not),
+        ROLE_TEST (the_role_coming_back_makes_no_old_verdict_good),
+        ROLE_TEST (a_deposed_holder_is_told_to_end_its_reviews),
+        ROLE_TEST (what_ended_a_deposed_review_is_known_of_its_account),
+        ROLE_TEST (a_deposed_one_that_goes_loses_its_reviews_then),
+        ROLE_TEST (a_restart_forgets_no_epoch),
         ROLE_TEST (a_holder_that_has_not_come_back_yet_is_waited_for),
         ROLE_TEST (what_is_loaded_is_as_it_was),
     };

@@ -1,6 +1,7 @@
 /* The spool: what a shim records is there after a crash, and nothing else is believed. */
 #include "agents/spool.h"
 #include "agents/spool_format.h"
+#include "bus/names.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -31,7 +32,8 @@ static rota_spool_running_t running_of (uint64_t key)
                                     .shim_pid = 4711,
                                     .shim_start_ticks = UINT64_MAX - 1,
                                     .started_ms = 1700000000000,
-                                    .goes_on = true};
+                                    .goes_on = true,
+                                    .epoch = UINT64_MAX - 7};
     return running;
 }
 
@@ -84,6 +86,35 @@ static void load (uint64_t key, uint8_t ret_bytes[ROTA_SPOOL_FILE_BYTES])
     close (fd);
 }
 
+static void seal (uint8_t *bytes, uint32_t length)
+{
+    uint64_t sum = rota_hash (bytes + 24, length - 24);
+    for (int i = 0; i < 4; i++)
+        bytes[12 + i] = (uint8_t)(length >> 8 * i);
+    for (int i = 0; i < 8; i++)
+        bytes[16 + i] = (uint8_t)(sum >> 8 * i);
+}
+
+/* As hosts wrote them that knew no epochs of coordinators: after an upgrade their results are reported. */
+static void a_record_of_an_older_host_is_read (void **state)
+{
+    uint8_t bytes[ROTA_SPOOL_FILE_BYTES] = {0};
+    rota_spool_running_t running = running_of (1);
+    rota_spool_record_t record;
+    const char *why = NULL;
+    (void)state;
+    rota_spool_encode_running (&running, bytes);
+    uint32_t length = bytes[12] | (uint32_t)bytes[13] << 8;
+    memset (bytes + length - 8, 0, 8);
+    seal (bytes, length - 8);
+    assert_int_equal (rota_spool_decode (bytes, sizeof bytes, &record, &why), 0);
+    assert_int_equal (record.running.epoch, 0);
+    assert_true (record.running.goes_on);
+    assert_int_equal (record.running.key, 1);
+    seal (bytes, length - 4); /* cut in the middle of the field */
+    assert_int_equal (rota_spool_decode (bytes, sizeof bytes, &record, &why), -EBADMSG);
+}
+
 static void put_file (const char *name, const void *bytes, size_t size)
 {
     char path[512];
@@ -134,6 +165,7 @@ static void a_record_is_read_as_it_was_written (void **state)
     assert_true (record.running.shim_start_ticks == UINT64_MAX - 1);
     assert_int_equal (record.running.started_ms, running.started_ms);
     assert_true (record.running.goes_on);
+    assert_int_equal (record.running.epoch, UINT64_MAX - 7);
     assert_memory_equal (record.outcome.store, outcome.store, 16);
     assert_string_equal (record.outcome.task_id, outcome.task_id);
     assert_string_equal (record.outcome.message, outcome.message);
@@ -358,6 +390,7 @@ int main (void)
 {
     const struct CMUnitTest tests[] = {
         TEST (a_record_is_read_as_it_was_written),
+        TEST (a_record_of_an_older_host_is_read),
         TEST (a_record_without_its_end_is_a_running_attempt),
         TEST (a_torn_end_leaves_a_running_attempt),
         TEST (no_changed_byte_of_the_first_half_is_believed),
