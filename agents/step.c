@@ -253,6 +253,12 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
         json_object_set_new (spec, "gate_cache", json_sprintf ("%s/gates", context->state_dir));
         json_object_set_new (spec, "gate_cache_ms", json_integer (kept_ms));
     }
+    if (assignment->phase == PHASE (REVIEW)) {
+        json_object_set_new (spec, "part", json_integer (assignment->part ? assignment->part : 1));
+        if (assignment->part_bytes)
+            json_object_set_new (spec, "part_bytes", json_integer ((json_int_t)assignment->part_bytes));
+        json_object_set_new (spec, "asked_again", json_boolean (assignment->first_answer.len > 0));
+    }
     if (assignment->phase == PHASE (MERGE)) {
         json_object_set_new (spec, "reviewed_by", reviewers_of (assignment));
         json_object_set_new (spec, "members", members_of (assignment));
@@ -532,6 +538,30 @@ static void fill_gates (const json_t *list, rota_arena_t *arena, Rota__Result *r
     result->n_gates = gates ? count : 0;
 }
 
+static void fill_scores (json_t *given, rota_arena_t *arena, Rota__Verdict *verdict)
+{
+    size_t count = json_object_size (given);
+    Rota__ReviewScore *items = rota_arena_alloc (arena, (count + 1) * sizeof *items);
+    verdict->scores = rota_arena_alloc (arena, (count + 1) * sizeof (Rota__ReviewScore *));
+    const char *name;
+    json_t *value;
+    if (!items || !verdict->scores)
+        return;
+    json_object_foreach (given, name, value)
+    {
+        Rota__ReviewScore *it = &items[verdict->n_scores];
+        uint8_t *copy = rota_arena_alloc (arena, strlen (name) + 1);
+        if (!copy)
+            return;
+        memcpy (copy, name, strlen (name) + 1);
+        rota__review_score__init (it);
+        it->has_name = it->has_value = true;
+        it->name = rota_bytes_n (copy, strlen (name));
+        it->value = (uint32_t)json_integer_value (value);
+        verdict->scores[verdict->n_scores++] = it;
+    }
+}
+
 static Rota__Verdict *verdict_of (const json_t *given, rota_arena_t *arena)
 {
     const json_t *list = json_object_get (given, "comments");
@@ -547,6 +577,7 @@ static Rota__Verdict *verdict_of (const json_t *given, rota_arena_t *arena)
     set_bytes (arena, given, "summary", ROTA_VERDICT_TEXT_MAX_BYTES, &verdict->has_summary,
                &verdict->summary);
     set_count (given, "score", &verdict->has_score, &verdict->score);
+    fill_scores (json_object_get (given, "scores"), arena, verdict);
     for (size_t i = 0; i < count; i++) {
         const json_t *it = json_array_get (list, i);
         rota__review_comment__init (comments[i] = &items[i]);
@@ -579,5 +610,9 @@ void rota_step_fill (const char *log_path, rota_arena_t *arena, Rota__Result *re
         result->work = work_of (record, arena);
     fill_gates (json_object_get (record, "gates"), arena, result);
     result->verdict = json_is_object (verdict) ? verdict_of (verdict, arena) : NULL;
+    if (result->verdict && json_object_get (record, "parts")) {
+        set_count (record, "part", &result->verdict->has_part, &result->verdict->part);
+        set_count (record, "parts", &result->verdict->has_parts, &result->verdict->parts);
+    }
     json_decref (record);
 }

@@ -37,6 +37,8 @@
  *   isolate        "auto", "off"
  *   told           {parts, about, budget, ...}: what the agent is told beside its prompt (briefing.h)
  *   task, title, attempt, agent, worked_by, reviewed_by [names]: for author, subject and trailers of commits
+ *   part, part_bytes  of a review: which part of the difference, from 1, and how large one is (difference.h)
+ *   asked_again    true: PROGRAM is asked for a verdict that it left out; it is given no difference
  *   members        [{task, title, attempt, start, branch, gates, reviewed_by}], of a merge: what is merged
  * beside the task itself, after it and in this order left           the commit where rota left the
  * integration branch, if the host knows that better than the repository's own refs/rota/left/TARGET
@@ -54,6 +56,7 @@
  * not where rota left it
  *
  *   members        of a merge with members: a record of this kind for each
+ *   part, parts    of a review, where the difference has several; the last looks at all of it
  *   batch          how many were merged by the same commit, if more than one
  *
  * Exit status: that of PROGRAM for work and review, else 0 with a record; 70 without one; 143 when it was

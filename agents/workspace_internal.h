@@ -42,7 +42,7 @@ typedef struct {
     rota_workspace_step_t step;
     const char *repository, *target, *start, *base, *branch, *clone, *record, *setup, *task, *title, *agent,
         *left, *gate_cache;
-    int64_t attempt, gate_retries, gate_cache_ms;
+    int64_t attempt, gate_retries, gate_cache_ms, part, part_bytes;
     bool expects_change, isolate_off, steerable; /* the program reads ROTA_TELL_FD */
     rota_workspace_gate_t *gates;
     size_t gate_count;
@@ -53,7 +53,7 @@ typedef struct {
     const char *worked_by, *mirrors, *setups;
     const char **setup_needs, **setup_makes; /* see setup_cache.h */
     int64_t cache_retention_ms;
-    bool touches_strict, flaky_fails;
+    bool touches_strict, flaky_fails, asked_again;
     rota_workspace_member_t *members;
     size_t member_count;
     json_t *told; /* what the agent is to be told, see briefing.h; NULL = nothing */
@@ -127,7 +127,8 @@ int rota_workspace_run_program (rota_workspace_t *self, const char *more, size_t
                                 bool *ret_stopped, rota_error_t *error);
 /* workspace_told.c: what the agent is told beside its task, found and fitted once; "" = nothing. */
 const char *rota_workspace_told (rota_workspace_t *self, const char *commit);
-/* The difference as data for a prompt, at most 200 KiB of it. */
+/* The difference as data for a prompt, or the part of it that is wanted, which the record then names. 0; 1
+ * when the step is concluded: there is too much of it for agents. */
 int rota_workspace_fence_difference (rota_workspace_t *self, const char *base, const char *commit,
                                      rota_bytes_t *ret_text, rota_error_t *error);
 

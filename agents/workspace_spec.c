@@ -13,6 +13,7 @@
 
 #define SPEC_MAX_BYTES ((size_t)4 << 20)
 #define LIST_MAX 1000
+#define PART_BYTES ((int64_t)200 << 10)
 #define GATE_TIMEOUT_MS ((int64_t)30 * 60 * 1000)
 #define RETENTION_MS ((int64_t)14 * 24 * 60 * 60 * 1000)
 #define REPLACED "\xEF\xBF\xBD" /* U+FFFD */
@@ -224,6 +225,9 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .cache_retention_ms = number_of (self, "cache_retention_ms", RETENTION_MS),
         .reviewers = texts_of (self, "reviewed_by", false),
         .touches = texts_of (self, "touches", false),
+        .part = number_of (self, "part", 1),
+        .part_bytes = number_of (self, "part_bytes", PART_BYTES),
+        .asked_again = json_is_true (json_object_get (self->root, "asked_again")),
         .flaky_fails = json_is_true (json_object_get (self->root, "flaky_fails")),
         .touches_strict = json_is_true (json_object_get (self->root, "touches_strict")),
     };

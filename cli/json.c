@@ -1,5 +1,7 @@
 #include "cli/json.h"
 
+#include "cli/render.h"
+
 #include "bus/clock.h"
 
 #include <stdlib.h>
@@ -246,6 +248,16 @@ static void set_verdict (json_t *object, const Rota__Verdict *verdict)
         json_array_append_new (comments, one);
     }
     json_object_set_new (it, "comments", comments);
+    json_t *scores = json_object ();
+    for (size_t i = 0; i < verdict->n_scores; i++) {
+        char *name = rota_clean_bytes (verdict->scores[i]->has_name, verdict->scores[i]->name);
+        if (name)
+            json_object_set_new (scores, name, json_integer (verdict->scores[i]->value));
+        free (name);
+    }
+    json_object_set_new (it, "scores", scores);
+    set_signed (it, "part", verdict->has_part, verdict->part);
+    set_signed (it, "parts", verdict->has_parts, verdict->parts);
     json_object_set_new (object, "verdict", it);
 }
 
@@ -267,6 +279,12 @@ json_t *rota_json_attempt (const Rota__Attempt *attempt)
         json_object_set_new (object, "result", result_of (attempt->result));
     if (attempt->result && attempt->result->work)
         set_work (object, attempt->result->work);
+    bool of_result = attempt->result && attempt->result->has_quality_permille;
+    if (attempt->has_quality_permille || of_result)
+        json_object_set_new (object, "quality",
+                             json_real ((attempt->has_quality_permille ? attempt->quality_permille
+                                                                       : attempt->result->quality_permille) /
+                                        1000.0));
     if (attempt->result && attempt->result->n_gates)
         set_gates (object, attempt->result);
     if (attempt->result && attempt->result->verdict)
@@ -350,6 +368,21 @@ static void set_hex (json_t *object, const char *name, bool present, ProtobufCBi
         json_object_set_new (object, name, json_string (text));
 }
 
+static void set_quality (json_t *object, const Rota__StatusReply *status)
+{
+    json_t *kinds = json_object (), *epics = json_object ();
+    for (size_t i = 0; i < status->n_quality; i++) {
+        const Rota__QualityTrend *it = status->quality[i];
+        char *name = rota_clean_bytes (true, it->has_kind ? it->kind : it->epic);
+        if (name)
+            json_object_set_new (
+                it->has_kind ? kinds : epics, name,
+                json_pack ("{s:f, s:I}", "average", it->permille / 1000.0, "rounds", (json_int_t)it->rounds));
+        free (name);
+    }
+    json_object_set_new (object, "quality", json_pack ("{s:o, s:o}", "kinds", kinds, "epics", epics));
+}
+
 json_t *rota_json_status (const Rota__StatusReply *status)
 {
     json_t *object = json_object (), *counts = json_object (), *running = json_array (),
@@ -363,6 +396,9 @@ json_t *rota_json_status (const Rota__StatusReply *status)
     rota_json_set_text (object, "mode_reason", status->has_mode, status->mode_reason);
     rota_json_set_time (object, "mode_since", status->mode_since_ms);
     rota_json_set_true (object, "mode_pinned", status->mode_pinned);
+    if (status->has_average_quality)
+        json_object_set_new (object, "average_quality", json_real (status->average_quality));
+    set_quality (object, status);
     rota_json_set_number (object, "total", status->total);
     for (size_t i = 0; i < status->n_counts; i++)
         rota_json_set_number (counts, rota_status_name (status->counts[i]->status), status->counts[i]->tasks);

@@ -96,6 +96,24 @@ static void put_running (const rota_cli_t *cli, const Rota__StatusReply *status)
     rota_table_destroy (&table);
 }
 
+/* "quality 0.87 on average (claude 0.91, codex 0.80)". */
+static void put_quality (const Rota__StatusReply *status)
+{
+    const char *separator = " (";
+    if (!status->has_average_quality)
+        return;
+    printf ("\nquality %.2f on average", status->average_quality);
+    for (size_t i = 0; i < status->n_quality; i++) {
+        char *name = rota_clean_bytes (status->quality[i]->has_kind, status->quality[i]->kind);
+        if (status->quality[i]->has_kind && name) {
+            printf ("%s%s %.2f", separator, name, status->quality[i]->permille / 1000.0);
+            separator = ", ";
+        }
+        free (name);
+    }
+    puts (*separator == ',' ? ")" : "");
+}
+
 /* Nothing runs, and nothing can start by itself. */
 static void put_rest (const Rota__StatusReply *status)
 {
@@ -151,6 +169,7 @@ void rota_status_put (const rota_cli_t *cli, const Rota__StatusReply *status, co
     else
         printf ("\n%llu of %llu slots busy\n", (unsigned long long)status->slots_busy,
                 (unsigned long long)status->slots);
+    put_quality (status);
     if (status->settled && status->total > 0 && status->n_running == 0 && !link->started)
         put_rest (status);
 }

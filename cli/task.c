@@ -136,6 +136,10 @@ static void add_attempt (rota_table_t *table, const Rota__Attempt *attempt, int6
     else
         rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", "");
     rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", text);
+    if (attempt->has_quality_permille)
+        rota_table_addf (table, ROTA_STYLE_PLAIN, "%.2f", attempt->quality_permille / 1000.0);
+    else
+        rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", "");
     rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", rota_when (from_ms, now_ms, when));
     rota_table_add (table, ROTA_STYLE_PLAIN, attempt->agent.data, attempt->agent.len);
     if (result && result->has_message && result->message.len > 0)
@@ -152,6 +156,7 @@ static void put_attempts (const rota_cli_t *cli, const Rota__TaskReply *reply)
                                             {.title = "RESULT"},
                                             {.title = "CODE"},
                                             {.title = "TIME", .right = true},
+                                            {.title = "QUALITY", .right = true},
                                             {.title = "BEGAN"},
                                             {.title = "AGENT", .flexible = true},
                                             {.title = "NOTE", .flexible = true}};

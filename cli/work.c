@@ -160,6 +160,15 @@ static void put_verdict (const rota_cli_t *cli, const Rota__Attempt *attempt)
             rota_style_end (&cli->out), agent ? agent : "?");
     if (verdict && verdict->has_score)
         printf (", %u of 100", verdict->score);
+    for (size_t i = 0; verdict && i < verdict->n_scores; i++) {
+        char *name = rota_clean_bytes (verdict->scores[i]->has_name, verdict->scores[i]->name);
+        printf (", %s %u", name ? name : "?", verdict->scores[i]->value);
+        free (name);
+    }
+    if (verdict && verdict->parts > 1)
+        printf (", part %u of %u", verdict->part, verdict->parts);
+    if (attempt->result->has_quality_permille)
+        printf (", quality %.2f", attempt->result->quality_permille / 1000.0);
     printf ("%s%s%s\n", verdict && verdict->same_vendor ? " (same vendor)" : "",
             summary && *summary ? ": " : "", summary ? summary : "");
     if (verdict)
@@ -186,8 +195,11 @@ int rota_verb_review (rota_cli_t *cli)
         else if (review)
             put_verdict (cli, it);
         else {
-            printf ("attempt %u  gates%s\n", it->number,
+            printf ("attempt %u  gates%s", it->number,
                     it->phase == ROTA__PHASE__PHASE_MERGE ? " on the merged tree" : "");
+            if (it->result->has_quality_permille)
+                printf (", quality %.2f", it->result->quality_permille / 1000.0);
+            putchar ('\n');
             put_gates (cli, it->result);
         }
     }

@@ -8,8 +8,9 @@
 
 #define ASSIGN_CHUNK 500
 #define ASSIGN_TOLD_BYTES ((size_t)4 << 20) /* of context in one message, about */
-#define ATTEMPTS_LOOKED_AT 64
+#define ATTEMPTS_LOOKED_AT 512
 #define REVIEWERS_MAX 16
+#define REVIEWS_LOOKED_AT ATTEMPTS_LOOKED_AT
 
 /* ---- what attempts in clones need to know */
 
@@ -191,6 +192,44 @@ static void find_reviewer (void *owner, const rota_stored_attempt_t *attempt)
         search->agents[search->count++] = attempt->agent;
 }
 
+/* Newest first: which part of the work is next, and what was said without a verdict. */
+typedef struct {
+    service_t *service;
+    bool over, seen;
+    uint32_t next;
+    ProtobufCBinaryData answer;
+} review_search_t;
+
+static void find_review (void *owner, const rota_stored_attempt_t *attempt)
+{
+    review_search_t *search = owner;
+    search->over |= attempt->phase == PHASE (WORK);
+    if (search->over || attempt->phase != PHASE (REVIEW) || attempt->result_class != RESULT (OK) ||
+        search->next)
+        return;
+    Rota__Result *result = rota__result__unpack (rota_arena_allocator (search->service->arena),
+                                                 attempt->result_size, attempt->result);
+    const Rota__Verdict *verdict = result ? result->verdict : NULL;
+    if (!search->seen && result && !verdict)
+        search->answer = result->answer;
+    search->seen = true;
+    if (verdict && verdict->part && verdict->part < verdict->parts)
+        search->next = verdict->part + 1;
+}
+
+static void fill_review (service_t *self, const rota_core_node_t *node, rota_node_t index,
+                         Rota__PackedAssignment *item)
+{
+    review_search_t search = {.service = self};
+    rota_store_attempts (self->store, index, REVIEWS_LOOKED_AT, find_review, &search);
+    item->has_part = item->has_part_bytes = true;
+    item->part = search.next ? search.next : 1;
+    item->part_bytes =
+        (uint64_t)rota_setting_size_bytes (self->config.settings, ROTA_SETTING_SCHEDULER_REVIEW_PART);
+    item->has_first_answer = node->asked && search.answer.len;
+    item->first_answer = search.answer;
+}
+
 static void fill_reviewers (service_t *self, rota_node_t node, Rota__PackedAssignment *item)
 {
     reviewer_search_t search = {.service = self};
@@ -272,6 +311,8 @@ static bool fill (service_t *self, const rota_core_assign_t *it, const rota_core
         rota_bytes_n (self->sources.items[node.source].name, self->sources.items[node.source].name_length);
     if (it->phase == PHASE (MERGE))
         fill_reviewers (self, it->node, item);
+    if (it->phase == PHASE (REVIEW))
+        fill_review (self, &node, it->node, item);
     if (node.wants & ROTA_WANTS_CLONE) {
         fill_repository (self, it, &node, item);
         fill_work (self, it, &node, item);

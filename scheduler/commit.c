@@ -191,6 +191,7 @@ static uint64_t write_effects (service_t *self, const rota_core_effects_t *effec
     for (size_t i = 0; i < effects->ended_count; i++) {
         rota_store_add_attempt (self->store, &effects->ended[i], wall_ms);
         rota_spend_ended (self, &effects->ended[i]);
+        rota_quality_ended (self, &effects->ended[i]);
     }
     rota_budget_store (self, effects);
     rota_claims_store (self);

@@ -332,6 +332,7 @@ bool rota_core_get (const rota_core_t *self, rota_node_t node, rota_core_node_t 
         .lost = it->flags & F_LOST,
         .cancelling = it->flags & F_CANCEL,
         .holding = it->flags & F_HOLD,
+        .asked = it->asked,
         .leased = lease != NULL,
         .agent = lease ? lease->agent : ROTA_NONE,
         .author = it->author ? it->author - 1u : ROTA_NONE,

@@ -74,6 +74,8 @@ typedef struct {
     uint32_t give_up_after;        /* and before it fails with attempts left; 0 = never */
     uint32_t breaker_failures;     /* tasks in a row, before an agent is set aside; 0 = never */
     int64_t breaker_window_ms, breaker_rest_ms, breaker_rest_max_ms;
+    uint32_t quality_min;                  /* permille that checked work must be worth; 0 = anything */
+    bool quality_improves;                 /* what is below goes back; else that is only said */
     rota_gate_policy_t flaky, uncheckable; /* of what the gates said at the gate phase */
     uint32_t merge_batch;                  /* merges that one attempt takes at once; 0, 1 = one */
     uint32_t review_rounds;                /* verdicts that want changes, before a person decides */
@@ -130,6 +132,7 @@ typedef struct {
     bool approval, keep_on_lost, orphaned, flagged, skipped, lost;
     bool approval_of_group;   /* it says nothing of approval itself and follows its group, if it is in one */
     bool cancelling, holding; /* asked for while it runs */
+    bool asked;               /* in review: its reviewer gave no verdict, and is asked for that alone */
     bool leased;              /* an attempt is under way, by `agent` */
     rota_agent_t agent;
     rota_agent_t author; /* whose work is checked, judged, merged; ROTA_NONE before */
@@ -379,7 +382,8 @@ typedef struct {
     Rota__Phase phase;
     int64_t assigned_ms;
     bool used;
-    bool booked; /* something was reserved for it */
+    bool booked;         /* something was reserved for it */
+    Rota__TaskStatus to; /* of its task, right after; it may have been handed out again since */
     Rota__ResultClass result_class;
     const Rota__Result *result; /* NULL for lost ones */
 } rota_core_ended_t;

@@ -126,6 +126,23 @@ static lease_t take_lease (rota_core_t *self, rota_node_t node)
     return lease;
 }
 
+/* What the reviewer left open is best known by itself; where it can't go on now, another begins anew. */
+static void go_on_with_the_same (rota_core_t *self, rota_node_t node, rota_agent_t agent)
+{
+    node_t *it = &self->nodes[node];
+    if (self->same != node + 1)
+        return;
+    self->same = 0;
+    if (rota_core_could_begin (self, node, agent))
+        rota_core_grant (self, node, agent, PHASE (REVIEW));
+    else if (it->asked) {
+        it->asked = false;
+        if (it->stumbles < UINT8_MAX)
+            it->stumbles++;
+        rota_core_touch (self, node);
+    }
+}
+
 static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass class,
                        const Rota__Result *result, const char *reason)
 {
@@ -165,12 +182,14 @@ static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass cl
         .assigned_ms = lease.assigned_ms,
         .used = self->nodes[node].attempts_used > used_before,
         .booked = lease.booking.amount[ROTA_MEASURE_USD] || lease.booking.amount[ROTA_MEASURE_TOKENS],
+        .to = self->nodes[node].status,
         .result_class = class,
         .result = result,
     };
     rota_node_t epic = epic_with_limit (self, node);
     if (epic != ROTA_NONE)
         rota_core_release_parked (self, epic);
+    go_on_with_the_same (self, node, lease.agent);
 }
 
 void rota_core_stop (rota_core_t *self, lease_t *lease, const char *reason)

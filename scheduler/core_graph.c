@@ -190,6 +190,7 @@ int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t 
         .wants = node->wants,
         .rounds = node->rounds,
         .stumbles = node->stumbles,
+        .asked = node->asked,
         .source = node->source,
         .attempt = node->attempt,
         .first_edge = ROTA_NONE,

@@ -63,6 +63,7 @@ typedef struct {
     uint16_t queue;  /* READY, PARKED: the class in whose heap it is, or was */
     uint16_t author; /* agent + 1 that did the work; 0 = none yet */
     uint8_t wants, rounds, stumbles;
+    bool asked; /* in review: the reviewer is asked again, for its verdict alone */
     uint32_t source;
     uint32_t attempt;
     uint32_t unmet;
@@ -326,7 +327,9 @@ struct rota_core {
 
     list_t events, assigns, stops, ended, dirty, texts;
     bool control_changed, accounts_changed, role_changed, health_changed;
-    list_t work; /* uint32_t: nodes whose `dead` may have to change */
+    list_t work;   /* uint32_t: nodes whose `dead` may have to change */
+    uint32_t same; /* a review of it that has just ended goes on with the same agent, if that can; its
+                      node + 1, 0 = none */
 };
 
 /* core.c */
@@ -370,6 +373,8 @@ void rota_core_rank (const rota_core_t *self, agent_t *agent);
 bool rota_core_agent_fits (const agent_t *agent, const class_t *class);
 void rota_core_release_parked (rota_core_t *self, rota_node_t epic);
 
+/* READY, and that agent could begin it at once. */
+bool rota_core_could_begin (rota_core_t *self, rota_node_t node, rota_agent_t agent);
 /* Whether an agent that is there could take a task of the class, if it had room. */
 bool rota_core_is_served (const rota_core_t *self, uint32_t class_index);
 

@@ -199,6 +199,8 @@ void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, 
     if ((flags & (F_CANCEL | F_HOLD)) && rota_core_reason (self, node))
         reason = rota_core_text (self, "%s", rota_core_reason (self, node));
     it->flags &= (uint16_t) ~(F_CANCEL | F_HOLD | F_STOPPED);
+    if (flags & (F_CANCEL | F_HOLD))
+        it->asked = false;
     const rota_rule_t *own = &self->policy.rules[class];
     rota_rule_what_t rule = own->what;
     if (class == RESULT (FAILED) && result && result->session_lost)

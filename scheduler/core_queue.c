@@ -610,6 +610,23 @@ void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
     }
 }
 
+bool rota_core_could_begin (rota_core_t *self, rota_node_t node, rota_agent_t agent)
+{
+    const node_t *it = &self->nodes[node];
+    const agent_t *who = agent != ROTA_NONE ? AT (self, agents, agent_t, agent) : NULL;
+    bool of_task;
+    if (!who || it->place != ROTA_PLACE_READY || self->paused || self->draining ||
+        (self->policy.wip_limit && self->leases.count >= self->policy.wip_limit))
+        return false;
+    const class_t *class = AT (self, classes, class_t, it->queue);
+    /* Full or not: what it takes is in the place of what it just ended. */
+    bool room = who->connected && !who->draining && !who->faulty && who->busy < who->slots &&
+                (!self->policy.wip_agent || who->busy < self->policy.wip_agent);
+    return room && is_open (self, who) && rota_core_agent_fits (who, class) &&
+           rota_core_role_admits (self, class, who) &&
+           !rota_core_budget_refuses (self, node, agent, &of_task);
+}
+
 bool rota_core_is_served (const rota_core_t *self, uint32_t class_index)
 {
     const class_t *class = AT (self, classes, class_t, class_index);
@@ -654,7 +671,9 @@ void rota_core_class_view (const rota_core_t *self, uint32_t class_index, rota_c
         ret_view->free |= has_room (self, agent);
         ret_view->full |= agent->full && agent->busy < agent->slots;
         const account_t *account = AT (self, accounts, account_t, agent->account);
-        int64_t closed_ms = is_open (self, agent) ? 0 : account->last.result_class ? account->last.until_ms : 0;
+        int64_t closed_ms = is_open (self, agent)        ? 0
+                            : account->last.result_class ? account->last.until_ms
+                                                         : 0;
         if (rota_core_breaker_until_ms (self, agent, NULL) > closed_ms)
             closed_ms = rota_core_breaker_until_ms (self, agent, NULL);
         if (agent->paid && self->quiet_until_ms > closed_ms)

@@ -135,6 +135,8 @@ static int verify_place (const rota_core_t *self, rota_node_t i, rota_error_t *e
         if (!lease || lease->node != i || lease->attempt != it->attempt)
             FAULT (i, "is in progress without a lease");
     }
+    if (it->asked && it->status != STATUS (IN_REVIEW))
+        FAULT (i, "is asked for a verdict, and is in no review");
     if ((it->place == ROTA_PLACE_RUNNING) != ((it->flags & F_LEASED) != 0))
         FAULT (i, "is leased by its flag, and does not run, or the other way round");
     return 0;

@@ -200,6 +200,9 @@ void rota_service_read_policy (service_t *self)
     self->policy.default_attempts = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_ATTEMPTS);
     self->policy.free_tries = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_FREE_TRIES);
     self->policy.merge_batch = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_MERGE_BATCH);
+    self->policy.quality_min = 10 * (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_QUALITY_MIN);
+    self->policy.quality_improves =
+        strcmp (rota_setting_text (s, ROTA_SETTING_SCHEDULER_QUALITY_BELOW), "improve") == 0;
     self->policy.flaky = gate_policy (rota_setting_text (s, ROTA_SETTING_SCHEDULER_FLAKY));
     self->policy.uncheckable = gate_policy (rota_setting_text (s, ROTA_SETTING_SCHEDULER_UNCHECKABLE));
     self->policy.review_rounds = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_REVIEW_ROUNDS);

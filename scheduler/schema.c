@@ -22,6 +22,7 @@
  * checkpoint    essential state at a moment, a packed Checkpoint
  * session       the program's session of an attempt that was cut short, and what it had used by then
  * claim         what a task changes: globs, one a line, as it says or as was learned
+ * quality       averages of it, in millionths: scope 0 all, 1 a kind of agents, 2 an epic
  * context       what agents and people wrote down for later attempts; its words are in context_words, the
  *               tasks and groups that it is about in context_link; `digest` finds what is there already
  * conversation  one row per client: what was answered last (design 2.4)
@@ -108,6 +109,9 @@ static const char *const MIGRATIONS[] = {
      "ALTER TABLE account DROP COLUMN since_ms; ALTER TABLE account DROP COLUMN until_ms;"
      "ALTER TABLE account DROP COLUMN trips; ALTER TABLE account DROP COLUMN reason;"),
     "ALTER TABLE task ADD COLUMN epoch INTEGER;",
+    /* averages of the quality of work */
+    ("CREATE TABLE quality (scope INTEGER NOT NULL, name TEXT NOT NULL, average INTEGER, rounds INTEGER,"
+     " PRIMARY KEY (scope, name)) WITHOUT ROWID;"),
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 

@@ -304,6 +304,7 @@ void rota_fill_status (service_t *self, uint32_t source, Rota__StatusReply *ret_
     ret_reply->store = rota_bytes_n (rota_store_incarnation (self->store), 16);
     ret_reply->scheduler_epoch = self->epoch;
     ret_reply->last_event = self->published_head;
+    rota_quality_fill (self, ret_reply);
     fill_mode (self, ret_reply);
     fill_slots (self, ret_reply);
     fill_waits (self, source, &counts, ret_reply);
@@ -485,6 +486,8 @@ typedef struct {
     Rota__EventsReply *events;
     const Rota__EventsQuery *query;
     size_t limit;
+    bool has_quality; /* of the work that comes next in the list */
+    uint32_t quality_permille;
 } filling_t;
 
 void rota_event_message (service_t *self, const rota_stored_event_t *stored, Rota__Event *ret_event)
@@ -571,6 +574,15 @@ static void add_attempt (void *owner, const rota_stored_attempt_t *stored)
         rota__result__init (attempt->result);
         attempt->result->has_result_class = true;
         attempt->result->result_class = stored->result_class;
+    }
+    /* They come newest first: what was said last of the work is the work's. */
+    if (attempt->phase == PHASE (WORK)) {
+        attempt->has_quality_permille = filling->has_quality;
+        attempt->quality_permille = filling->quality_permille;
+        filling->has_quality = false;
+    } else if (attempt->result->has_quality_permille && !filling->has_quality) {
+        filling->has_quality = true;
+        filling->quality_permille = attempt->result->quality_permille;
     }
     filling->reply->attempts[filling->reply->n_attempts++] = attempt;
 }

@@ -9,6 +9,7 @@
 #define MAX_HELD 100000
 #define AGENT_NAME_MAX_BYTES 200
 #define MAX_COMMENTS 100
+#define MAX_SCORES 16
 
 /* --------------------------------------------------------------------------------------- presence */
 
@@ -303,6 +304,8 @@ static void tame (Rota__Result *result)
         result->last_output.len = 2048;
     if (result->verdict && result->verdict->n_comments > MAX_COMMENTS)
         result->verdict->n_comments = MAX_COMMENTS;
+    if (result->verdict && result->verdict->n_scores > MAX_SCORES)
+        result->verdict->n_scores = MAX_SCORES;
     while (result->message.len &&
            !rota_text_is_valid ((const char *)result->message.data, result->message.len, true))
         result->message.len--;
@@ -352,6 +355,7 @@ static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *
     if (result->session_lost && rota_store_session (self->store, (rota_node_t)(report->key - 1), &named) < 0)
         result->session_lost = false;
     mark_vendor (self, (rota_node_t)(report->key - 1), result);
+    rota_quality_note (self, (rota_node_t)(report->key - 1), report->attempt, result);
     /* From the wall clock to the core's, which never jumps. */
     if (result->has_until_ms && result->until_ms > 0)
         result->until_ms += rota_service_now_ms (self) - rota_clock_wall_ms ();
@@ -362,6 +366,12 @@ static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *
                                     report->coordinator_epoch, result, rota_service_now_ms (self));
     if (r == -ESTALE && result->verdict) /* what is kept of it says nothing that counts */
         void_verdict (result);
+    rota_core_node_t now;
+    bool over = r == 0 && rota_core_get (self->core, (rota_node_t)(report->key - 1), &now) &&
+                rota_quality_is_over (now.status);
+    if (over && result->has_quality_permille)
+        rota_core_health_quality (self->core, (rota_node_t)(report->key - 1), result->quality_permille,
+                                  false);
     if (r == 0 && result->work)
         rota_service_note_foreign (self, (rota_node_t)(report->key - 1), result->work);
     if (r == 0 && result->work)

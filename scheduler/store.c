@@ -258,7 +258,7 @@ static int row_flags (const rota_core_node_t *it)
            (it->orphaned ? ROW_ORPHANED : 0) | (it->flagged ? ROW_FLAGGED : 0) |
            (it->skipped ? ROW_SKIPPED : 0) | (it->lost ? ROW_LOST : 0) |
            (it->cancelling ? ROW_CANCELLING : 0) | (it->holding ? ROW_HOLDING : 0) |
-           (it->approval_of_group ? ROW_SILENT : 0);
+           (it->approval_of_group ? ROW_SILENT : 0) | (it->asked ? ROW_ASKED : 0);
 }
 
 static int64_t reference (uint32_t index)

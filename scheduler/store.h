@@ -152,6 +152,21 @@ typedef struct {
 /* Newest first. */
 size_t rota_store_attempts (rota_store_t *self, rota_node_t node, size_t limit,
                             void (*each) (void *owner, const rota_stored_attempt_t *attempt), void *owner);
+/* Averages of quality (store_quality.c). 0, or -ENOENT: no data. The name's text is SQLite's while `each`
+ * runs. */
+typedef enum { ROTA_QUALITY_ALL, ROTA_QUALITY_KIND, ROTA_QUALITY_EPIC } rota_quality_scope_t;
+typedef struct {
+    int64_t average_micro;
+    uint64_t rounds;
+} rota_stored_quality_t;
+int rota_store_quality (rota_store_t *self, rota_quality_scope_t scope, const char *name, size_t length,
+                        rota_stored_quality_t *ret_quality);
+void rota_store_set_quality (rota_store_t *self, rota_quality_scope_t scope, const char *name, size_t length,
+                             const rota_stored_quality_t *quality);
+void rota_store_qualities (rota_store_t *self, size_t limit,
+                           void (*each) (void *owner, rota_quality_scope_t scope, const char *name,
+                                         size_t length, const rota_stored_quality_t *quality),
+                           void *owner);
 void rota_store_dependencies (rota_store_t *self, rota_node_t node,
                               void (*each) (void *owner, rota_node_t prerequisite, Rota__DependencyType type),
                               void *owner);

@@ -43,6 +43,7 @@ enum {
     ROW_CANCELLING = 64,
     ROW_HOLDING = 128,
     ROW_SILENT = 256, /* of approval: as its group */
+    ROW_ASKED = 4096,
 };
 
 /* Ready to be bound; NULL when it can't be prepared (kept as a failure). */

@@ -247,6 +247,7 @@ static int load_task (void *owner, sqlite3_stmt *s)
         .cancelling = flags & ROW_CANCELLING,
         .holding = flags & ROW_HOLDING,
         .approval_of_group = flags & ROW_SILENT,
+        .asked = flags & ROW_ASKED,
         .ready_since_ms = sqlite3_column_int64 (s, 17),
         .not_before_ms = sqlite3_column_int64 (s, 18),
         .reason = (const char *)sqlite3_column_text (s, 20),
