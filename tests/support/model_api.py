@@ -249,6 +249,7 @@ def say(method):
 
 ANSWERS = {
     "ok-text": say("text"),
+    "ok-approve": say("approve"),       # words, and the verdict of a reviewer
     "ok-tool": write_then_text(True),   # by the shell
     "ok-write": write_then_text(False),  # by the tool for writing, where there is one
     "ok-warn": say("warned"),           # served, with the word that 92 % of a window are used
