@@ -1,4 +1,5 @@
 #include "bus/alarm.h"
+#include "bus/clock.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -58,8 +59,10 @@ void rota_alarm_set (rota_alarm_t *self, int64_t at_ms)
 {
     if (at_ms >= self->set_ms)
         return;
-    if (at_ms < 1)
-        at_ms = 1; /* a zero would disarm it */
+    int64_t now_ms = rota_clock_monotonic_ms ();
+    if (at_ms < now_ms)
+        at_ms =
+            now_ms; /* a zero would disarm it, and who fakes the wall clock gets times of long ago wrong */
     struct itimerspec when = {.it_value = {.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000}};
     int failed = timerfd_settime (self->item.fd, TFD_TIMER_ABSTIME, &when, NULL);
     assert (!failed);

@@ -133,8 +133,7 @@ static int ask_status (loop_t *self, rota_error_t *error)
 
 static bool is_settled (const Rota__TaskState *task, rota_verdict_t *verdict)
 {
-    bool human = task->status == ROTA__TASK_STATUS__TASK_STATUS_NEEDS_REVIEW ||
-                 task->phase == ROTA__PHASE__PHASE_APPROVAL;
+    bool human = task->awaits_person; /* a review that an agent will give is none of that */
     bool done = task->status == ROTA__TASK_STATUS__TASK_STATUS_DONE,
          failed = task->status == ROTA__TASK_STATUS__TASK_STATUS_FAILED,
          cancelled = task->status == ROTA__TASK_STATUS__TASK_STATUS_CANCELLED,

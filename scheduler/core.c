@@ -40,12 +40,12 @@ void rota_core_policy_default (rota_core_policy_t *ret_policy)
         .cooldown_floor_ms = 5000,
         .cooldown_ceiling_ms = INT64_C (8) * 86400000,
         .cooldown_margin_ms = 2000,
-        .weight = {.priority_s = 36,
-                   .review_s = 1800,
-                   .fixup_s = 900,
-                   .unblocks_s = 20,
+        .weight = {.priority_s = 60, /* these as in bus/settings.def */
+                   .review_s = 1200,
+                   .fixup_s = 600,
+                   .unblocks_s = 30,
                    .unblocks_cap = 30,
-                   .small_s = 5},
+                   .small_s = 10},
     };
     ret_policy->mode.pinned = -1;
     ret_policy->mode.half_life_ms = 900000;

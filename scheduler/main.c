@@ -146,8 +146,13 @@ static int restore (const options_t *options)
         /* A store that can't be read is a good reason to restore one. */
         int size = rota_checkpoint_of_file (path, body, &error);
         r = rota_store_restore (options->restore, path, &error);
-        if (r == 0 && size > 0)
-            r = rota_checkpoint_into_file (path, "store_restore", body, (size_t)size, &error);
+        /* By now the store is the restored one, whatever becomes of the note of what was before. */
+        if (r == 0 && size > 0 &&
+            rota_checkpoint_into_file (path, "store_restore", body, (size_t)size, &error) < 0)
+            fprintf (
+                stderr,
+                "rota-scheduler: warning: it is restored, but without a checkpoint of what was before: %s\n",
+                error.text);
     }
     rota_role_lock_destroy (&role);
     if (r < 0)

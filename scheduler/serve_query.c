@@ -237,6 +237,20 @@ static void fill_groups (service_t *self, uint32_t source, Rota__StatusReply *re
     }
 }
 
+/* No agent that is known will ever judge it: `rota approve` or `reject` does. */
+static bool awaits_reviewer_in_vain (const service_t *self, const rota_core_node_t *it, rota_place_t place)
+{
+    rota_core_class_view_t class;
+    rota_core_counts_t counts;
+    if (it->status != STATUS (NEEDS_REVIEW) || place != ROTA_PLACE_READY)
+        return false;
+    rota_core_class_view (self->core, it->queue, &class);
+    if (class.assignable)
+        return false;
+    rota_core_counts (self->core, it->source, rota_service_now_ms (self), &counts);
+    return counts.unassignable > 0; /* not in the first moments, when one may be about to come */
+}
+
 static void fill_slots (const service_t *self, Rota__StatusReply *reply)
 {
     for (rota_agent_t i = 0; i < rota_core_agent_count (self->core); i++) {
@@ -377,6 +391,8 @@ void rota_fill_state (service_t *self, rota_node_t node, bool specs, Rota__TaskS
     ret_state->waiting = place == ROTA_PLACE_WAITING;
     ret_state->orphaned = it.orphaned;
     ret_state->flagged = it.flagged;
+    ret_state->has_awaits_person = task;
+    ret_state->awaits_person = place == ROTA_PLACE_HUMAN || awaits_reviewer_in_vain (self, &it, place);
     const char *agent = rota_service_agent_name (self, it.agent);
     ret_state->has_agent = agent != NULL;
     ret_state->agent = rota_bytes (agent ? agent : "");

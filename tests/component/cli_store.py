@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Verbs that need only broker and scheduler: services come for one question and go with it; nothing is handed out."""
 from cli_support import Place, check, finish, json, lines_of_json, os, wait_until
+import shutil
+import sqlite3
 
 place = Place()
 place.write("plan.yaml", """
@@ -111,6 +113,7 @@ check("events of a task", all(event["task"] == "a" for event in
 
 # Backup, check, restore.
 result = place.run("store", "backup", "copy.db")
+shutil.copy(os.path.join(place.path, "copy.db"), os.path.join(place.path, "again.db"))
 check("backup", result.returncode == 0 and os.path.exists(os.path.join(place.path, "copy.db")), result)
 result = place.run("check")
 check("check", result.returncode == 0 and "sound" in result.stdout, result)
@@ -120,6 +123,14 @@ check("restore", result.returncode == 0 and "kept as" in result.stdout, result)
 result = place.run("task", "late")
 check("what came after the backup is gone", result.returncode == 2, result)
 check("what was before is there", status_of("mine") == "pending")
+with sqlite3.connect(os.path.join(place.path, "copy.db")) as store:
+    store.execute("DROP TABLE checkpoint")
+result = place.run("restore", "copy.db")
+check("a restore that can't note what was before is one all the same, with a warning", result.returncode == 0 and
+      "restored from copy.db" in result.stdout and "warning: it is restored, but" in result.stderr, result)
+place.run("submit", "--id", "scrap", "true")
+shutil.copy(os.path.join(place.path, "again.db"), os.path.join(place.path, "copy.db"))
+check("and another restore", place.run("restore", "copy.db").returncode == 0 and status_of("mine") == "pending")
 place.write("junk.db", "no database")
 result = place.run("restore", "junk.db")
 check("junk is refused and changes nothing", result.returncode == 2 and status_of("mine") == "pending", result)

@@ -128,6 +128,8 @@ def vacant():
                  "id: easy, prompt: x, complexity: 2", 'id: command, run: "true", complexity: 10')
     stage.done("other work goes on", "easy", "command")
     stage.until("a review waits", lambda: json.loads(stage.run("task", "judged", "--json").stdout)["status"] == "needs_review")
+    result = stage.run("wait", "judged", "--timeout", "1")
+    check("`rota wait` doesn't take that for something that only a person can end", result.returncode == 6, result)
     role = stage.role()
     ends = {it["name"]: it.get("until") for it in role["candidates"]}
     check("`rota coordinator --json` has a time for each", all(ends.values()) and ends["first@here"] < ends["second@here"], role)

@@ -266,6 +266,7 @@ def say(method):
 
 ANSWERS = {
     "ok-text": say("text"),
+    "ok-approve": say("approve"),       # words, and the verdict of a reviewer
     "ok-tool": write_then_text(True),   # by the shell
     "ok-write": write_then_text(False),  # by the tool for writing, where there is one
     "ok-note": note_then_text,          # by the tool of `rota mcp`

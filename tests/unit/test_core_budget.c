@@ -401,7 +401,7 @@ static void what_was_spent_and_reserved_is_there_after_loading (void **state)
     node.class_index = node.queue = class_index;
     assert_int_equal (rota_core_load (self->core, 0, &node), 0);
     rota_core_open (self->core, 0, 1, true, self->now_ms);
-    rota_core_load_lease (self->core, 0, agent, self->now_ms);
+    rota_core_load_lease (self->core, 0, agent, self->now_ms, 0);
     limit (self, "all usd_per_day=1.4");
     rota_core_tally_load (self->core, &all);
     rota_core_reservation_load (self->core, 0, held, amount);

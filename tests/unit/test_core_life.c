@@ -397,7 +397,7 @@ static void a_restarted_scheduler_gives_leases_anew_and_in_full (void **state)
         rota_core_agent_load (self->core, "host", "exec", "here", (uint8_t[16]){"1host"}, &agent), 0);
     assert_int_equal (rota_core_load (self->core, 0, &it), 0);
     rota_core_open (self->core, 0, 1, true, self->now_ms);
-    rota_core_load_lease (self->core, 0, agent, self->now_ms - 99000);
+    rota_core_load_lease (self->core, 0, agent, self->now_ms - 99000, 0);
     drive_let_out (self);
     assert_int_equal (rota_core_agent_find (self->core, (uint8_t[16]){"1host"}), ROTA_NONE);
     drive_wait (self, 10999);
@@ -436,7 +436,7 @@ static void a_limit_of_an_attempt_from_before_a_restart_rests_the_hosts_account 
     assert_int_equal (rota_core_agent_load (self->core, "host", "exec", "here", given.instance, &agent), 0);
     assert_int_equal (rota_core_load (self->core, 0, &it), 0);
     rota_core_open (self->core, 0, 1, true, self->now_ms);
-    rota_core_load_lease (self->core, 0, agent, self->now_ms - 1000);
+    rota_core_load_lease (self->core, 0, agent, self->now_ms - 1000, 0);
     rota_held_t holds = {0, 1, false};
     assert_int_equal (rota_core_agent_register (self->core, &given, &holds, 1, self->now_ms, &agent), 0);
     drive_let_out (self);
