@@ -203,8 +203,8 @@ int rota_store_get_checkpoint (rota_store_t *self, uint64_t id,
 /* In a transaction: keeps at most `cap`, none that is older than `before_ms`. */
 void rota_store_trim_checkpoints (rota_store_t *self, int64_t before_ms, size_t cap);
 
-/* Moves the WAL into the file when it has grown; `idle` = nothing waits. Cheap to call after every batch. Ends
- * what was read last. */
+/* Moves the WAL into the file when it has grown; `idle` = nothing waits. Cheap to call after every batch.
+ * Ends what was read last. */
 void rota_store_checkpoint (rota_store_t *self, bool idle);
 /* From this size on a checkpoint no longer waits for an idle moment; from twice of it on the WAL is cut. */
 void rota_store_set_wal_limit (rota_store_t *self, int64_t limit_bytes);

@@ -67,7 +67,8 @@ struct rota_hooks {
 
 /* ---- which events */
 
-static const char *const KINDS[] = {"blocked", "failed", "human", "budget", "failover", "finished", "disk", "moved"};
+static const char *const KINDS[] = {"blocked",  "failed",   "human", "budget",
+                                    "failover", "finished", "disk",  "moved"};
 #define KIND_COUNT (sizeof KINDS / sizeof *KINDS)
 
 const char *rota_hook_kind (const Rota__Event *event)

@@ -222,7 +222,8 @@ static void what_a_task_failed_of_outlives_the_scheduler (void **state)
     rota_core_destroy (&again);
 }
 
-/* A definition that was read for an assignment held a snapshot, and the WAL grew for as long as work went on. */
+/* A definition that was read for an assignment held a snapshot, and the WAL grew for as long as work went on.
+ */
 static void what_was_read_last_does_not_keep_the_wal_from_being_moved (void **state)
 {
     fixture_t *self = *state;
@@ -230,7 +231,8 @@ static void what_was_read_last_does_not_keep_the_wal_from_being_moved (void **st
     make_world (self);
     rota_store_set_wal_limit (self->store, 1);
     assert_true (rota_store_wal_bytes (self->store) > 0);
-    assert_int_equal (rota_store_definition (self->store, rota_core_find (self->core, "b", 1), &definition), 0);
+    assert_int_equal (rota_store_definition (self->store, rota_core_find (self->core, "b", 1), &definition),
+                      0);
     begin (self);
     rota_store_set_number (self->store, "some", 1);
     commit (self);
