@@ -174,6 +174,9 @@ static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass cl
     Rota__ResultClass counts_as = rota_core_batch_class (self, &lease, class);
     rota_core_health_ended (self, node, lease.phase, counts_as, result);
     rota_core_finish (self, node, lease.agent, lease.attempt, counts_as, result, reason);
+    if (counts_as == class && result && result->has_quality_permille &&
+        rota_core_is_judged (self->nodes[node].status))
+        rota_core_health_quality (self, node, result->quality_permille, false);
     *ended = (rota_core_ended_t){
         .node = node,
         .agent = lease.agent,

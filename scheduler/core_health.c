@@ -226,6 +226,11 @@ static void sum_all (rota_core_t *self, rota_node_t node, uint32_t permille, int
         sum (&AT (self, groups, group_t, self->nodes[up].slot)->scores, permille, sign);
 }
 
+bool rota_core_is_judged (Rota__TaskStatus status)
+{
+    return status == STATUS (DONE) || status == STATUS (NEEDS_IMPROVEMENT) || status == STATUS (FAILED);
+}
+
 void rota_core_health_quality (rota_core_t *self, rota_node_t node, uint32_t permille, bool loading)
 {
     if (permille != ROTA_UNKNOWN && permille > 1000)

@@ -54,6 +54,8 @@ uint64_t rota_core_health_version (const rota_core_t *self, int64_t now_ms);
 /* The score of a task's work as it is judged now, 0 to 1000, in place of the one it had; ROTA_UNKNOWN takes
  * it away. `loading`: it was given before, and says nothing of late. */
 void rota_core_health_quality (rota_core_t *self, rota_node_t node, uint32_t permille, bool loading);
+/* The work of a round came into the branch, went back, or was given up: what it was worth is known. */
+bool rota_core_is_judged (Rota__TaskStatus status);
 uint32_t rota_core_quality_of (const rota_core_t *self, rota_node_t node);
 
 /* ------------------------------------------------------------------ modes (core_modes.c) */

@@ -112,6 +112,7 @@ static const char *const MIGRATIONS[] = {
     /* averages of the quality of work */
     ("CREATE TABLE quality (scope INTEGER NOT NULL, name TEXT NOT NULL, average INTEGER, rounds INTEGER,"
      " PRIMARY KEY (scope, name)) WITHOUT ROWID;"),
+    "ALTER TABLE task ADD COLUMN quality INTEGER;", /* permille, NULL = nobody knows */
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 

@@ -132,16 +132,11 @@ static void count_in (service_t *self, rota_quality_scope_t scope, const char *n
     rota_store_set_quality (self->store, scope, name, length, &now);
 }
 
-bool rota_quality_is_over (Rota__TaskStatus status)
-{
-    return status == STATUS (DONE) || status == STATUS (NEEDS_IMPROVEMENT) || status == STATUS (FAILED);
-}
-
 void rota_quality_ended (service_t *self, const rota_core_ended_t *ended)
 {
     rota_core_node_t it, above;
     if (!ended->result || !ended->result->has_quality_permille ||
-        !rota_core_get (self->core, ended->node, &it) || !rota_quality_is_over (ended->to))
+        !rota_core_get (self->core, ended->node, &it) || !rota_core_is_judged (ended->to))
         return;
     int32_t permille = (int32_t)ended->result->quality_permille;
     count_in (self, ROTA_QUALITY_ALL, "", 0, permille);

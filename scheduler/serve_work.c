@@ -368,7 +368,7 @@ static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *
         void_verdict (result);
     rota_core_node_t now;
     bool over = r == 0 && rota_core_get (self->core, (rota_node_t)(report->key - 1), &now) &&
-                rota_quality_is_over (now.status);
+                rota_core_is_judged (now.status);
     if (over && result->has_quality_permille)
         rota_core_health_quality (self->core, (rota_node_t)(report->key - 1), result->quality_permille,
                                   false);

@@ -301,8 +301,6 @@ void rota_spend_ended (service_t *self, const rota_core_ended_t *ended);
 /* The score of the work that a result of its gates, review or merge is about; of a review in parts the last
  * one is made what all of them said. */
 void rota_quality_note (service_t *self, rota_node_t node, uint32_t attempt, Rota__Result *result);
-/* The work went into the branch, or back, or is given up. */
-bool rota_quality_is_over (Rota__TaskStatus status);
 /* In the transaction: its round is over, and counts in the averages. */
 void rota_quality_ended (service_t *self, const rota_core_ended_t *ended);
 void rota_quality_fill (service_t *self, Rota__StatusReply *reply);

@@ -347,6 +347,11 @@ void rota_store_set_task (rota_store_t *self, const rota_core_t *core, rota_node
     sqlite3_bind_text (s, 19, rota_core_reason (core, node), -1, SQLITE_STATIC);
     for (int i = 0; i < (int)(sizeof progress / sizeof progress[0]); i++)
         bind_number_or_null (s, 20 + i, progress[i]);
+    uint32_t quality = rota_core_quality_of (core, node);
+    if (quality == ROTA_UNKNOWN)
+        sqlite3_bind_null (s, 26);
+    else
+        sqlite3_bind_int64 (s, 26, quality);
     rota_store_run (self, s);
 }
 

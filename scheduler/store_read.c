@@ -279,6 +279,8 @@ static int load_task (void *owner, sqlite3_stmt *s)
         node.ready_since_ms = node.not_before_ms;
     int r = rota_core_load (self->core, at, &node);
     int64_t ended_ms = sqlite3_column_int64 (s, 27);
+    if (r == 0 && sqlite3_column_type (s, 29) != SQLITE_NULL)
+        rota_core_health_quality (self->core, at, (uint32_t)sqlite3_column_int64 (s, 29), true);
     return r == 0 && ended_ms ? keep_end (self, at, ended_ms) : r;
 }
 
