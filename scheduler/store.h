@@ -161,8 +161,10 @@ void rota_store_dependencies (rota_store_t *self, rota_node_t node,
 uint64_t rota_store_trim_events (rota_store_t *self, int64_t before_ms, uint64_t cap, uint64_t cursor,
                                  size_t limit, uint64_t ret_gap[2]);
 /* Removes the attempts that ended before `before_ms` of tasks that ended before it too, but for each task's
- * newest and those that succeeded: looks at the next `limit` tasks after key `after`. In a transaction of the
- * caller's. Returns the last key looked at, 0 when that was the end; *ret_dropped attempts went. */
+ * newest and those that succeeded: looks at the next `limit` tasks after key `after`, and ends before that
+ * when ROTA_TRIM_ATTEMPTS went, so that nobody waits for long. In a transaction of the caller's. Returns the
+ * last key looked at, 0 when there was none; *ret_dropped attempts went. */
+#define ROTA_TRIM_ATTEMPTS 2000
 uint64_t rota_store_trim_attempts (rota_store_t *self, uint64_t after, int64_t before_ms, size_t limit,
                                    size_t *ret_dropped);
 /* Checkpoints of the essential state (checkpoint.h, store_checkpoint.c). */
@@ -185,8 +187,8 @@ int rota_store_get_checkpoint (rota_store_t *self, uint64_t id,
 /* In a transaction: keeps at most `cap`, none that is older than `before_ms`. */
 void rota_store_trim_checkpoints (rota_store_t *self, int64_t before_ms, size_t cap);
 
-/* Moves the WAL into the file when it has grown; `idle` = nothing waits. Cheap to call after every batch. Ends
- * what was read last. */
+/* Moves the WAL into the file when it has grown; `idle` = nothing waits. Cheap to call after every batch.
+ * Ends what was read last. */
 void rota_store_checkpoint (rota_store_t *self, bool idle);
 /* From this size on a checkpoint no longer waits for an idle moment; from twice of it on the WAL is cut. */
 void rota_store_set_wal_limit (rota_store_t *self, int64_t limit_bytes);
