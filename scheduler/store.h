@@ -179,8 +179,10 @@ void rota_store_dependencies (rota_store_t *self, rota_node_t node,
 uint64_t rota_store_trim_events (rota_store_t *self, int64_t before_ms, uint64_t cap, uint64_t cursor,
                                  size_t limit, uint64_t ret_gap[2]);
 /* Removes the attempts that ended before `before_ms` of tasks that ended before it too, but for each task's
- * newest and those that succeeded: looks at the next `limit` tasks after key `after`. In a transaction of the
- * caller's. Returns the last key looked at, 0 when that was the end; *ret_dropped attempts went. */
+ * newest and those that succeeded: looks at the next `limit` tasks after key `after`, and ends before that
+ * when ROTA_TRIM_ATTEMPTS went, so that nobody waits for long. In a transaction of the caller's. Returns the
+ * last key looked at, 0 when there was none; *ret_dropped attempts went. */
+#define ROTA_TRIM_ATTEMPTS 2000
 uint64_t rota_store_trim_attempts (rota_store_t *self, uint64_t after, int64_t before_ms, size_t limit,
                                    size_t *ret_dropped);
 /* Checkpoints of the essential state (checkpoint.h, store_checkpoint.c). */

@@ -78,7 +78,7 @@ uint64_t rota_store_trim_attempts (rota_store_t *self, uint64_t after, int64_t b
         return 0;
     sqlite3_bind_int64 (tasks, 1, (int64_t)after);
     sqlite3_bind_int64 (tasks, 2, (int64_t)(after + limit));
-    while (sqlite3_step (tasks) == SQLITE_ROW) {
+    while (*ret_dropped < ROTA_TRIM_ATTEMPTS && sqlite3_step (tasks) == SQLITE_ROW) {
         int64_t key = sqlite3_column_int64 (tasks, 0), finished_ms = sqlite3_column_int64 (tasks, 2);
         last = (uint64_t)key;
         if (!finished_ms || finished_ms >= before_ms || sqlite3_column_int64 (tasks, 1) < 2)

@@ -73,14 +73,14 @@ static void sweep_attempts (service_t *self, int64_t now_ms)
     rota_service_flush (self);
     if (self->failed || rota_store_begin (self->store, &error) < 0)
         return;
-    rota_store_trim_attempts (self->store, self->swept_task, rota_clock_wall_ms () - age_ms, SWEEP_TASKS,
-                              &dropped);
+    uint64_t last = rota_store_trim_attempts (self->store, self->swept_task, rota_clock_wall_ms () - age_ms,
+                                              SWEEP_TASKS, &dropped);
     if (rota_store_commit (self->store, &error) < 0) {
         rota_log (ROTA_LOG_ERROR, "sweep.failed", "text=\"%s\"", error.text);
         self->sweep_after_ms = now_ms + TRIM_EVERY_MS;
         return;
     }
-    self->swept_task += SWEEP_TASKS;
+    self->swept_task = dropped >= ROTA_TRIM_ATTEMPTS ? last : self->swept_task + SWEEP_TASKS;
     if (self->swept_task < rota_core_count (self->core))
         return;
     self->swept_task = 0;

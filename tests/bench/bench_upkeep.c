@@ -111,11 +111,12 @@ static void trim_attempts (rota_store_t *store, rota_core_t *core)
         if (i % 200 == 199)
             commit (store);
     }
-    for (uint64_t after = 0; after < TASKS; after += SLICE_TASKS) {
+    for (uint64_t after = 0; after < TASKS;) {
         size_t dropped;
         double began_ms = bench_now_ms ();
         begin (store);
-        rota_store_trim_attempts (store, after, 2000, SLICE_TASKS, &dropped);
+        uint64_t last = rota_store_trim_attempts (store, after, 2000, SLICE_TASKS, &dropped);
+        after = dropped >= ROTA_TRIM_ATTEMPTS ? last : after + SLICE_TASKS;
         commit (store);
         add_pause (&pauses, began_ms);
         removed += dropped;

@@ -7,7 +7,10 @@ killed each half minute, and the scheduler once at the beginning. After a fifth 
 two halves. The rule, for each process that lived through both:
 
   memory       the median of the second half is at most that of the first and 4 % and 1.5 MiB
-  descriptors, threads, files in the state directory    the least of the second half is at most the least of the first and 2 (agent hosts: and 8, they have some for each attempt)
+  descriptors, threads    the least of the second half is at most the least of the first and 2 (agent hosts: and 8, they have
+               some for each attempt)
+  files        in the state directory: the most is at most that of the first half, a half more and 50; they are looked for each
+               minute, so their number goes up and down
   disk         the state directory is at most as large as in the first half and 10 %, 1 MiB, and 700 bytes for each attempt
                that succeeded: those are kept (docs/operations.md)
 """
@@ -139,7 +142,7 @@ def grows(name, key, first, second, allowed):
     before, after = half(first, name, key), half(second, name, key)
     if not before or not after:
         return
-    a, b = (median(before), median(after)) if key == "kib" else (min(before), min(after))
+    a, b = (median(before), median(after)) if key == "kib" else (max(before), max(after)) if key == "files" else (min(before), min(after))
     print(f"     {name:16} {key:12} {a:9.0f} -> {b:9.0f}  (most {max(before + after):.0f})")
     check(f"{name}: {key} stays", b <= a + allowed(a), before, after)
 
@@ -185,7 +188,7 @@ for name in SERVICES:
     grows(name, "descriptors", first, second, lambda a: 8 if "agent" in name else 2)
     grows(name, "threads", first, second, lambda a: 0)
 if SECONDS >= LONG:
-    grows("disk", "files", first, second, lambda a: 2 + a * 0.1)
+    grows("disk", "files", first, second, lambda a: 50 + a * 0.5)
     grows("disk", "kib", first, second, lambda a: a * 0.1 + 1024 + work_done * 0.7)
 else:
     print(f"     disk             {first[0]['disk']} -> {second[-1]['disk']}: what is kept for a minute is not at its end yet")
