@@ -43,7 +43,7 @@ git --git-dir={PLACE}/.git update-ref refs/heads/rota/main HEAD; git -C {PLACE} 
 mkdir -p .git/hooks; {HOOK} > .git/hooks/post-commit; chmod +x .git/hooks/post-commit; cp .git/hooks/post-commit .git/hooks/pre-commit
 git config core.fsmonitor 'echo watched >> {OUTSIDE}'; git config filter.bad.clean 'tee -a {OUTSIDE}'; git config core.hooksPath .git/hooks
 echo '*.c filter=bad' > .gitattributes; rm .gitattributes
-grep -haE 'planted|SQLite|a note|BEGIN' {LOOT} > NAME-loot.txt 2> /dev/null; ls {STATE}/clones | grep -v '^NAME$' >> NAME-loot.txt
+grep -haE 'planted|SQLite|a note|BEGIN' {LOOT} > NAME-loot.txt 2> /dev/null; ls {STATE}/clones | grep -vxE 'NAME([.]rota)?' >> NAME-loot.txt
 printf '#define MEDDLED 1\\n' > NAME.c; true"""
 SAME = "if grep -q '<<<<<<<' shared.txt; then printf 'left and right\\nline two\\n' > shared.txt; " \
        "else sed -i 's/one/NAME/' shared.txt; fi"
