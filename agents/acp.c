@@ -3,6 +3,7 @@
  */
 #include "agents/converse.h"
 #include "agents/program.h"
+#include "agents/tools.h"
 
 #include "proto/words.h"
 
@@ -114,6 +115,8 @@ static int prepare (const rota_adapter_context_t *context, const Rota__Assignmen
         .version = (int)rota_setting_integer (context->settings, ROTA_SETTING_AGENTS_ACP_VERSION),
         .trust = context->trust,
         .tell = true,
+        /* Another would have to ask for each call, and it can't be told whose tool it is. */
+        .tools = context->trust ? rota_tools_program (context, pool) : NULL,
         .program = words};
     rota_program_variables_t more = {0};
     set_habits (words[0], pool, &more);

@@ -57,7 +57,7 @@ static char **make_environment (const rota_workspace_t *self)
     if (!list)
         return NULL;
     list[count++] = rota_pool_format (pool, "PATH=%s", path ? path : "/usr/local/bin:/usr/bin:/bin");
-    list[count++] = rota_pool_format (pool, "HOME=%s/home", self->clone.ours);
+    list[count++] = rota_pool_format (pool, "HOME=%s", self->home);
     list[count++] = self->sandbox.isolated ? rota_pool_format (pool, "TMPDIR=/tmp")
                                            : rota_pool_format (pool, "TMPDIR=%s/tmp", self->clone.ours);
     list[count++] = rota_pool_format (pool, "LANG=C.UTF-8");
@@ -150,7 +150,9 @@ int rota_workspace_run_gates (rota_workspace_t *self, const char **ret_failed, r
                             : runs            ? "flaky"
                                               : "passed";
         tell_gate (self, gate->name, state, &end, tail.bytes, tail.used);
-        if (end.wait_status && !*ret_failed)
+        bool stops =
+            end.wait_status || (runs && self->spec.flaky_fails && self->spec.step == ROTA_WORKSPACE_MERGE);
+        if (stops && !*ret_failed)
             *ret_failed = gate->name;
     }
     return 0;

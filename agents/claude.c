@@ -1,6 +1,9 @@
-/* claude.c - Claude Code, run once per attempt: `claude -p` with events as JSON lines.
+/* claude.c - Claude Code, run once per attempt: `claude -p` with events as JSON lines, and its input as well,
+ * so that it can be told something while it works.
  */
+#include "agents/converse.h"
 #include "agents/program.h"
+#include "agents/tools.h"
 
 #include "proto/words.h"
 
@@ -32,8 +35,8 @@ static void check (const rota_adapter_context_t *context, rota_adapter_check_t *
     rota_program_check (&PROGRAM, context, ret_check);
 }
 
-/* "Edit,Write,..." as one argument, or NULL on no memory. */
-static char *tools_of (const rota_adapter_context_t *context, rota_pool_t *pool)
+/* "Edit,Write,..." as one argument, or NULL on no memory; `ours`: with those of rota. */
+static char *tools_of (const rota_adapter_context_t *context, bool ours, rota_pool_t *pool)
 {
     size_t count;
     const char *const *tools =
@@ -41,23 +44,34 @@ static char *tools_of (const rota_adapter_context_t *context, rota_pool_t *pool)
     char *text = rota_pool_text (pool, "", 0);
     for (size_t i = 0; i < count && text; i++)
         text = rota_pool_format (pool, "%s%s%s", text, i ? "," : "", tools[i]);
+    if (ours && text)
+        text = rota_pool_format (pool, "%s%s" ROTA_TOOLS_CLAUDE_NAME, text, count ? "," : "");
     return text;
 }
 
 static int prepare (const rota_adapter_context_t *context, const Rota__Assignment *assignment, unsigned slot,
                     rota_pool_t *pool, rota_attempt_t *attempt, rota_error_t *error)
 {
-    const char *argv[16] = {"claude",      "-p",        "--output-format",
-                            "stream-json", "--verbose", "--permission-mode"};
-    size_t count = 6;
+    const char *argv[24] = {"claude",          "-p",          "--input-format", "stream-json",
+                            "--output-format", "stream-json", "--verbose",      "--replay-user-messages"};
+    size_t count = 8;
+    rota_converse_options_t options = {.protocol = "claude-stream", .tell = true};
     rota_program_variables_t more = {0};
+    const char *tools = rota_tools_program (context, pool);
+    if (tools) {
+        argv[count++] = "--mcp-config";
+        argv[count++] = rota_tools_for_claude (tools, pool);
+        if (!argv[count - 1])
+            return -ENOMEM;
+    }
+    argv[count++] = "--permission-mode"; /* an option behind one that takes any number of values */
     if (context->trust) {
         argv[count++] = "bypassPermissions";
         rota_program_set (&more, pool, "IS_SANDBOX=1"); /* or it refuses to run as root */
     } else {
         argv[count++] = "acceptEdits";
         argv[count++] = "--allowedTools";
-        argv[count++] = tools_of (context, pool);
+        argv[count++] = tools_of (context, tools != NULL, pool);
         if (!argv[count - 1])
             return -ENOMEM;
     }
@@ -71,10 +85,16 @@ static int prepare (const rota_adapter_context_t *context, const Rota__Assignmen
     rota_program_set (&more, pool, "CLAUDE_CODE_MAX_RETRIES=1"); /* rota does the waiting */
     rota_program_set (&more, pool, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1");
     rota_program_set (&more, pool, "DISABLE_AUTOUPDATER=1");
-    attempt->argv = rota_program_arguments (pool, argv);
-    attempt->stop_signal = SIGTERM;
-    if (!attempt->argv)
+    options.program = rota_program_arguments (pool, argv);
+    if (!options.program)
         return -ENOMEM;
+    char **converse;
+    int status = rota_converse_arguments (&options, pool, &converse, error);
+    if (status < 0)
+        return status;
+    attempt->argv = converse;
+    attempt->stop_signal = SIGTERM;
+    attempt->steerable = true;
     return rota_program_prepare (&PROGRAM, context, assignment, slot, pool, &more, attempt, error);
 }
 

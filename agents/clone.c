@@ -168,7 +168,7 @@ int rota_clone_attach (rota_clone_t *self, const rota_repository_t *repository, 
 {
     self->repository = repository;
     int status =
-        repository->remote ? 0 : rota_clone_set_alternates (self->ours, repository->objects, NULL, error);
+        repository->shared ? rota_clone_set_alternates (self->ours, repository->shared, NULL, error) : 0;
     if (status == 0 && repository->shallow) {
         char *from = rota_pool_format (self->pool, "%s/shallow", repository->common_dir);
         char *to = rota_pool_format (self->pool, "%s/shallow", self->ours);
@@ -243,8 +243,7 @@ int rota_clone_make (rota_clone_t *self, const char *start, const char *branch, 
         status = rota_clone_make_git_dir (self, git_dir, repository->format, false, NULL, error);
     /* A merge that isn't in the repository yet is in ours. */
     if (status == 0)
-        status = rota_clone_set_alternates (git_dir, objects, repository->remote ? NULL : repository->objects,
-                                            error);
+        status = rota_clone_set_alternates (git_dir, objects, repository->shared, error);
     if (status == 0 && repository->shallow) {
         char *from = rota_pool_format (self->pool, "%s/shallow", self->ours);
         char *to = rota_pool_format (self->pool, "%s/shallow", git_dir);

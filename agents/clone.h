@@ -69,6 +69,9 @@ int rota_clone_clear (rota_clone_t *self, rota_error_t *error);
 /* Removes both. Accepts what was never opened. */
 int rota_clone_close (rota_clone_t *self, rota_error_t *error);
 
+/* The directories of objects that CLONE looks into beside its own, ended by NULL, from the pool. */
+int rota_clone_list_shared (const rota_clone_t *self, const char *const **ret_list, rota_error_t *error);
+
 /* git with the directory of ours, for objects only: no files, no index, no attributes. */
 rota_git_t rota_clone_git (const rota_clone_t *self);
 /* From what is committed: "" = there is no such thing. */

@@ -294,9 +294,9 @@ int rota_clone_collect (rota_clone_t *self, rota_clone_work_t *ret_work, rota_er
     if (status == 0)
         status = read_tip (self, git_dir, work.tip, error);
     if (status == 0)
-        status = self->repository->remote
-                     ? rota_clone_set_alternates (self->ours, objects, NULL, error)
-                     : rota_clone_set_alternates (self->ours, self->repository->objects, objects, error);
+        status = self->repository->shared
+                     ? rota_clone_set_alternates (self->ours, self->repository->shared, objects, error)
+                     : rota_clone_set_alternates (self->ours, objects, NULL, error);
     if (status == 0)
         status = judge_tip (self, &work, error);
     if (status == 0)

@@ -3,6 +3,7 @@
  */
 #include "agents/converse.h"
 #include "agents/program.h"
+#include "agents/tools.h"
 
 #include "proto/words.h"
 
@@ -75,8 +76,9 @@ static void check (const rota_adapter_context_t *context, rota_adapter_check_t *
 static int prepare_exec (const rota_adapter_context_t *context, const Rota__Assignment *assignment,
                          unsigned slot, rota_pool_t *pool, rota_attempt_t *attempt, rota_error_t *error)
 {
-    const char *argv[16] = {"codex", "exec"};
+    const char *argv[16 + ROTA_TOOLS_CODEX_MAX] = {"codex", "exec"};
     size_t count = 2;
+    const char *tools = rota_tools_program (context, pool);
     rota_program_variables_t more = {0};
     if (assignment->session.len)
         argv[count++] = "resume";
@@ -84,6 +86,8 @@ static int prepare_exec (const rota_adapter_context_t *context, const Rota__Assi
     argv[count++] = "--skip-git-repo-check";
     argv[count++] = "-c";
     argv[count++] = context->trust ? "sandbox_mode=danger-full-access" : "sandbox_mode=workspace-write";
+    if (tools)
+        count += rota_tools_for_codex (tools, pool, argv + count);
     if (assignment->session.len) {
         argv[count++] =
             rota_pool_text (pool, (const char *)assignment->session.data, assignment->session.len);
@@ -103,9 +107,13 @@ static int prepare_conversation (const rota_adapter_context_t *context, const Ro
                                  unsigned slot, rota_pool_t *pool, rota_attempt_t *attempt,
                                  rota_error_t *error)
 {
-    char *program[] = {"codex", "app-server", NULL}, **argv;
+    const char *program[3 + ROTA_TOOLS_CODEX_MAX] = {"codex", "app-server"},
+                            *tools = rota_tools_program (context, pool);
+    char **argv;
+    if (tools)
+        rota_tools_for_codex (tools, pool, program + 2);
     rota_converse_options_t options = {
-        .protocol = "codex-rpc", .trust = context->trust, .tell = true, .program = program};
+        .protocol = "codex-rpc", .trust = context->trust, .tell = true, .program = (char *const *)program};
     rota_program_variables_t more = {0};
     Rota__Assignment anew = *assignment;
     anew.session.len = 0;

@@ -145,6 +145,11 @@ static void send_message (rota_conversation_t *self, json_t *message, bool whole
     free (text);
 }
 
+void rota_conversation_send (rota_conversation_t *self, json_t *message)
+{
+    send_message (self, message, true);
+}
+
 void rota_conversation_request (rota_conversation_t *self, const char *method, json_t *params)
 {
     json_t *message = json_pack ("{s:I, s:s}", "id", ++self->last_id, "method", method);
@@ -526,7 +531,7 @@ static char *read_prompt (void)
 
 static const rota_protocol_t *find_protocol (const char *name)
 {
-    const rota_protocol_t *const ALL[] = {&ROTA_PROTOCOL_ACP, &ROTA_PROTOCOL_CODEX};
+    const rota_protocol_t *const ALL[] = {&ROTA_PROTOCOL_ACP, &ROTA_PROTOCOL_CLAUDE, &ROTA_PROTOCOL_CODEX};
     for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++)
         if (strcmp (ALL[i]->name, name) == 0)
             return ALL[i];
@@ -541,6 +546,7 @@ static bool read_options (rota_conversation_t *self, int argc, char **argv)
         {"mode", required_argument, NULL, 'm'},
         {"authenticate", required_argument, NULL, 'a'},
         {"protocol-version", required_argument, NULL, 'v'},
+        {"tools", required_argument, NULL, 'o'},
         {"trust", no_argument, NULL, 't'},
         {"tell", no_argument, NULL, 'w'},
         {NULL, 0, NULL, 0},
@@ -557,6 +563,8 @@ static bool read_options (rota_conversation_t *self, int argc, char **argv)
             self->options.authenticate = optarg;
         else if (option == 'v')
             self->options.version = atoi (optarg);
+        else if (option == 'o')
+            self->options.tools = optarg;
         else if (option == 't')
             self->options.trust = true;
         else if (option == 'w')
@@ -591,7 +599,8 @@ int rota_converse (int argc, char **argv)
 {
     rota_conversation_t self = {.input_fd = -1, .output_fd = -1, .signal_fd = -1, .tell_fd = -1};
     if (!read_options (&self, argc, argv)) {
-        fputs ("rota-agent " ROTA_CONVERSE_OPTION ": this is started by the kinds acp and codex\n", stderr);
+        fputs ("rota-agent " ROTA_CONVERSE_OPTION ": this is started by the kinds acp, claude and codex\n",
+               stderr);
         return EXIT_USAGE;
     }
     if (!getcwd (self.directory, sizeof self.directory))
@@ -611,6 +620,8 @@ int rota_converse (int argc, char **argv)
         rota_conversation_untold (&self, "its turn is over");
         flush_printed ();
         report_end (&self);
+        if (self.protocol->exits && !(WIFEXITED (self.wait_status) && WEXITSTATUS (self.wait_status) == 0))
+            self.well = false;
     }
     close_input (&self);
     if (self.output_fd >= 0)

@@ -5,8 +5,9 @@
  * message that it receives as a line: the readers of reading.h take it from there. It ends PROGRAM by closing
  * its input, and with signals when that isn't enough; what PROGRAM leaves behind is the shim's.
  *
- *   acp        the Agent Client Protocol, version 1 or 2
- *   codex-rpc  `codex app-server`
+ *   acp            the Agent Client Protocol, version 1 or 2
+ *   claude-stream  `claude -p --input-format stream-json`
+ *   codex-rpc      `codex app-server`
  *
  * With --tell a person may have a word with the agent while it works (attempt.h, ROTA_TELL_FD): it is put to
  * the agent in the protocol's way, and a line {"rota":{"told":TEXT}} says so, or
@@ -37,6 +38,7 @@ typedef struct {
     const char *authenticate; /* a method of the agent's to log in with before; NULL = none */
     bool trust;               /* whatever it asks for is allowed */
     bool tell;                /* what a person has to say meanwhile comes over ROTA_TELL_FD */
+    const char *tools;        /* the program of rota_tools_for_acp; NULL = none. acp only */
     char *const *program;     /* NULL-terminated */
 } rota_converse_options_t;
 

@@ -11,6 +11,8 @@
  */
 #include "agents/converse_internal.h"
 
+#include "agents/tools.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -219,17 +221,25 @@ static void use_session (rota_conversation_t *self, const json_t *session)
         rota_conversation_fail (self, "the agent has no modes, also not %s (setting agents.acp_mode)", mode);
 }
 
+/* What version 2, a preview, makes of them may still change. */
+static json_t *tools_of (const rota_conversation_t *self)
+{
+    return self->options.tools && self->version == 1 ? rota_tools_for_acp (self->options.tools)
+                                                     : json_array ();
+}
+
 static void begin_session (rota_conversation_t *self)
 {
-    ask (self, STEP_NEW, "session/new", json_pack ("{s:s, s:[]}", "cwd", self->directory, "mcpServers"));
+    ask (self, STEP_NEW, "session/new",
+         json_pack ("{s:s, s:o}", "cwd", self->directory, "mcpServers", tools_of (self)));
 }
 
 static void open_session (rota_conversation_t *self)
 {
     if (self->options.session && self->can_load)
         ask (self, STEP_LOAD, self->version > 1 ? "session/resume" : "session/load",
-             json_pack ("{s:s, s:s, s:[]}", "sessionId", self->options.session, "cwd", self->directory,
-                        "mcpServers"));
+             json_pack ("{s:s, s:s, s:o}", "sessionId", self->options.session, "cwd", self->directory,
+                        "mcpServers", tools_of (self)));
     else {
         if (self->options.session)
             rota_conversation_lost_session (self, NULL);

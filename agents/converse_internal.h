@@ -16,6 +16,7 @@ typedef struct rota_conversation rota_conversation_t;
 typedef struct {
     const char *name;
     bool marked; /* messages bear "jsonrpc": "2.0" */
+    bool exits;  /* the program's exit code counts beside what it says */
     void (*begin) (rota_conversation_t *self);
     /* False: the line isn't to be printed. */
     bool (*hear) (rota_conversation_t *self, json_t *message);
@@ -49,6 +50,7 @@ struct rota_conversation {
     bool working, accepted, ran; /* the turn is asked for; the agent took it on; it said that it runs */
     int denied;                  /* permissions */
     json_t *session, *turn;      /* strings, or NULL */
+    unsigned unheard;            /* messages of ours that the agent has not taken up yet */
     bool steering;               /* the agent was asked to take the word, and has not answered yet */
 
     /* The loop's. */
@@ -74,8 +76,10 @@ struct rota_conversation {
     } line; /* from it */
 };
 
-/* They take `params` and `result` over; NULL there (no memory, text that isn't UTF-8) ends the conversation.
+/* They take `message`, `params` and `result` over; NULL there (no memory, text that isn't UTF-8) ends the
+ * conversation.
  */
+void rota_conversation_send (rota_conversation_t *self, json_t *message);
 void rota_conversation_request (rota_conversation_t *self, const char *method, json_t *params);
 void rota_conversation_notify (rota_conversation_t *self, const char *method, json_t *params);
 void rota_conversation_answer (rota_conversation_t *self, json_t *id, json_t *result);
@@ -100,6 +104,6 @@ __attribute__ ((format (printf, 2, 3))) void rota_conversation_fail (rota_conver
 /* The session that was to be gone on with isn't there. */
 void rota_conversation_lost_session (const rota_conversation_t *self, const json_t *error);
 
-extern const rota_protocol_t ROTA_PROTOCOL_ACP, ROTA_PROTOCOL_CODEX;
+extern const rota_protocol_t ROTA_PROTOCOL_ACP, ROTA_PROTOCOL_CLAUDE, ROTA_PROTOCOL_CODEX;
 
 #endif

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define OPTIONS_MAX 17 /* ourselves, --converse, the protocol, four with a value, --trust, --tell, -- */
+#define OPTIONS_MAX 19 /* ourselves, --converse, the protocol, five with a value, --trust, --tell, -- */
 
 int rota_converse_arguments (const rota_converse_options_t *options, rota_pool_t *pool, char ***ret_argv,
                              rota_error_t *error)
@@ -20,6 +20,7 @@ int rota_converse_arguments (const rota_converse_options_t *options, rota_pool_t
     } VALUES[] = {{"--session", options->session},
                   {"--mode", options->mode},
                   {"--authenticate", options->authenticate},
+                  {"--tools", options->tools},
                   {"--protocol-version", options->version ? version : NULL}};
     char self[PATH_MAX];
     ssize_t length = readlink ("/proc/self/exe", self, sizeof self - 1);

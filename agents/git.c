@@ -209,7 +209,7 @@ static int run (const rota_git_t *git, const rota_git_call_t *call, rota_error_t
                 : call->output ? rota_bytes_take
                                : drop,
         .context = call->take ? call->context : call->output,
-        .timeout_ms = TIMEOUT_MS,
+        .timeout_ms = call->timeout_ms ? call->timeout_ms : TIMEOUT_MS,
     };
     status = rota_child_run (&child, &end, error);
     if (status == 0 && call->exit_code)

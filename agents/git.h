@@ -35,6 +35,7 @@ typedef struct {
     rota_bytes_t *output;    /* NULL = dropped */
     int *exit_code;          /* given: any other than 0 is no error but told here */
     int held_fd;             /* for a lock; 0 = none */
+    int64_t timeout_ms;      /* 0 = what is long for anything */
     const char *const *more; /* further arguments, NULL-terminated */
 } rota_git_call_t;
 

@@ -21,7 +21,7 @@ static const rota_program_t PROGRAM = {
 
 static void check (const rota_adapter_context_t *context, rota_adapter_check_t *ret_check)
 {
-    *ret_check = (rota_adapter_check_t){.capabilities = {"gate", "merge"}};
+    *ret_check = (rota_adapter_check_t){.capabilities = {"gate", "merge", "merge-batch"}};
     rota_program_check (&PROGRAM, context, ret_check);
 }
 

@@ -82,11 +82,18 @@ void rota_hold_clear (rota_holds_t *self)
     *self = (rota_holds_t){0};
 }
 
+bool rota_hold_rides (const rota_hold_t *hold, const rota_hold_t *leader)
+{
+    return hold->state == ROTA_HOLD_RIDING && hold->lead_key == leader->key &&
+           hold->lead_number == leader->number &&
+           memcmp (hold->store, leader->store, sizeof hold->store) == 0;
+}
+
 size_t rota_hold_running (const rota_holds_t *self)
 {
     size_t count = 0;
     for (size_t i = 0; i < self->count; i++)
-        count += self->list[i]->state != ROTA_HOLD_FINISHED;
+        count += self->list[i]->state == ROTA_HOLD_RUNNING || self->list[i]->state == ROTA_HOLD_ELSEWHERE;
     return count;
 }
 

@@ -144,10 +144,14 @@ static void describe (void *owner, char *ret_text, size_t capacity)
               self->check.problem);
 }
 
+/* What is kept for less than an hour is looked for as often. */
 static void walk_logs (rota_agent_t *self, int64_t now_ms)
 {
     bool more = self->walk && rota_logs_walk_step (self->walk, rota_clock_wall_ms ());
-    self->walk_at = now_ms + (more ? WALK_STEP_MS : WALK_EVERY_MS);
+    int64_t every_ms = rota_setting_duration_ms (self->settings, ROTA_SETTING_AGENTS_LOG_RETENTION);
+    if (every_ms > WALK_EVERY_MS)
+        every_ms = WALK_EVERY_MS;
+    self->walk_at = now_ms + (more ? WALK_STEP_MS : every_ms);
 }
 
 static int64_t earliest (const int64_t *times, size_t count)

@@ -47,6 +47,7 @@ struct rota_agent {
     zmq_pollitem_t stop_item, spawner_item;
 
     rota_holds_t holds;
+    uint8_t given_slots[ROTA_AGENT_SLOTS_LIMIT / 8]; /* bits: homes that this host has handed out */
     rota_fence_t fence;
     uint64_t launches;
     bool swept;      /* no stray process of an earlier host is left */
@@ -83,10 +84,23 @@ rota_taking_t rota_agent_take (rota_agent_t *self, const uint8_t store[16],
 void rota_agent_on_ends (rota_agent_t *self);  /* the spawner has something to tell */
 int rota_agent_take_over (rota_agent_t *self); /* what the spool says earlier hosts left */
 void rota_agent_sweep (rota_agent_t *self);    /* one round; sets sweep_at when there is need for another */
+/* host_slot.c: the number whose home a new attempt gets. */
+unsigned rota_agent_free_slot (rota_agent_t *self, const rota_hold_t *for_hold);
 void rota_agent_stop_attempt (rota_agent_t *self, rota_hold_t *hold, uint32_t grace_ms);
 /* What counts in another store than the fence's; how many there were. */
 size_t rota_agent_drop_old_store (rota_agent_t *self);
 void rota_agent_forget (rota_agent_t *self, rota_hold_t *hold, bool quarantine);
+
+/* host_batch.c */
+/* No member of the batch has another attempt here. */
+bool rota_agent_batch_fits (const rota_agent_t *self, const uint8_t store[16],
+                            const Rota__Assignment *leader);
+/* Those that its spec names, as held too. */
+void rota_agent_add_riders (rota_agent_t *self, const rota_hold_t *leader);
+rota_hold_t *rota_agent_leader_of (const rota_agent_t *self, const rota_hold_t *rider); /* NULL: it is gone */
+/* What became of it when its leader ended so. */
+void rota_agent_judge_rider (const rota_agent_t *self, rota_hold_t *rider, const rota_outcome_t *outcome,
+                             const rota_adapter_result_t *result, rota_adapter_result_t *ret_result);
 
 /* host_talk.c */
 void rota_agent_connect (rota_agent_t *self);

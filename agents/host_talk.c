@@ -247,8 +247,12 @@ static bool report_some (rota_agent_t *self, report_t *work, int64_t now_ms)
         report->store = rota_bytes_n (hold->store, sizeof hold->store);
         report->result = &work->results[n];
         fill_result (hold, &work->results[n], &work->sayings[n]);
-        if (rota_logs_path (self->state_dir, hold->task_id, strlen (hold->task_id), hold->number, path) ==
-            0) {
+        const char *where = hold->member ? hold->lead_id : hold->task_id;
+        uint32_t number = hold->member ? hold->lead_number : hold->number;
+        bool found = rota_logs_path (self->state_dir, where, strlen (where), number, path) == 0;
+        if (found && hold->member)
+            rota_step_fill_member (path, hold->member, self->arena, &work->results[n]);
+        else if (found) {
             rota_step_fill (path, self->arena, &work->results[n]);
             rota_briefing_fill (path, self->arena, &work->results[n]);
             notes += work->results[n].n_notes;
@@ -362,12 +366,26 @@ int64_t rota_agent_lease_left_ms (const rota_agent_t *self, uint32_t lease_ms)
     return self->heard_ms + lease_ms - rota_clock_boot_ms ();
 }
 
+static void list_accepted (Rota__Accepted *accepted, Rota__Held *items, Rota__Held **list,
+                           const Rota__Assignment *it)
+{
+    Rota__Held *item = list[accepted->n_attempts] = &items[accepted->n_attempts];
+    accepted->n_attempts++;
+    rota__held__init (item);
+    item->has_key = item->has_attempt = true;
+    item->key = it->key;
+    item->attempt = it->attempt;
+}
+
 static void on_assign (rota_agent_t *self, const rota_envelope_t *envelope, const ProtobufCMessage *base)
 {
     const Rota__Assign *message = (const Rota__Assign *)base;
     Rota__Accepted accepted = ROTA__ACCEPTED__INIT;
-    Rota__Held *items = calloc (message->n_assignments + 1, sizeof *items);
-    Rota__Held **list = calloc (message->n_assignments + 1, sizeof *list);
+    size_t most = 1;
+    for (size_t i = 0; i < message->n_assignments; i++)
+        most += 1 + message->assignments[i]->n_members;
+    Rota__Held *items = calloc (most, sizeof *items);
+    Rota__Held **list = calloc (most, sizeof *list);
     if (!self->registered)
         goto end;
     for (size_t i = 0; items && list && i < message->n_assignments; i++) {
@@ -388,12 +406,10 @@ static void on_assign (rota_agent_t *self, const rota_envelope_t *envelope, cons
         }
         if (rota_agent_take (self, envelope->store, it) != ROTA_TAKEN)
             continue;
-        Rota__Held *item = list[accepted.n_attempts] = &items[accepted.n_attempts];
-        accepted.n_attempts++;
-        rota__held__init (item);
-        item->has_key = item->has_attempt = true;
-        item->key = it->key;
-        item->attempt = it->attempt;
+        list_accepted (&accepted, items, list, it);
+        for (size_t k = 0; k < it->n_members; k++)
+            if (rota_hold_find (&self->holds, envelope->store, it->members[k]->key, it->members[k]->attempt))
+                list_accepted (&accepted, items, list, it->members[k]);
     }
     accepted.attempts = list;
     if (accepted.n_attempts)

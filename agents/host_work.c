@@ -70,9 +70,27 @@ static void read_last_output (rota_agent_t *self, rota_hold_t *hold)
 }
 
 static void finish (rota_agent_t *self, rota_hold_t *hold, const rota_outcome_t *outcome,
+                    const rota_adapter_result_t *result);
+
+static void finish_riders (rota_agent_t *self, const rota_hold_t *leader, const rota_outcome_t *outcome,
+                           const rota_adapter_result_t *result)
+{
+    for (size_t i = self->holds.count; i-- > 0;) {
+        rota_hold_t *rider = i < self->holds.count ? self->holds.list[i] : NULL;
+        rota_adapter_result_t own;
+        if (!rider || !rota_hold_rides (rider, leader))
+            continue;
+        rota_agent_judge_rider (self, rider, outcome, result, &own);
+        finish (self, rider, outcome, &own);
+    }
+}
+
+static void finish (rota_agent_t *self, rota_hold_t *hold, const rota_outcome_t *outcome,
                     const rota_adapter_result_t *result)
 {
     char text[ROTA_ADAPTER_MESSAGE_BYTES + 64], words[ROTA_ADAPTER_MESSAGE_BYTES];
+    if (hold->state != ROTA_HOLD_RIDING)
+        finish_riders (self, hold, outcome, result);
     hold->state = ROTA_HOLD_FINISHED;
     hold->outcome = *outcome;
     hold->result = *result;
@@ -231,6 +249,9 @@ static void set_limits (rota_agent_t *self, const Rota__Assignment *assignment, 
             ? assignment->output_limit_bytes
             : (uint64_t)rota_setting_size_bytes (self->settings, ROTA_SETTING_AGENTS_OUTPUT_LIMIT);
     attempt->timeout_ms = or_default (spec->has_timeout_ms, spec->timeout_ms, assignment->timeout_ms);
+    /* All of it, and its halves after that. */
+    if (assignment->n_members && attempt->timeout_ms < UINT32_MAX / (2 * ROTA_STEP_MEMBERS_MAX))
+        attempt->timeout_ms *= 1 + 2 * (uint32_t)assignment->n_members;
     attempt->silence_ms = spec->silence_ms;
     attempt->grace_ms = self->grace_ms;
     int64_t lease_ms = rota_agent_lease_left_ms (self, assignment->lease_ms);
@@ -267,19 +288,6 @@ static int launch (rota_agent_t *self, rota_hold_t *hold, const Rota__Assignment
     return status;
 }
 
-static unsigned free_slot (const rota_agent_t *self, const rota_hold_t *for_hold)
-{
-    for (unsigned slot = 0;; slot++) {
-        bool taken = false;
-        for (size_t i = 0; i < self->holds.count && !taken; i++) {
-            const rota_hold_t *hold = self->holds.list[i];
-            taken = hold != for_hold && hold->state == ROTA_HOLD_RUNNING && hold->slot == slot;
-        }
-        if (!taken)
-            return slot;
-    }
-}
-
 rota_taking_t rota_agent_take (rota_agent_t *self, const uint8_t store[16],
                                const Rota__Assignment *assignment)
 {
@@ -294,14 +302,15 @@ rota_taking_t rota_agent_take (rota_agent_t *self, const uint8_t store[16],
         rota_agent_stop_attempt (self, older, self->grace_ms);
         return ROTA_NOT_TAKEN;
     }
-    if (self->stops || rota_hold_running (&self->holds) >= self->slots)
+    if (self->stops || rota_hold_running (&self->holds) >= self->slots ||
+        !rota_agent_batch_fits (self, store, assignment))
         return ROTA_NOT_TAKEN;
     snprintf (id, sizeof id, "%.*s", (int)assignment->spec->id.len, (const char *)assignment->spec->id.data);
     rota_hold_t *hold =
         rota_hold_add (&self->holds, ROTA_HOLD_RUNNING, store, assignment->key, assignment->attempt, id);
     if (!hold)
         return ROTA_NOT_TAKEN;
-    hold->slot = free_slot (self, hold);
+    hold->slot = rota_agent_free_slot (self, hold);
     hold->goes_on = assignment->keep_on_lost;
     hold->epoch = assignment->coordinator_epoch;
     hold->accepted_ms = rota_clock_boot_ms ();
@@ -316,12 +325,18 @@ rota_taking_t rota_agent_take (rota_agent_t *self, const uint8_t store[16],
         finish_by (self, hold,
                    status == -EINVAL || status == -E2BIG ? RESULT (INVALID) : RESULT (ENVIRONMENT),
                    error.text);
+    else if (assignment->n_members)
+        rota_agent_add_riders (self, hold);
     return ROTA_TAKEN;
 }
 
 void rota_agent_stop_attempt (rota_agent_t *self, rota_hold_t *hold, uint32_t grace_ms)
 {
-    (void)self;
+    /* One of a batch: all of it ends, and the others go again. */
+    if (hold->state == ROTA_HOLD_RIDING)
+        hold = rota_agent_leader_of (self, hold);
+    if (!hold)
+        return;
     if (hold->state == ROTA_HOLD_RUNNING)
         rota_control_stop (hold->control_fd, grace_ms);
     else if (hold->state == ROTA_HOLD_ELSEWHERE && hold->pid_fd >= 0)
@@ -380,11 +395,13 @@ static void take_running (rota_agent_t *self, const rota_spool_running_t *runnin
                                        running->number, running->task_id);
     if (!hold)
         return; /* its shim ends by itself, and the next host finds the record */
+    hold->slot = ROTA_HOLD_SLOT_UNKNOWN;
     hold->goes_on = running->goes_on;
     hold->epoch = running->epoch;
     hold->must_end = !running->goes_on || is_old (self, hold);
     hold->accepted_ms = rota_clock_boot_ms ();
     hold->pid_fd = find_shim (running);
+    rota_agent_add_riders (self, hold);
     if (hold->pid_fd >= 0) {
         zmq_pollitem_t item = {.fd = hold->pid_fd, .events = ZMQ_POLLIN};
         if (zloop_poller (self->loop, &item, on_shim_gone, self) == 0) {
@@ -411,6 +428,7 @@ static void take_record (void *context, const char *name, const rota_spool_recor
     if (!hold)
         return;
     hold->epoch = running->epoch;
+    rota_agent_add_riders (self, hold);
     finish_from_record (self, hold, &record->outcome);
 }
 

@@ -14,6 +14,7 @@
 #define REFS_MAX_BYTES ((size_t)1 << 20)
 #define HEADS "refs/heads/"
 #define FETCHED "refs/rota/fetched/" /* in `ours`, the branches of a remote one */
+#define MARKS "refs/rota/left/"
 #define LINES 4
 #define FILE_URL "file://"
 
@@ -71,28 +72,44 @@ static int look (rota_repository_t *self, rota_error_t *error)
     self->git_dir = lines[0];
     self->common_dir = lines[1];
     self->objects = lines[2];
+    self->shared = self->objects;
     self->format = lines[3];
     self->shallow = strcmp (lines[4], "true") == 0;
     return 0;
+}
+
+/* What the other side calls its branch, and which hash it has: lines "ref: REF\tHEAD" and "OID\tREF". */
+static int ask_remote (rota_repository_t *self, const char **target, rota_error_t *error)
+{
+    const rota_git_t git = {.environment = self->environment};
+    rota_bytes_t output = {.max_bytes = REFS_MAX_BYTES};
+    const char *branch = *target ? rota_pool_format (self->pool, HEADS "%s", *target) : NULL;
+    const char *const more[] = {"--", self->location, "HEAD", branch, NULL};
+    const rota_git_call_t call = {.output = &output, .more = more};
+    int status = rota_git (&git, &call, error, "ls-remote", "--symref", other_end (self, false), NULL);
+    char *rest =
+        status == 0 && output.bytes ? rota_pool_text (self->pool, output.bytes, output.size_bytes) : NULL;
+    rota_bytes_clear (&output);
+    for (char *line, *tab; rest && (line = strsep (&rest, "\n"));) {
+        if (!(tab = strchr (line, '\t')))
+            continue;
+        *tab = '\0';
+        if (strlen (line) == 64 && rota_git_is_oid (line))
+            self->format = "sha256";
+        else if (!*target && strncmp (line, "ref: " HEADS, strlen ("ref: " HEADS)) == 0)
+            *target = line + strlen ("ref: " HEADS);
+    }
+    if (status == 0 && !*target)
+        status = rota_error_set (error, -EBADMSG, "%s names no branch as its own", self->location);
+    return status;
 }
 
 static int find_target (rota_repository_t *self, const char *target, rota_error_t *error)
 {
     char name[256];
     int code = 0, status = 0;
-    if (!target && self->remote) {
-        rota_git_t git = {.environment = self->environment};
-        char line[1024], *tab;
-        status = rota_git_line (&git, line, sizeof line, NULL, error, "ls-remote", "--symref",
-                                other_end (self, false), "--", self->location, "HEAD", NULL);
-        if (status == 0 && strncmp (line, "ref: " HEADS, strlen ("ref: " HEADS)) == 0 &&
-            (tab = strchr (line, '\t'))) {
-            *tab = '\0';
-            target = rota_pool_text (self->pool, line + strlen ("ref: " HEADS),
-                                     strlen (line + strlen ("ref: " HEADS)));
-        } else if (status == 0) {
-            status = rota_error_set (error, -EBADMSG, "%s names no branch as its own", self->location);
-        }
+    if (self->remote) {
+        status = ask_remote (self, &target, error);
     } else if (!target) {
         rota_git_t git = {.environment = self->environment, .git_dir = self->git_dir};
         status = rota_git_line (&git, name, sizeof name, &code, NULL, "symbolic-ref", "-q", "HEAD", NULL);
@@ -141,12 +158,32 @@ int rota_repository_open (rota_pool_t *pool, const char *location, const char *t
 
 /* ---- a remote one */
 
+void rota_repository_use_mirror (rota_repository_t *self, const char *mirrors, int64_t retention_ms)
+{
+    const rota_git_t git = {.environment = self->environment};
+    rota_error_t error = {""};
+    if (!self->remote)
+        return;
+    if (rota_mirror_open (self->pool, mirrors, self->location, self->format, retention_ms, &git,
+                          &self->mirror, &error) < 0)
+        fprintf (stderr, "rota-agent: no mirror is used: %s\n", error.text);
+    else
+        self->shared = self->mirror.objects;
+}
+
 static int fetch_all (rota_repository_t *self, rota_error_t *error)
 {
+    const char *const arguments[] = {other_end (self, false),  "--",
+                                     self->location,           "+" HEADS "*:" FETCHED "*",
+                                     "+" MARKS "*:" MARKS "*", NULL};
     rota_git_t git = git_of_ours (self);
-    const rota_git_call_t call = {0};
+    if (self->mirror.path && rota_mirror_fetch (&self->mirror, &git, self->ours, arguments, error) == 0)
+        return 0;
+    const rota_git_call_t call = {.more = arguments};
     int status = rota_git (&git, &call, error, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
-                           other_end (self, false), "--", self->location, "+" HEADS "*:" FETCHED "*", NULL);
+                           "--update-shallow", NULL);
+    if (status == 0 && self->mirror.path)
+        rota_mirror_give_up (&self->mirror);
     return status < 0 ? rota_error_prefix (error, status, "%s", self->location) : 0;
 }
 
@@ -155,8 +192,13 @@ int rota_repository_attach (rota_repository_t *self, const char *ours, rota_erro
     self->ours = ours;
     if (!self->remote)
         return 0;
+    char *shallow = rota_pool_format (self->pool, "%s/shallow", ours);
     self->objects = rota_pool_format (self->pool, "%s/objects", ours);
-    return self->objects ? fetch_all (self, error) : rota_error_set (error, -ENOMEM, "no memory");
+    if (!self->objects || !shallow)
+        return rota_error_set (error, -ENOMEM, "no memory");
+    int status = fetch_all (self, error);
+    self->shallow = access (shallow, F_OK) == 0;
+    return status;
 }
 
 int rota_repository_read (const rota_repository_t *self, const char *ref, char ret_oid[ROTA_GIT_OID_BYTES],
@@ -184,21 +226,29 @@ int rota_repository_read (const rota_repository_t *self, const char *ref, char r
     return 0;
 }
 
-/* With --force-with-lease the other side compares and swaps; `old` NULL = wherever it is. */
+/* With --force-with-lease the other side compares and swaps; `old` NULL = wherever it is. The mark goes
+ * first, if there is one to move: a server may refuse it, which has no further consequence than that a move
+ * by others isn't noticed. */
 static int push (const rota_repository_t *self, const char *ref, const char *old, const char *new,
-                 rota_error_t *error)
+                 const char *mark, rota_error_t *error)
 {
     rota_git_t git = git_of_ours (self);
     rota_error_t words = {""};
     int code = 0;
     char *lease = rota_pool_format (self->pool, "--force-with-lease=%s:%s", ref, old ? old : "");
     char *pair = rota_pool_format (self->pool, "%s:%s", new, ref);
-    if (!lease || !pair)
+    char *marking = rota_pool_format (self->pool, "+%s:%s", new, mark ? mark : "");
+    if (!lease || !pair || !marking)
         return rota_error_set (error, -ENOMEM, "no memory");
-    const rota_git_call_t call = {.exit_code = &code};
+    const char *more[] = {pair, NULL, NULL};
+    if (mark) {
+        more[0] = marking;
+        more[1] = pair;
+    }
+    const rota_git_call_t call = {.exit_code = &code, .more = more};
     int status = rota_git (&git, &call, &words, "push", "--quiet", "--porcelain", "--no-verify",
                            "--recurse-submodules=no", "--no-signed", old ? lease : "--force",
-                           other_end (self, true), "--", self->location, pair, NULL);
+                           other_end (self, true), "--", self->location, NULL);
     if (status < 0 || code == 0)
         return status < 0 ? rota_error_set (error, status, "%s", words.text) : 0;
     char now[ROTA_GIT_OID_BYTES];
@@ -206,6 +256,8 @@ static int push (const rota_repository_t *self, const char *ref, const char *old
     status = fetch_all (&again, error);
     if (status == 0)
         status = rota_repository_read (self, ref, now, error);
+    if (status == 0 && mark && strcmp (now, new) == 0)
+        return 0;
     if (status == 0 && old && strcmp (now, old) != 0)
         return rota_error_set (error, -EAGAIN, "%s was moved meanwhile", ref);
     return status < 0 ? status : rota_error_set (error, -EBADMSG, "%s", words.text);
@@ -246,7 +298,7 @@ int rota_repository_advance (const rota_repository_t *self, const char *old, con
                              rota_error_t *error)
 {
     if (self->remote) {
-        int status = push (self, self->integration, old, new, error);
+        int status = push (self, self->integration, old, new, self->mark, error);
         rota_repository_t again = *self;
         return status < 0 ? status : fetch_all (&again, error);
     }
@@ -272,7 +324,7 @@ static int read_target (const rota_repository_t *self, char ret_oid[ROTA_GIT_OID
 static bool was_moved (const rota_repository_t *self, const char *head)
 {
     char mark[ROTA_GIT_OID_BYTES], before[ROTA_GIT_OID_BYTES], *parent;
-    if (self->remote || rota_repository_read (self, self->mark, mark, NULL) < 0 || !*mark)
+    if (rota_repository_read (self, self->mark, mark, NULL) < 0 || !*mark)
         return false;
     parent = rota_pool_format (self->pool, "%s^1", mark);
     if (strcmp (head, mark) == 0)
@@ -334,7 +386,7 @@ int rota_repository_publish (const rota_repository_t *self, const char *name, co
     if (!ref)
         return rota_error_set (error, -ENOMEM, "no memory");
     if (self->remote)
-        return push (self, ref, NULL, oid, error);
+        return push (self, ref, NULL, oid, NULL, error);
     const rota_move_t move = {ref, oid, NULL};
     int status = rota_repository_bring (self, oid, error);
     return status < 0 ? status : rota_repository_move (self, &move, 1, error);

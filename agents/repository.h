@@ -2,17 +2,17 @@
  * URL.
  *
  * The integration branch `rota/TARGET` is moved by compare and swap only. `refs/rota/left/TARGET` says where
- * rota left it (in a directory only), and is written first: a branch that is neither there nor one commit
- * before was moved by someone else. A git that is killed leaves lock files; what is about to be moved is
- * therefore written to `rota.lock` in the repository, which is locked as long as the git that moves it lives:
- * whoever has that lock next takes those leftovers away.
+ * rota left it (where a server lets it be written), and is written first: a branch that is neither there nor
+ * one commit before was moved by someone else. A git that is killed leaves lock files; what is about to be
+ * moved is therefore written to `rota.lock` in the repository, which is locked as long as the git that moves
+ * it lives: whoever has that lock next takes those leftovers away.
  *
  * Owner: the thread of the driver, see workspace.h.
  */
 #ifndef ROTA_REPOSITORY_H
 #define ROTA_REPOSITORY_H
 
-#include "agents/git.h"
+#include "agents/mirror.h"
 
 typedef struct {
     rota_pool_t *pool;
@@ -23,6 +23,8 @@ typedef struct {
     const char *git_dir;     /* of that checkout, which may be a linked one; NULL when remote */
     const char *common_dir;  /* what all its checkouts share */
     const char *objects;     /* where its objects are; of `ours` when remote */
+    const char *shared;      /* objects that ours look into: of the directory, of the mirror, or NULL */
+    rota_mirror_t mirror;    /* of a remote one; path NULL = none */
     const char *ours;        /* a git directory of ours that has its objects */
     const char *format;      /* sha1, sha256 */
     const char *target;      /* a branch's name; "HEAD" when nothing is checked out */
@@ -36,6 +38,10 @@ bool rota_repository_is_remote (const char *location);
 /* Looks at a repository. `target` NULL = what is checked out there. -EBADMSG with words when it is none. */
 int rota_repository_open (rota_pool_t *pool, const char *location, const char *target,
                           rota_repository_t *ret_self, rota_error_t *error);
+/* Has a remote one fetched by way of its mirror in the directory `mirrors`, if that can be had; else as
+ * without.
+ */
+void rota_repository_use_mirror (rota_repository_t *self, const char *mirrors, int64_t retention_ms);
 /* From now on `ours` has all objects; of a remote one they are fetched. `ours` must be a git directory. */
 int rota_repository_attach (rota_repository_t *self, const char *ours, rota_error_t *error);
 

@@ -1,4 +1,4 @@
-#include "agents/sandbox.h"
+#include "agents/sandbox_internal.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -26,7 +26,7 @@ static const char *const INSIDE[] = {"env", "--default-signal=TERM,INT,HUP,URG",
                                      "exec \"$0\" \"$@\""};
 #define INSIDE_COUNT (sizeof INSIDE / sizeof *INSIDE)
 
-static void add (rota_sandbox_t *self, const char *argument)
+void rota_sandbox_add (rota_sandbox_t *self, const char *argument)
 {
     if (self->count == self->capacity) {
         size_t capacity = self->capacity ? self->capacity * 2 : 64;
@@ -45,25 +45,31 @@ static void add (rota_sandbox_t *self, const char *argument)
     self->failed |= !copy;
 }
 
-static void add_two (rota_sandbox_t *self, const char *option, const char *value)
+void rota_sandbox_add_two (rota_sandbox_t *self, const char *option, const char *value)
 {
-    add (self, option);
-    add (self, value);
+    rota_sandbox_add (self, option);
+    rota_sandbox_add (self, value);
 }
 
-/* At its own place; a path that isn't there is passed over. */
-static void add_bind (rota_sandbox_t *self, const char *option, const char *path)
+static void add_at (rota_sandbox_t *self, const char *option, const char *from, const char *at)
+{
+    rota_sandbox_add_two (self, option, from);
+    rota_sandbox_add (self, at);
+}
+
+void rota_sandbox_add_bind (rota_sandbox_t *self, const char *option, const char *path)
 {
     char real[PATH_MAX];
     if (!realpath (path, real))
         return;
-    add_two (self, option, real);
-    add (self, real);
+    add_at (self, option, real, real);
+    if (strcmp (real, path) != 0 && !strstr (path, "/../"))
+        add_at (self, option, real, path);
 }
 
-static bool is_below (const char *path, const char *directory)
+bool rota_sandbox_is_below (const char *path, const char *directory)
 {
-    size_t length = strlen (directory);
+    size_t length = strcmp (directory, "/") == 0 ? 0 : strlen (directory);
     return strncmp (path, directory, length) == 0 && (path[length] == '/' || !path[length]);
 }
 
@@ -72,36 +78,21 @@ static bool holds_one (const char *path, const char *const *others)
 {
     char real[PATH_MAX], other[PATH_MAX];
     for (size_t i = 0; realpath (path, real) && others[i]; i++)
-        if (realpath (others[i], other) && strcmp (other, real) != 0 && is_below (other, real))
+        if (realpath (others[i], other) && strcmp (other, real) != 0 && rota_sandbox_is_below (other, real))
             return true;
     return false;
 }
 
-/* What is shown anyway is left as it is. */
-static void add_shown (rota_sandbox_t *self, const char *path)
-{
-    char real[PATH_MAX];
-    if (!realpath (path, real))
-        return;
-    bool hidden = is_below (real, "/dev") && strcmp (real, "/dev") != 0;
-    for (size_t i = 0; i < sizeof EMPTY / sizeof *EMPTY; i++)
-        hidden |= is_below (real, EMPTY[i]) && strcmp (real, EMPTY[i]) != 0;
-    if (hidden)
-        add_bind (self, "--ro-bind", real);
-}
-
-static void hide (rota_sandbox_t *self, const char *path)
+void rota_sandbox_hide (rota_sandbox_t *self, const char *path)
 {
     char real[PATH_MAX];
     struct stat info;
     if (!realpath (path, real) || stat (real, &info) < 0)
         return;
-    if (S_ISDIR (info.st_mode)) {
-        add_two (self, "--tmpfs", real);
-    } else {
-        add_two (self, "--ro-bind", "/dev/null");
-        add (self, real);
-    }
+    if (S_ISDIR (info.st_mode))
+        rota_sandbox_add_two (self, "--tmpfs", real);
+    else
+        add_at (self, "--ro-bind", "/dev/null", real);
 }
 
 /* Nothing can be left in what is hidden, so that nobody believes it was kept. */
@@ -110,17 +101,40 @@ static void seal (rota_sandbox_t *self, const char *path)
     char real[PATH_MAX];
     struct stat info;
     if (realpath (path, real) && stat (real, &info) == 0 && S_ISDIR (info.st_mode))
-        add_two (self, "--remount-ro", real);
+        rota_sandbox_add_two (self, "--remount-ro", real);
 }
 
+/* And `rota` beside it, for the agent's tools (tools.h). */
 static void add_own_program (rota_sandbox_t *self)
 {
     char path[PATH_MAX];
-    ssize_t length = readlink ("/proc/self/exe", path, sizeof path - 1);
+    ssize_t length = readlink ("/proc/self/exe", path, sizeof path - sizeof "rota");
     if (length <= 0)
         return;
     path[length] = '\0';
-    add_shown (self, path);
+    rota_sandbox_add_bind (self, "--ro-bind", path);
+    strcpy (strrchr (path, '/') + 1, "rota");
+    rota_sandbox_add_bind (self, "--ro-bind", path);
+}
+
+static void add_places (rota_sandbox_t *self, const rota_sandbox_spec_t *spec)
+{
+    rota_sandbox_add_two (self, "--dev", "/dev");
+    rota_sandbox_add_two (self, "--proc", "/proc");
+    add_at (self, "--bind", spec->tmp, EMPTY[0]);
+    for (size_t i = 1; i < sizeof EMPTY / sizeof *EMPTY; i++)
+        if (access (EMPTY[i], F_OK) == 0)
+            rota_sandbox_add_two (self, "--tmpfs", EMPTY[i]);
+    for (size_t i = 0; i < sizeof RESOLVERS / sizeof *RESOLVERS; i++)
+        rota_sandbox_add_bind (self, "--ro-bind", RESOLVERS[i]);
+    rota_sandbox_show_system (self);
+    if (spec->home && spec->instead)
+        add_at (self, "--bind", spec->instead, spec->home);
+    if (spec->home && spec->logins)
+        rota_sandbox_show_logins (self, spec);
+    rota_sandbox_show_tools (self, spec);
+    rota_sandbox_show_programs (self, spec);
+    add_own_program (self);
 }
 
 static void build (rota_sandbox_t *self, const rota_sandbox_spec_t *spec)
@@ -130,42 +144,33 @@ static void build (rota_sandbox_t *self, const rota_sandbox_spec_t *spec)
                                                                    spec->hide ? spec->hide : NONE;
     const char *const *read = spec->read ? spec->read : NONE, *const *written =
                                                                   spec->write ? spec->write : NONE;
-    add (self, "bwrap");
-    add_two (self, "--unshare-pid", "--unshare-ipc");
-    add_two (self, "--die-with-parent", "--new-session");
+    rota_sandbox_add (self, "bwrap");
+    rota_sandbox_add_two (self, "--unshare-pid", "--unshare-ipc");
+    rota_sandbox_add_two (self, "--die-with-parent", "--new-session");
     if (geteuid () == 0) {
-        add_two (self, "--cap-drop", "ALL");
+        rota_sandbox_add_two (self, "--cap-drop", "ALL");
         for (size_t i = 0; i < sizeof POWERS / sizeof *POWERS; i++)
-            add_two (self, "--cap-add", POWERS[i]);
+            rota_sandbox_add_two (self, "--cap-add", POWERS[i]);
     }
-    add_two (self, "--ro-bind", "/");
-    add (self, "/");
-    add_two (self, "--dev", "/dev");
-    add_two (self, "--proc", "/proc");
-    add_two (self, "--bind", spec->tmp);
-    add (self, EMPTY[0]);
-    for (size_t i = 1; i < sizeof EMPTY / sizeof *EMPTY; i++)
-        if (access (EMPTY[i], F_OK) == 0)
-            add_two (self, "--tmpfs", EMPTY[i]);
-    for (size_t i = 0; i < sizeof RESOLVERS / sizeof *RESOLVERS; i++)
-        add_bind (self, "--ro-bind", RESOLVERS[i]);
-    add_own_program (self);
+    add_places (self, spec);
     for (size_t i = 0; shown[i]; i++)
-        add_shown (self, shown[i]);
+        rota_sandbox_add_bind (self, "--ro-bind", shown[i]);
+    rota_sandbox_show_more (self, spec);
     for (size_t i = 0; written[i]; i++)
         if (holds_one (written[i], hidden))
-            add_bind (self, "--bind", written[i]);
+            rota_sandbox_add_bind (self, "--bind", written[i]);
     for (size_t i = 0; hidden[i]; i++)
-        hide (self, hidden[i]);
+        rota_sandbox_hide (self, hidden[i]);
     for (size_t i = 0; read[i]; i++)
-        add_bind (self, "--ro-bind", read[i]);
+        rota_sandbox_add_bind (self, "--ro-bind", read[i]);
     for (size_t i = 0; written[i]; i++)
         if (!holds_one (written[i], hidden))
-            add_bind (self, "--bind", written[i]);
-    add_bind (self, "--bind", spec->clone);
+            rota_sandbox_add_bind (self, "--bind", written[i]);
+    rota_sandbox_add_bind (self, "--bind", spec->clone);
     for (size_t i = 0; hidden[i]; i++)
         seal (self, hidden[i]);
-    add_two (self, "--chdir", spec->clone);
+    rota_sandbox_add_two (self, "--remount-ro", "/");
+    rota_sandbox_add_two (self, "--chdir", spec->clone);
 }
 
 char **rota_sandbox_command (const rota_sandbox_t *self, char *const *argv)

@@ -1,5 +1,6 @@
-/* sandbox.h - where what isn't trusted runs: bubblewrap around a program. The whole file system is there to
- * be read, the clone, what is to be kept and a /tmp of its own to be written; what is hidden isn't there; it
+/* sandbox.h - where what isn't trusted runs: bubblewrap around a program. To be read there is what the system
+ * has installed, toolchains and the program itself, wherever they lie, and nothing that people keep: no
+ * homes, no data, no sockets. To be written there are the clone, what is to be kept and a /tmp of its own. It
  * sees no process but its own, and when it ends nothing that it started is left. The network stays. /run is
  * empty: a bus or a daemon that is reached there runs commands outside.
  *
@@ -23,13 +24,19 @@ typedef struct {
 } rota_sandbox_t;
 
 typedef struct {
-    bool off;                 /* it isn't wanted */
-    const char *clone;        /* written to; it is the working directory */
-    const char *tmp;          /* what is its /tmp */
-    const char *const *write; /* further directories, NULL-terminated; may lie in what is hidden */
-    const char *const *hide;  /* files or directories that aren't to be there */
-    const char *const *show;  /* what is to be read though it lies in /tmp or /run */
-    const char *const *read;  /* what is to be read though it lies in what is hidden */
+    bool off;                    /* it isn't wanted */
+    const char *clone;           /* written to; it is the working directory */
+    const char *tmp;             /* what is its /tmp */
+    const char *const *write;    /* further directories, NULL-terminated; may lie in what is hidden */
+    const char *const *hide;     /* files or directories that aren't to be there */
+    const char *const *show;     /* what is to be read beside system and programs */
+    const char *const *read;     /* the same, though it lies in what is hidden */
+    const char *const *paths;    /* of the settings: "PATH", "PATH:rw" */
+    const char *const *programs; /* what is run: shown with what they were installed with */
+    const char *path;            /* where they are looked up: PATH of who runs there */
+    const char *home;            /* of the user; its toolchains are shown, or NULL */
+    const char *instead;         /* the directory that is to be seen as `home`, or NULL = none is */
+    bool logins;                 /* what `programs` keep in `home` may be written to */
 } rota_sandbox_spec_t;
 
 /* Tries it once. Paths are absolute; those that don't exist are passed over. 0 or a negative errno. */

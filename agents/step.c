@@ -1,6 +1,7 @@
 #include "agents/step.h"
 
 #include "agents/briefing.h"
+#include "agents/converse.h"
 #include "agents/verdict.h"
 #include "agents/workspace.h"
 #include "bus/names.h"
@@ -63,6 +64,14 @@ static void set_text (json_t *spec, const char *key, bool has, ProtobufCBinaryDa
         json_object_set_new (spec, key, text_of (bytes));
 }
 
+static void set_texts (json_t *spec, const char *key, size_t count, const ProtobufCBinaryData *items)
+{
+    json_t *list = json_array ();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new (list, text_of (items[i]));
+    json_object_set_new (spec, key, list);
+}
+
 static const char *word_of (Rota__Phase phase)
 {
     switch (phase) {
@@ -122,6 +131,34 @@ static json_t *keep_of (const rota_attempt_t *attempt)
     return keep;
 }
 
+/* What the attempt runs. Behind rota's own clients stands the program that they talk to; both come from the
+ * settings, never from a task. */
+static json_t *programs_of (const rota_attempt_t *attempt)
+{
+    json_t *programs = json_array ();
+    char *const *argv = attempt->argv;
+    if (!argv || !argv[0])
+        return programs;
+    json_array_append_new (programs, json_string (argv[0]));
+    if (!argv[1] || strcmp (argv[1], ROTA_CONVERSE_OPTION) != 0)
+        return programs;
+    while (*argv && strcmp (*argv, "--") != 0)
+        argv++;
+    for (argv += *argv != NULL; *argv; argv++)
+        json_array_append_new (programs, json_string (*argv));
+    return programs;
+}
+
+static json_t *texts_of_setting (const rota_settings_t *settings, rota_setting_t id)
+{
+    size_t count;
+    const char *const *items = rota_setting_list (settings, id, &count);
+    json_t *list = json_array ();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new (list, json_string (items[i]));
+    return list;
+}
+
 static bool commits (const Rota__TaskSpec *task)
 {
     return !task->has_run || task->commit;
@@ -136,6 +173,38 @@ static void set_touches (json_t *spec, const Rota__Repository *repository, const
         json_array_append_new (touches, text_of (task->touches[i]));
     json_object_set_new (spec, "touches", touches);
     json_object_set_new (spec, "touches_strict", json_boolean (strict));
+}
+
+static json_t *reviewers_of (const Rota__Assignment *assignment)
+{
+    json_t *names = json_array ();
+    for (size_t i = 0; i < assignment->n_reviewers; i++)
+        json_array_append_new (names, text_of (assignment->reviewers[i]));
+    return names;
+}
+
+/* What can't be merged is left out: it isn't accepted, and comes again by itself. */
+static json_t *members_of (const Rota__Assignment *leader)
+{
+    json_t *members = json_array ();
+    for (size_t i = 0; i < leader->n_members && json_array_size (members) < ROTA_STEP_MEMBERS_MAX; i++) {
+        const Rota__Assignment *it = leader->members[i];
+        const char *reason;
+        if (!it->key || !it->attempt || !it->spec || !it->repository || !it->repository->branch.len ||
+            !it->work || !it->work->has_commit ||
+            rota_id_check ((const char *)it->spec->id.data, it->spec->id.len, &reason) < 0)
+            continue;
+        const Rota__TaskSpec *task = it->spec;
+        json_array_append_new (
+            members, json_pack ("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "key", (json_int_t)it->key,
+                                "attempt", (json_int_t)it->attempt, "task", text_of (task->id), "title",
+                                text_of (task->title.len ? task->title : task->id), "start",
+                                text_of (it->work->commit), "branch", text_of (it->repository->branch),
+                                "gates", gates_of (it->repository), "reviewed_by", reviewers_of (it)));
+        set_text (json_array_get (members, json_array_size (members) - 1), "worked_by",
+                  it->repository->has_worked_by, it->repository->worked_by);
+    }
+    return members;
 }
 
 static json_t *describe (const rota_adapter_context_t *context, const Rota__Assignment *assignment,
@@ -157,12 +226,43 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
         (json_int_t)assignment->attempt, "agent", context->agent);
     if (!spec)
         return NULL;
+    json_object_set_new (spec, "programs", programs_of (attempt));
+    json_object_set_new (spec, "sandbox_paths",
+                         texts_of_setting (context->settings, ROTA_SETTING_AGENTS_SANDBOX_PATHS));
+    json_object_set_new (spec, "mirrors", json_sprintf ("%s/mirrors", context->state_dir));
+    json_object_set_new (spec, "setups", json_sprintf ("%s/setups", context->state_dir));
+    json_object_set_new (
+        spec, "cache_retention_ms",
+        json_integer (rota_setting_duration_ms (context->settings, ROTA_SETTING_AGENTS_CACHE_RETENTION)));
+    if (getenv ("HOME"))
+        json_object_set_new (spec, "home", json_string (getenv ("HOME")));
     json_t *told = rota_briefing_describe (context, assignment, log_path, attempt);
     if (told)
         json_object_set_new (spec, "told", told);
     set_text (spec, "target", repository->has_target, repository->target);
     set_text (spec, "setup", repository->has_setup, repository->setup);
     set_touches (spec, repository, task);
+    set_texts (spec, "setup_needs", repository->n_setup_needs, repository->setup_needs);
+    set_texts (spec, "setup_makes", repository->n_setup_makes, repository->setup_makes);
+    set_text (spec, "worked_by", repository->has_worked_by, repository->worked_by);
+    if (repository->has_gate_retries)
+        json_object_set_new (spec, "gate_retries", json_integer (repository->gate_retries));
+    json_object_set_new (spec, "flaky_fails", json_boolean (repository->flaky_fails));
+    int64_t kept_ms = rota_setting_duration_ms (context->settings, ROTA_SETTING_AGENTS_GATE_CACHE);
+    if (kept_ms > 0 && (assignment->phase == PHASE (GATE) || assignment->phase == PHASE (MERGE))) {
+        json_object_set_new (spec, "gate_cache", json_sprintf ("%s/gates", context->state_dir));
+        json_object_set_new (spec, "gate_cache_ms", json_integer (kept_ms));
+    }
+    if (assignment->phase == PHASE (REVIEW)) {
+        json_object_set_new (spec, "part", json_integer (assignment->part ? assignment->part : 1));
+        if (assignment->part_bytes)
+            json_object_set_new (spec, "part_bytes", json_integer ((json_int_t)assignment->part_bytes));
+        json_object_set_new (spec, "asked_again", json_boolean (assignment->first_answer.len > 0));
+    }
+    if (assignment->phase == PHASE (MERGE)) {
+        json_object_set_new (spec, "reviewed_by", reviewers_of (assignment));
+        json_object_set_new (spec, "members", members_of (assignment));
+    }
     if (work) {
         set_text (spec, "start", work->has_commit, work->commit);
         set_text (spec, "base", work->has_begun_from, work->begun_from);
@@ -296,6 +396,46 @@ bool rota_step_classify (const char *log_path, const rota_outcome_t *outcome, ro
     return works;
 }
 
+/* ---- a batch */
+
+size_t rota_step_members (const char *log_path, rota_step_member_t *ret_members, size_t capacity)
+{
+    json_t *spec = load (log_path, "spec");
+    const json_t *list = json_object_get (spec, "members"), *member;
+    size_t index, count = 0;
+    json_array_foreach (list, index, member)
+    {
+        if (count == capacity)
+            break;
+        rota_step_member_t *it = &ret_members[count++];
+        const char *task = json_string_value (json_object_get (member, "task"));
+        it->key = (uint64_t)json_integer_value (json_object_get (member, "key"));
+        it->number = (uint32_t)json_integer_value (json_object_get (member, "attempt"));
+        snprintf (it->task_id, sizeof it->task_id, "%s", task ? task : "");
+    }
+    json_decref (spec);
+    return count;
+}
+
+static json_t *load_member (const char *log_path, size_t member)
+{
+    json_t *record = load (log_path, "record");
+    json_t *found = member ? json_array_get (json_object_get (record, "members"), member - 1) : NULL;
+    json_incref (found);
+    json_decref (record);
+    return found;
+}
+
+bool rota_step_classify_member (const char *log_path, size_t member, rota_adapter_result_t *result)
+{
+    json_t *record = load_member (log_path, member);
+    bool known = json_string_value (json_object_get (record, "state")) != NULL;
+    if (known)
+        judge (record, false, result);
+    json_decref (record);
+    return known;
+}
+
 /* ---- for the report */
 
 static void set_bytes (rota_arena_t *arena, const json_t *object, const char *key, size_t most,
@@ -356,6 +496,7 @@ static Rota__Work *work_of (const json_t *record, rota_arena_t *arena)
     set_count (record, "insertions", &work->has_insertions, &work->insertions);
     set_count (record, "deletions", &work->has_deletions, &work->deletions);
     set_list (arena, json_object_get (record, "paths"), &work->n_paths, &work->paths);
+    work->has_head_moved = work->head_moved = json_is_true (json_object_get (record, "head_moved"));
     work->has_isolated = true;
     work->isolated = json_is_true (json_object_get (record, "isolated"));
     return work;
@@ -391,9 +532,34 @@ static void fill_gates (const json_t *list, rota_arena_t *arena, Rota__Result *r
         gate->has_state = gate->has_exit_code = true;
         gate->state = state_of (given);
         gate->exit_code = (int32_t)json_integer_value (json_object_get (given, "exit_code"));
+        gate->has_cached = gate->cached = json_is_true (json_object_get (given, "cached"));
     }
     result->gates = gates;
     result->n_gates = gates ? count : 0;
+}
+
+static void fill_scores (json_t *given, rota_arena_t *arena, Rota__Verdict *verdict)
+{
+    size_t count = json_object_size (given);
+    Rota__ReviewScore *items = rota_arena_alloc (arena, (count + 1) * sizeof *items);
+    verdict->scores = rota_arena_alloc (arena, (count + 1) * sizeof (Rota__ReviewScore *));
+    const char *name;
+    json_t *value;
+    if (!items || !verdict->scores)
+        return;
+    json_object_foreach (given, name, value)
+    {
+        Rota__ReviewScore *it = &items[verdict->n_scores];
+        uint8_t *copy = rota_arena_alloc (arena, strlen (name) + 1);
+        if (!copy)
+            return;
+        memcpy (copy, name, strlen (name) + 1);
+        rota__review_score__init (it);
+        it->has_name = it->has_value = true;
+        it->name = rota_bytes_n (copy, strlen (name));
+        it->value = (uint32_t)json_integer_value (value);
+        verdict->scores[verdict->n_scores++] = it;
+    }
 }
 
 static Rota__Verdict *verdict_of (const json_t *given, rota_arena_t *arena)
@@ -411,6 +577,7 @@ static Rota__Verdict *verdict_of (const json_t *given, rota_arena_t *arena)
     set_bytes (arena, given, "summary", ROTA_VERDICT_TEXT_MAX_BYTES, &verdict->has_summary,
                &verdict->summary);
     set_count (given, "score", &verdict->has_score, &verdict->score);
+    fill_scores (json_object_get (given, "scores"), arena, verdict);
     for (size_t i = 0; i < count; i++) {
         const json_t *it = json_array_get (list, i);
         rota__review_comment__init (comments[i] = &items[i]);
@@ -424,6 +591,15 @@ static Rota__Verdict *verdict_of (const json_t *given, rota_arena_t *arena)
     return verdict;
 }
 
+void rota_step_fill_member (const char *log_path, size_t member, rota_arena_t *arena, Rota__Result *result)
+{
+    json_t *record = load_member (log_path, member);
+    if (json_object_get (record, "state"))
+        result->work = work_of (record, arena);
+    fill_gates (json_object_get (record, "gates"), arena, result);
+    json_decref (record);
+}
+
 void rota_step_fill (const char *log_path, rota_arena_t *arena, Rota__Result *result)
 {
     json_t *record = load (log_path, "record");
@@ -434,5 +610,9 @@ void rota_step_fill (const char *log_path, rota_arena_t *arena, Rota__Result *re
         result->work = work_of (record, arena);
     fill_gates (json_object_get (record, "gates"), arena, result);
     result->verdict = json_is_object (verdict) ? verdict_of (verdict, arena) : NULL;
+    if (result->verdict && json_object_get (record, "parts")) {
+        set_count (record, "part", &result->verdict->has_part, &result->verdict->part);
+        set_count (record, "parts", &result->verdict->has_parts, &result->verdict->parts);
+    }
     json_decref (record);
 }

@@ -26,6 +26,19 @@ int rota_step_prepare_answer (const char *log_path, rota_error_t *error);
 /* Makes of what the program said what came of the step. True: the attempt was one at the work itself. */
 bool rota_step_classify (const char *log_path, const rota_outcome_t *outcome, rota_adapter_result_t *result);
 
+/* The other members of a batch of merges, as the spec names them; at most `capacity`, in their order. */
+typedef struct {
+    uint64_t key;
+    uint32_t number;
+    char task_id[201];
+} rota_step_member_t;
+#define ROTA_STEP_MEMBERS_MAX 64
+size_t rota_step_members (const char *log_path, rota_step_member_t *ret_members, size_t capacity);
+/* What became of member `member` (from 1), after that of the one that leads; false when its record doesn't
+ * say. */
+bool rota_step_classify_member (const char *log_path, size_t member, rota_adapter_result_t *result);
+void rota_step_fill_member (const char *log_path, size_t member, rota_arena_t *arena, Rota__Result *result);
+
 /* Work, gates and verdict for the report; their memory is the arena's. */
 void rota_step_fill (const char *log_path, rota_arena_t *arena, Rota__Result *result);
 

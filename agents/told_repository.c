@@ -16,6 +16,7 @@
 #define FOUND_MAX_BYTES ((size_t)4 << 20)
 #define RULES_MAX_BYTES 4096
 #define COMMITS "400"
+#define SEARCH_MS 5000 /* then what was found until there counts */
 
 enum { IN_NAME = 30, TOUCHED = 100, IN_CONTENT = 4, CONTENT_MOST = 6, IN_HISTORY = 10, HISTORY_MOST = 4 };
 
@@ -106,14 +107,15 @@ static void look_at_content (search_t *self)
     }
     more[count++] = self->commit;
     more[count] = NULL;
-    const rota_git_call_t call = {.output = &found, .more = more, .exit_code = &exit_code};
+    const rota_git_call_t call = {
+        .output = &found, .more = more, .exit_code = &exit_code, .timeout_ms = SEARCH_MS};
     rota_error_t error;
     int status = self->term_count ? rota_git (self->git, &call, &error, "grep", "-I", "-i", "-F", "-c", "-z",
                                               "-w", "--no-recurse-submodules", "--threads=1", NULL)
                                   : -ENOENT;
     size_t prefix = strlen (self->commit) + 1;
     char *at = found.bytes, *end = at ? at + found.size_bytes : at;
-    while ((status == 0 || status == -E2BIG) && at < end) {
+    while (status != -ENOENT && at < end) {
         char *lines = memchr (at, 0, (size_t)(end - at)),
              *stop = lines ? memchr (lines, '\n', (size_t)(end - lines)) : NULL;
         if (!stop)
@@ -137,7 +139,7 @@ static void look_at_content (search_t *self)
 static void look_at_history (search_t *self)
 {
     rota_bytes_t log = {.max_bytes = FOUND_MAX_BYTES};
-    const rota_git_call_t call = {.output = &log};
+    const rota_git_call_t call = {.output = &log, .timeout_ms = SEARCH_MS};
     rota_error_t error;
     int status = self->term_count
                      ? rota_git (self->git, &call, &error, "log", "-z", "-n", COMMITS, "--no-renames",
@@ -145,7 +147,7 @@ static void look_at_history (search_t *self)
                      : -ENOENT;
     bool counts = false;
     const char *at = log.bytes, *end = at ? at + log.size_bytes : at;
-    while ((status == 0 || status == -E2BIG) && at < end) {
+    while (status != -ENOENT && at < end) {
         size_t length = strnlen (at, (size_t)(end - at));
         const char *name = at;
         if (*name == '\n')

@@ -50,6 +50,21 @@ static json_t *comments_of (const json_t *given, bool *blocks)
     return comments;
 }
 
+/* {"correctness": 8, ...}: whole numbers from 0 to 10 under short names. */
+static json_t *scores_of (const json_t *given)
+{
+    json_t *scores = json_object (), *value;
+    const char *name;
+    json_object_foreach ((json_t *)given, name, value)
+    {
+        double number = json_number_value (value);
+        if (json_object_size (scores) < ROTA_VERDICT_SCORES_MAX && json_is_number (value) && number >= 0 &&
+            number <= 10 && *name && strlen (name) < ROTA_VERDICT_SCORE_BYTES)
+            json_object_set_new (scores, name, json_integer ((json_int_t)(number + 0.5)));
+    }
+    return scores;
+}
+
 /* NULL when the object is no verdict. */
 static json_t *verdict_of (const json_t *object)
 {
@@ -65,6 +80,8 @@ static json_t *verdict_of (const json_t *object)
     double value = json_number_value (score);
     if (verdict && json_is_number (score) && value >= 0 && value <= 100)
         json_object_set_new (verdict, "score", json_integer ((json_int_t)value));
+    if (verdict && json_is_object (json_object_get (object, "scores")))
+        json_object_set_new (verdict, "scores", scores_of (json_object_get (object, "scores")));
     return verdict;
 }
 

@@ -1,9 +1,10 @@
 /* verdict.h - what a reviewer decided, found in its answer.
  *
  * A reviewer is asked to end its answer with one JSON object: {"verdict": "approve" or "changes", "summary",
- * "score", "comments": [{"file", "line", "severity", "text"}]}. What comes is material from outside: the
- * object may stand between other words or in a fence, or not be there. Without it nothing is approved. Where
- * it says both, perhaps because it quotes what it was shown, nothing is approved either.
+ * "score", "scores": {"correctness": 0 to 10, ...}, "comments": [{"file", "line", "severity", "text"}]}. What
+ * comes is material from outside: the object may stand between other words or in a fence, or not be there.
+ * Without it nothing is approved. Where it says both, perhaps because it quotes what it was shown, nothing is
+ * approved either.
  */
 #ifndef ROTA_VERDICT_H
 #define ROTA_VERDICT_H
@@ -13,10 +14,12 @@
 
 #define ROTA_VERDICT_COMMENTS_MAX 100
 #define ROTA_VERDICT_TEXT_MAX_BYTES 2000
+#define ROTA_VERDICT_SCORES_MAX 16
+#define ROTA_VERDICT_SCORE_BYTES 32
 
 /* The last such object, or the last that wants changes: {approved (bool), summary, score (0..100, or absent),
- * comments}, every part checked and cut to its bounds; a comment of severity "blocker" makes an approval one
- * that wants changes. The caller owns it. NULL: no verdict. */
+ * scores, comments}, every part checked and cut to its bounds; a comment of severity "blocker" makes an
+ * approval one that wants changes. The caller owns it. NULL: no verdict. */
 json_t *rota_verdict_find (const char *answer, size_t size_bytes);
 
 #endif

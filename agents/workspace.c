@@ -2,6 +2,7 @@
 
 #include "agents/attempt.h"
 #include "agents/files.h"
+#include "agents/setup_cache.h"
 #include "bus/names.h"
 
 #include <errno.h>
@@ -48,44 +49,63 @@ static char *one_line (rota_pool_t *pool, const char *text, size_t most, const c
     return line;
 }
 
-static char *make_message (const rota_workspace_t *self, const char *subject, bool with_reviewers)
+char *rota_workspace_line (rota_workspace_t *self, const char *text, size_t most)
 {
-    const rota_workspace_spec_t *spec = &self->spec;
-    char *line = one_line (self->pool, subject, SUBJECT_BYTES, "");
-    char *task = one_line (self->pool, spec->task ? spec->task : "", ROTA_ID_MAX_BYTES, "");
-    char *agent = one_line (self->pool, spec->agent ? spec->agent : "", ROTA_ID_MAX_BYTES, "");
-    if (!line || !task || !agent)
+    return one_line (self->pool, text, most, "");
+}
+
+char *rota_workspace_trailers (rota_workspace_t *self, const char *task, int64_t attempt,
+                               const char *worked_by, const char *const *reviewers)
+{
+    const char *given = self->spec.agent;
+    char *name = one_line (self->pool, task ? task : "", ROTA_ID_MAX_BYTES, "");
+    char *agent = one_line (self->pool, given ? given : "", ROTA_ID_MAX_BYTES, "");
+    if (!name || !agent)
         return NULL;
-    char *text = rota_pool_format (self->pool, "%s\n\n", *line ? line : "Work of an attempt");
-    if (text && *task)
-        text = rota_pool_format (self->pool, "%sRota-Task: %s\n", text, task);
-    if (text)
-        text = rota_pool_format (self->pool, "%sRota-Attempt: %lld\n", text, (long long)spec->attempt);
+    char *text = rota_pool_format (self->pool, "%s%s%sRota-Attempt: %lld\n", *name ? "Rota-Task: " : "", name,
+                                   *name ? "\n" : "", (long long)attempt);
     if (text && *agent)
         text = rota_pool_format (self->pool, "%sRota-Agent: %s\n", text, agent);
-    for (size_t i = 0; text && with_reviewers && spec->reviewers[i]; i++) {
-        char *reviewer = one_line (self->pool, spec->reviewers[i], ROTA_ID_MAX_BYTES, "");
+    if (text && worked_by) {
+        char *author = one_line (self->pool, worked_by, ROTA_ID_MAX_BYTES, "");
+        text = author ? rota_pool_format (self->pool, "%sRota-Work-By: %s\n", text, author) : NULL;
+    }
+    for (size_t i = 0; text && reviewers && reviewers[i]; i++) {
+        char *reviewer = one_line (self->pool, reviewers[i], ROTA_ID_MAX_BYTES, "");
         text = reviewer ? rota_pool_format (self->pool, "%sRota-Reviewed-By: %s\n", text, reviewer) : NULL;
     }
     return text;
 }
 
-int rota_workspace_commit (rota_workspace_t *self, const char *tree, const char *const *parents,
-                           const char *author, const char *subject, bool with_reviewers,
-                           char ret_oid[ROTA_GIT_OID_BYTES], rota_error_t *error)
+static char *make_message (rota_workspace_t *self, const char *subject, bool with_reviewers)
+{
+    const rota_workspace_spec_t *spec = &self->spec;
+    char *line = one_line (self->pool, subject, SUBJECT_BYTES, "");
+    char *trailers =
+        rota_workspace_trailers (self, spec->task, spec->attempt, with_reviewers ? spec->worked_by : NULL,
+                                 with_reviewers ? (const char *const *)spec->reviewers : NULL);
+    return line && trailers
+               ? rota_pool_format (self->pool, "%s\n\n%s", *line ? line : "Work of an attempt", trailers)
+               : NULL;
+}
+
+int rota_workspace_commit_as (rota_workspace_t *self, const char *tree, const char *const *parents,
+                              const char *author, const char *message, char ret_oid[ROTA_GIT_OID_BYTES],
+                              rota_error_t *error)
 {
     const rota_git_t git = rota_clone_git (&self->clone);
     rota_bytes_t output = {.max_bytes = 256};
-    const char *more[8];
-    size_t count = 0;
-    for (size_t i = 0; parents[i] && i < 3; i++) {
-        more[count++] = "-p";
-        more[count++] = parents[i];
-    }
-    more[count] = NULL;
-    char *message = make_message (self, subject, with_reviewers);
-    if (!message)
+    size_t count = 0, used = 0;
+    while (parents[count])
+        count++;
+    const char **more = rota_pool_alloc (self->pool, (2 * count + 1) * sizeof *more);
+    if (!message || !more)
         return rota_error_set (error, -ENOMEM, "no memory");
+    for (size_t i = 0; i < count; i++) {
+        more[used++] = "-p";
+        more[used++] = parents[i];
+    }
+    more[used] = NULL;
     const rota_git_call_t call = {
         .output = &output, .input = message, .input_bytes = strlen (message), .author = author, .more = more};
     int status = rota_git (&git, &call, error, "commit-tree", tree, NULL);
@@ -98,6 +118,14 @@ int rota_workspace_commit (rota_workspace_t *self, const char *tree, const char 
     }
     rota_bytes_clear (&output);
     return status;
+}
+
+int rota_workspace_commit (rota_workspace_t *self, const char *tree, const char *const *parents,
+                           const char *author, const char *subject, bool with_reviewers,
+                           char ret_oid[ROTA_GIT_OID_BYTES], rota_error_t *error)
+{
+    return rota_workspace_commit_as (self, tree, parents, author,
+                                     make_message (self, subject, with_reviewers), ret_oid, error);
 }
 
 /* A set: where it grows large, whole directories stand for their files. */
@@ -170,49 +198,6 @@ int rota_workspace_measure (rota_workspace_t *self, const char *from, const char
 
 /* ---- the clone */
 
-/* What a list of texts becomes with up to two more. */
-static const char **join (rota_pool_t *pool, const char **list, const char *first, const char *second,
-                          const char *third)
-{
-    const char *more[] = {first, second, third};
-    size_t count = 0, used = 0;
-    while (list[count])
-        count++;
-    const char **joined = rota_pool_alloc (pool, (count + 4) * sizeof *joined);
-    for (size_t i = 0; joined && i < 3; i++)
-        if (more[i])
-            joined[used++] = more[i];
-    for (size_t i = 0; joined && i < count; i++)
-        joined[used++] = list[i];
-    return joined;
-}
-
-static int prepare_sandbox (rota_workspace_t *self, rota_error_t *error)
-{
-    const rota_repository_t *repository = &self->repository;
-    const char *program = self->program ? self->program[0] : NULL;
-    const char *tmp = rota_pool_format (self->pool, "%s/tmp", self->clone.ours);
-    const char *home = rota_pool_format (self->pool, "%s/home", self->clone.ours);
-    const char *objects[] = {rota_pool_format (self->pool, "%s/objects", self->clone.ours), NULL};
-    const rota_sandbox_spec_t spec = {
-        .off = self->spec.isolate_off,
-        .clone = self->clone.path,
-        .tmp = tmp,
-        .write = join (self->pool, self->spec.keep, home, NULL, NULL),
-        .hide = self->spec.hide,
-        .show = join (self->pool, self->spec.show, repository->remote ? NULL : repository->location,
-                      repository->common_dir, program && *program == '/' ? program : NULL),
-        .read = objects,
-    };
-    if (!tmp || !home || !objects[0] || !spec.write || !spec.show)
-        return rota_error_set (error, -ENOMEM, "no memory");
-    int status = rota_sandbox_prepare (self->pool, &spec, &self->sandbox, error);
-    json_object_set_new (self->record, "isolated", json_boolean (self->sandbox.isolated));
-    if (status == 0 && !self->sandbox.isolated)
-        fprintf (stderr, "rota-agent: not isolated: %s\n", self->sandbox.why_not);
-    return status;
-}
-
 static void take_nothing (void *context, const char *bytes, size_t size)
 {
     (void)context;
@@ -220,26 +205,39 @@ static void take_nothing (void *context, const char *bytes, size_t size)
     fflush (stdout);
 }
 
-int rota_workspace_enter (rota_workspace_t *self, const char *commit, const char *branch)
+static int set_up (rota_workspace_t *self, const char *commit)
 {
     rota_error_t error = {""};
     rota_child_end_t end;
-    int status = rota_clone_make (&self->clone, commit, branch, self->name, &error);
-    if (status == 0)
-        status = prepare_sandbox (self, &error);
+    rota_setup_cache_t cache;
+    int status = rota_setup_cache_find (self, commit, &cache, &error);
     if (status < 0)
         return rota_workspace_fail (self, &error);
-    if (!self->spec.setup)
-        return 0;
-    status = rota_workspace_run_command (self, self->spec.setup, SETUP_TIMEOUT_MS, take_nothing, NULL, &end,
-                                         &error);
-    if (status == 0 && end.wait_status)
-        return rota_workspace_conclude (self, "environment", "the set-up command %s %d: %s",
-                                        end.timed_out ? "took too long," : "ended with",
-                                        rota_child_status (&end), self->spec.setup);
+    if (!rota_setup_cache_take (self, &cache)) {
+        status = rota_workspace_run_command (self, self->spec.setup, SETUP_TIMEOUT_MS, take_nothing, NULL,
+                                             &end, &error);
+        if (status == 0 && end.wait_status)
+            return rota_workspace_conclude (self, "environment", "the set-up command %s %d: %s",
+                                            end.timed_out ? "took too long," : "ended with",
+                                            rota_child_status (&end), self->spec.setup);
+        /* Of a tree that an agent has changed nothing is kept for others. */
+        if (status == 0 && self->head && strcmp (commit, self->head) == 0)
+            rota_setup_cache_keep (self, &cache);
+    }
     if (status == 0)
         status = rota_clone_mark_before (&self->clone, &error);
     return status == -EINTR ? 1 : status < 0 ? rota_workspace_fail (self, &error) : 0;
+}
+
+int rota_workspace_enter (rota_workspace_t *self, const char *commit, const char *branch)
+{
+    rota_error_t error = {""};
+    int status = rota_clone_make (&self->clone, commit, branch, self->name, &error);
+    if (status == 0)
+        status = rota_workspace_prepare_sandbox (self, &error);
+    if (status < 0)
+        return rota_workspace_fail (self, &error);
+    return self->spec.setup ? set_up (self, commit) : 0;
 }
 
 /* That commit must be there. */
@@ -331,6 +329,7 @@ static int find_integration (rota_workspace_t *self, char ret_head[ROTA_GIT_OID_
     int status = rota_repository_integration (&self->repository, ret_head, &moved, &error);
     if (status < 0)
         return rota_workspace_fail (self, &error);
+    self->head = rota_pool_text (self->pool, ret_head, strlen (ret_head));
     if (self->spec.left)
         moved = strcmp (self->spec.left, ret_head) != 0;
     json_object_set_new (self->record, "head_moved", json_boolean (moved));
@@ -384,14 +383,29 @@ static int find_base (rota_workspace_t *self, char ret_base[ROTA_GIT_OID_BYTES])
     return find_commit (self, ret_base) || tell_tree (self, self->spec.start);
 }
 
+/* They may be what the gates make. */
+static bool judges_artifacts (const rota_workspace_spec_t *spec)
+{
+    for (size_t i = 0; i < spec->check_count; i++)
+        if (strcmp (spec->checks[i].kind, "artifact") == 0)
+            return true;
+    return false;
+}
+
 static int gate (rota_workspace_t *self)
 {
     rota_error_t error = {""};
     char base[ROTA_GIT_OID_BYTES];
     const char *failed = NULL, *missed = NULL;
-    if (find_base (self, base) || rota_workspace_enter (self, self->spec.start, "rota-gate"))
+    if (find_base (self, base))
         return 1;
-    int status = rota_workspace_run_gates (self, &failed, &error);
+    const char *tree = json_string_value (json_object_get (self->record, "tree"));
+    bool known = !judges_artifacts (&self->spec) && rota_gate_cache_find (self, tree);
+    if (!known && rota_workspace_enter (self, self->spec.start, "rota-gate"))
+        return 1;
+    int status = known ? 0 : rota_workspace_run_gates (self, &failed, &error);
+    if (status == 0 && !known)
+        rota_gate_cache_keep (self, tree);
     if (status == 0)
         status = rota_workspace_run_checks (self, base, self->spec.start, &missed, &error);
     if (status == -EINTR)
@@ -413,9 +427,17 @@ static int review (rota_workspace_t *self)
     rota_bytes_t text = {.max_bytes = DIFFERENCE_TEXT_MAX_BYTES};
     if (find_base (self, base) || rota_workspace_enter (self, self->spec.start, "rota-review"))
         return 1;
-    const char *told = rota_workspace_told (self, self->spec.start);
-    rota_bytes_take (&text, told, strlen (told));
-    int status = rota_workspace_fence_difference (self, base, self->spec.start, &text, &error);
+    int status = 0;
+    if (!self->spec.asked_again) {
+        const char *told = rota_workspace_told (self, self->spec.start);
+        rota_bytes_take (&text, told, strlen (told));
+        status = rota_workspace_fence_difference (self, base, self->spec.start, &text, &error);
+    } else {
+        rota_bytes_t unused = {.max_bytes = DIFFERENCE_TEXT_MAX_BYTES};
+        /* For the record: of which part the verdict is. */
+        status = rota_workspace_fence_difference (self, base, self->spec.start, &unused, &error);
+        rota_bytes_clear (&unused);
+    }
     if (status == 0)
         status = rota_workspace_run_program (self, text.bytes, text.size_bytes, &stopped, &error);
     rota_bytes_clear (&text);
@@ -435,6 +457,8 @@ static void run_step (rota_workspace_t *self)
     const rota_workspace_spec_t *spec = &self->spec;
     rota_error_t error = {""};
     int status = rota_repository_open (self->pool, spec->repository, spec->target, &self->repository, &error);
+    if (status == 0 && spec->mirrors)
+        rota_repository_use_mirror (&self->repository, spec->mirrors, spec->cache_retention_ms);
     if (status == 0)
         status = rota_clone_open (self->pool, spec->clone, self->repository.format, &self->clone, &error);
     if (status == 0)
@@ -453,6 +477,9 @@ static void run_step (rota_workspace_t *self)
 static int finish (rota_workspace_t *self)
 {
     rota_error_t error = {""};
+    if (json_is_true (json_object_get (self->record, "head_moved")))
+        fprintf (stderr, "rota-agent: someone else than rota moved %s; work goes on from where it is\n",
+                 self->repository.integration + strlen ("refs/heads/"));
     if (!rota_workspace_is_concluded (self))
         return self->stop.wanted ? EXIT_STOPPED : EXIT_NO_RECORD;
     if (rota_workspace_write_record (self, &error) < 0) {

@@ -11,25 +11,37 @@
  *            dropped
  *   merge    bring `start` onto the head of the integration branch, run the gates on the merged tree if it
  *            is another than that of `start`, move the branch by compare and swap; a merge that is there
- *            already is found and told again
+ *            already is found and told again; with `members`, of several tasks at once (workspace_merge.c)
  *
  * SPEC is a file of JSON, written by the host (0600), never by who works in the clone; paths are absolute:
  *   step, repository, target (optional), start, base (optional), branch (of work: rota-work/...)
  *   clone          directory that is made and removed, with CLONE.rota beside it
  *   record         file
  *   setup          shell command (optional)
+ *   setup_needs    [paths of files that set-up depends on], setup_makes [directories that it makes], setups a
+ *                  directory: where what it made is kept for others (setup_cache.h)
+ *   mirrors        directory in which what a URL has is kept for others (mirror.h), optional
+ *   cache_retention_ms  how long those keep what nobody uses
  *   gates          [{name, command, timeout_ms}]; gate_retries (default 1)
+ *   flaky_fails    true: a flaky gate stops a merge
+ *   gate_cache     directory in which passes are kept for gate_cache_ms (optional, gate_cache.c)
  *   checks         [{kind, value}], exit criteria, see criteria.c
  *   touches        [globs] that the work should keep to (optional); touches_strict: else it has failed
  *   expects_change true: work that leaves no difference from the integration branch is a failure
  *   hide           [files and directories that PROGRAM must not see]
  *   keep           [directories that it may write to]
- *   show           [what it may read though it lies in /tmp, /var/tmp or /run, which are its own]
+ *   show           [what it may read beside the system and toolchains]
+ *   programs       [what PROGRAM is or runs, by name or path: shown with what it was installed with]
+ *   sandbox_paths  [PATH, PATH:rw, ~/PATH: what agents.sandbox_paths names]
+ *   home           the user's, which PROGRAM doesn't see (default: HOME)
  *   isolate        "auto", "off"
  *   told           {parts, about, budget, ...}: what the agent is told beside its prompt (briefing.h)
- *   task, title, attempt, agent, reviewed_by [names]: for author, subject and trailers of commits
- *   left           the commit where rota left the integration branch, if the host knows that better than the
- *                  repository's own refs/rota/left/TARGET (a repository reached by a URL has none)
+ *   task, title, attempt, agent, worked_by, reviewed_by [names]: for author, subject and trailers of commits
+ *   part, part_bytes  of a review: which part of the difference, from 1, and how large one is (difference.h)
+ *   asked_again    true: PROGRAM is asked for a verdict that it left out; it is given no difference
+ *   members        [{task, title, attempt, start, branch, gates, reviewed_by}], of a merge: what is merged
+ * beside the task itself, after it and in this order left           the commit where rota left the
+ * integration branch, if the host knows that better than the repository's own refs/rota/left/TARGET
  *
  * The record is a file of JSON, renamed into place when the step has come to its end; a step without one was
  * cut short and has changed nothing that counts:
@@ -42,6 +54,10 @@
  * exit_code, took_ms, output}], with the checks paths          [changed files, or where there are many the
  * directories they lie in, as globs] conflicts      [paths] head_moved     bool: the integration branch was
  * not where rota left it
+ *
+ *   members        of a merge with members: a record of this kind for each
+ *   part, parts    of a review, where the difference has several; the last looks at all of it
+ *   batch          how many were merged by the same commit, if more than one
  *
  * Exit status: that of PROGRAM for work and review, else 0 with a record; 70 without one; 143 when it was
  * told to stop (work is taken all the same and has its record, a gate or a merge has none).

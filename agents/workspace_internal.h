@@ -28,19 +28,34 @@ typedef struct {
     const char *kind, *value;
 } rota_workspace_check_t;
 
+/* What is merged beside the task itself, in the order of approval. */
+typedef struct {
+    const char *task, *title, *start, *branch, *worked_by;
+    int64_t attempt;
+    rota_workspace_gate_t *gates;
+    size_t gate_count;
+    const char **reviewers;
+} rota_workspace_member_t;
+
 /* Texts are NULL when absent, lists are ended by NULL. */
 typedef struct {
     rota_workspace_step_t step;
     const char *repository, *target, *start, *base, *branch, *clone, *record, *setup, *task, *title, *agent,
-        *left;
-    int64_t attempt, gate_retries;
+        *left, *gate_cache;
+    int64_t attempt, gate_retries, gate_cache_ms, part, part_bytes;
     bool expects_change, isolate_off, steerable; /* the program reads ROTA_TELL_FD */
     rota_workspace_gate_t *gates;
     size_t gate_count;
     rota_workspace_check_t *checks;
     size_t check_count;
-    const char **hide, **keep, **show, **reviewers, **touches;
-    bool touches_strict;
+    const char **hide, **keep, **show, **reviewers, **touches, **programs, **sandbox_paths;
+    const char *home; /* the user's */
+    const char *worked_by, *mirrors, *setups;
+    const char **setup_needs, **setup_makes; /* see setup_cache.h */
+    int64_t cache_retention_ms;
+    bool touches_strict, flaky_fails, asked_again;
+    rota_workspace_member_t *members;
+    size_t member_count;
     json_t *told; /* what the agent is to be told, see briefing.h; NULL = nothing */
 } rota_workspace_spec_t;
 
@@ -51,6 +66,8 @@ typedef struct {
     rota_repository_t repository;
     rota_clone_t clone;
     rota_sandbox_t sandbox;
+    const char *head;       /* of the integration branch when the step looked, or NULL */
+    const char *home;       /* of commands that are run in the sandbox */
     const char *name;       /* of the agent, as the author of commits */
     char *const *program;   /* what is to be run, NULL-terminated, or NULL */
     const char **conflicts; /* paths that began with marks of a conflict in them, ended by NULL; or NULL */
@@ -93,6 +110,14 @@ int rota_workspace_run_command (rota_workspace_t *self, const char *command, int
                                 rota_child_take_t take, void *context, rota_child_end_t *ret_end,
                                 rota_error_t *error);
 
+/* ---- gate_cache.c: gates that passed on a tree, kept on this host for a while. What one of them leaves for
+ * the next, or for an `artifact:`, is not kept: all of them are known to pass, or all are run. */
+
+/* True: they passed on `tree` before; the record has them, marked as cached. */
+bool rota_gate_cache_find (rota_workspace_t *self, const char *tree);
+/* After they were run: kept if all of them passed. */
+void rota_gate_cache_keep (rota_workspace_t *self, const char *tree);
+
 /* ---- workspace_program.c */
 
 /* Runs the agent's program in the clone; `more` is given to it behind its prompt. The exit status is in
@@ -102,9 +127,13 @@ int rota_workspace_run_program (rota_workspace_t *self, const char *more, size_t
                                 bool *ret_stopped, rota_error_t *error);
 /* workspace_told.c: what the agent is told beside its task, found and fitted once; "" = nothing. */
 const char *rota_workspace_told (rota_workspace_t *self, const char *commit);
-/* The difference as data for a prompt, at most 200 KiB of it. */
+/* The difference as data for a prompt, or the part of it that is wanted, which the record then names. 0; 1
+ * when the step is concluded: there is too much of it for agents. */
 int rota_workspace_fence_difference (rota_workspace_t *self, const char *base, const char *commit,
                                      rota_bytes_t *ret_text, rota_error_t *error);
+
+/* workspace_sandbox.c: needs the clone. */
+int rota_workspace_prepare_sandbox (rota_workspace_t *self, rota_error_t *error);
 
 /* ---- workspace.c and workspace_merge.c: 0, or 1 when the step is concluded. */
 
@@ -114,6 +143,15 @@ int rota_workspace_enter (rota_workspace_t *self, const char *commit, const char
 int rota_workspace_commit (rota_workspace_t *self, const char *tree, const char *const *parents,
                            const char *author, const char *subject, bool with_reviewers,
                            char ret_oid[ROTA_GIT_OID_BYTES], rota_error_t *error);
+/* The same with a message of the caller's. */
+int rota_workspace_commit_as (rota_workspace_t *self, const char *tree, const char *const *parents,
+                              const char *author, const char *message, char ret_oid[ROTA_GIT_OID_BYTES],
+                              rota_error_t *error);
+/* The trailers of one task, for the end of a message; NULL = no memory. */
+char *rota_workspace_trailers (rota_workspace_t *self, const char *task, int64_t attempt,
+                               const char *worked_by, const char *const *reviewers);
+/* One line of a text, without what a commit's message can't have there; NULL = no memory. */
+char *rota_workspace_line (rota_workspace_t *self, const char *text, size_t most);
 /* Files, insertions and deletions of a difference, into the record. *ret_files may be NULL. */
 int rota_workspace_measure (rota_workspace_t *self, const char *from, const char *to, size_t *ret_files,
                             size_t *ret_lines, rota_error_t *error);

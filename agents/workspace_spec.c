@@ -13,7 +13,9 @@
 
 #define SPEC_MAX_BYTES ((size_t)4 << 20)
 #define LIST_MAX 1000
+#define PART_BYTES ((int64_t)200 << 10)
 #define GATE_TIMEOUT_MS ((int64_t)30 * 60 * 1000)
+#define RETENTION_MS ((int64_t)14 * 24 * 60 * 60 * 1000)
 #define REPLACED "\xEF\xBF\xBD" /* U+FFFD */
 
 typedef struct {
@@ -92,15 +94,15 @@ static const char **texts_of (reading_t *self, const char *key, bool paths)
     return texts;
 }
 
-static void read_gates (reading_t *self, rota_workspace_spec_t *spec)
+static rota_workspace_gate_t *read_gates (reading_t *self, size_t *ret_count)
 {
     const json_t *list = list_of (self, "gates"), *item;
-    size_t index;
-    spec->gates = rota_pool_alloc (self->pool, (json_array_size (list) + 1) * sizeof *spec->gates);
+    rota_workspace_gate_t *gates = rota_pool_alloc (self->pool, (json_array_size (list) + 1) * sizeof *gates);
+    size_t index, count = 0;
     json_array_foreach (list, index, item)
     {
         const json_t *timeout = json_object_get (item, "timeout_ms");
-        rota_workspace_gate_t *gate = spec->gates ? &spec->gates[spec->gate_count++] : NULL;
+        rota_workspace_gate_t *gate = gates ? &gates[count++] : NULL;
         if (!gate)
             break;
         gate->name = copy (self, json_object_get (item, "name"), "a gate's name");
@@ -109,6 +111,33 @@ static void read_gates (reading_t *self, rota_workspace_spec_t *spec)
         if (!gate->name)
             blame (self, "a gate has no name");
     }
+    *ret_count = count;
+    return gates;
+}
+
+static void read_members (reading_t *self, rota_workspace_spec_t *spec)
+{
+    const json_t *list = list_of (self, "members"), *item, *root = self->root;
+    size_t index;
+    spec->members = rota_pool_alloc (self->pool, (json_array_size (list) + 1) * sizeof *spec->members);
+    json_array_foreach (list, index, item)
+    {
+        rota_workspace_member_t *member = spec->members ? &spec->members[spec->member_count++] : NULL;
+        if (!member)
+            break;
+        self->root = item;
+        member->task = text_of (self, "task");
+        member->title = text_of (self, "title");
+        member->start = text_of (self, "start");
+        member->branch = text_of (self, "branch");
+        member->worked_by = text_of (self, "worked_by");
+        member->attempt = number_of (self, "attempt", 0);
+        member->gates = read_gates (self, &member->gate_count);
+        member->reviewers = texts_of (self, "reviewed_by", false);
+        if (!member->start || !rota_git_is_oid (member->start))
+            blame (self, "a member's start must be the whole name of a commit");
+    }
+    self->root = root;
 }
 
 static void read_checks (reading_t *self, rota_workspace_spec_t *spec)
@@ -175,6 +204,8 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .title = text_of (self, "title"),
         .agent = text_of (self, "agent"),
         .left = text_of (self, "left"),
+        .gate_cache = text_of (self, "gate_cache"),
+        .gate_cache_ms = number_of (self, "gate_cache_ms", 0),
         .attempt = number_of (self, "attempt", 0),
         .gate_retries = number_of (self, "gate_retries", 1),
         .expects_change = json_is_true (json_object_get (self->root, "expects_change")),
@@ -183,13 +214,27 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .hide = texts_of (self, "hide", true),
         .keep = texts_of (self, "keep", true),
         .show = texts_of (self, "show", true),
+        .programs = texts_of (self, "programs", false),
+        .sandbox_paths = texts_of (self, "sandbox_paths", false),
+        .home = text_of (self, "home"),
+        .worked_by = text_of (self, "worked_by"),
+        .mirrors = text_of (self, "mirrors"),
+        .setups = text_of (self, "setups"),
+        .setup_needs = texts_of (self, "setup_needs", false),
+        .setup_makes = texts_of (self, "setup_makes", false),
+        .cache_retention_ms = number_of (self, "cache_retention_ms", RETENTION_MS),
         .reviewers = texts_of (self, "reviewed_by", false),
         .touches = texts_of (self, "touches", false),
+        .part = number_of (self, "part", 1),
+        .part_bytes = number_of (self, "part_bytes", PART_BYTES),
+        .asked_again = json_is_true (json_object_get (self->root, "asked_again")),
+        .flaky_fails = json_is_true (json_object_get (self->root, "flaky_fails")),
         .touches_strict = json_is_true (json_object_get (self->root, "touches_strict")),
     };
     if (json_is_object (json_object_get (self->root, "told")))
         spec->told = json_deep_copy (json_object_get (self->root, "told"));
-    read_gates (self, spec);
+    spec->gates = read_gates (self, &spec->gate_count);
+    read_members (self, spec);
     read_checks (self, spec);
 }
 

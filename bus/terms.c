@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define LEAST_BYTES 3
+#define SHARED_MAX 256
 
 /* Sorted. */
 static const char *const COMMON[] = {
@@ -33,8 +34,8 @@ static bool is_common (const char *term)
     return bsearch (term, COMMON, sizeof COMMON / sizeof *COMMON, sizeof *COMMON, compare_word) != NULL;
 }
 
-/* The next term from *at on; false at the end. */
-static bool next (const char **at, const char *end, rota_term_t ret_term)
+/* The next word from *at on that may be a term, common or not; false at the end. */
+static bool next_word (const char **at, const char *end, rota_term_t ret_term, size_t *ret_length)
 {
     while (*at < end) {
         while (*at < end && !is_part (**at))
@@ -48,9 +49,18 @@ static bool next (const char **at, const char *end, rota_term_t ret_term)
         for (size_t i = 0; i < length; i++)
             ret_term[i] = start[i] >= 'A' && start[i] <= 'Z' ? (char)(start[i] + ('a' - 'A')) : start[i];
         ret_term[length] = '\0';
+        *ret_length = length;
+        return true;
+    }
+    return false;
+}
+
+static bool next (const char **at, const char *end, rota_term_t ret_term)
+{
+    size_t length;
+    while (next_word (at, end, ret_term, &length))
         if (!is_common (ret_term))
             return true;
-    }
     return false;
 }
 
@@ -72,18 +82,33 @@ size_t rota_terms_add (rota_term_t *terms, size_t count, size_t capacity, const 
     return count;
 }
 
+/* Tells most words apart, at a glance. */
+static unsigned sketch (const char *term, size_t length)
+{
+    return (unsigned)length << 16 | (unsigned)(unsigned char)term[0] << 8 | (unsigned char)term[length - 1];
+}
+
+/* This is what a search for what concerns a task costs most of: hundreds of texts with few words in common.
+ * No term is common, so that whether a word is isn't asked. */
 size_t rota_terms_shared (const rota_term_t *terms, size_t count, const char *text, size_t length)
 {
-    rota_term_t term;
-    bool seen[256] = {false};
-    size_t shared = 0;
+    rota_term_t word;
+    unsigned sketches[SHARED_MAX];
+    bool seen[SHARED_MAX] = {false};
+    size_t shared = 0, word_length;
     const char *at = text, *end = text + length;
-    while (next (&at, end, term)) {
-        size_t which = find (terms, count, term);
-        if (which < count && which < sizeof seen && !seen[which]) {
-            seen[which] = true;
-            shared++;
-        }
+    if (count > SHARED_MAX)
+        count = SHARED_MAX;
+    for (size_t i = 0; i < count; i++)
+        sketches[i] = sketch (terms[i], strlen (terms[i]));
+    while (shared < count && next_word (&at, end, word, &word_length)) {
+        unsigned mine = sketch (word, word_length);
+        for (size_t i = 0; i < count; i++)
+            if (sketches[i] == mine && !seen[i] && memcmp (terms[i], word, word_length) == 0) {
+                seen[i] = true;
+                shared++;
+                break;
+            }
     }
     return shared;
 }

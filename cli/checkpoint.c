@@ -135,6 +135,9 @@ static void show_json (const Rota__Checkpoint *it)
         if (rota_status_name ((Rota__TaskStatus)i)[0] != '?')
             rota_json_set_number (tasks, rota_status_name ((Rota__TaskStatus)i), body->statuses[i]);
     json_object_set_new (object, "tasks", tasks);
+    rota_json_set_text (object, "mode", body->has_mode, body->mode);
+    rota_json_set_text (object, "mode_reason", body->has_mode, body->mode_reason);
+    rota_json_set_time (object, "mode_since", body->mode_since_ms);
     rota_json_set_number (object, "ready", body->ready);
     rota_json_set_number (object, "waiting", body->waiting);
     rota_json_set_number (object, "delayed", body->delayed);
@@ -214,6 +217,11 @@ static void put_shown (const Rota__Checkpoint *it)
             : body->draining ? "draining"
                              : "at work",
             (unsigned long long)body->scheduler_epoch, (unsigned long long)body->last_event);
+    if (body->has_mode) {
+        put_text ("  mode      ", body->mode, " since ");
+        printf ("%s", rota_when (body->mode_since_ms, rota_clock_wall_ms (), when));
+        put_text (": ", body->mode_reason, "\n");
+    }
     if (body->has_coordinator)
         put_text ("  coordinator ", body->coordinator, body->coordinator_by_hand ? ", by hand\n" : "\n");
     put_lists (body);

@@ -74,6 +74,9 @@ const char *rota_verb_guess (const char *word, char ret_text[ROTA_GUESS_TEXT_BYT
 __attribute__ ((format (printf, 2, 3))) int rota_cli_fail (int code, const char *format, ...);
 /* The same without an exit code: something to know, not a failure. */
 __attribute__ ((format (printf, 1, 2))) void rota_cli_note (const char *format, ...);
+/* What was said last by one of these, cut; "" = nothing. For who answers somebody else than the terminal. */
+#define ROTA_CLI_LAST_BYTES 1024
+const char *rota_cli_last (void);
 
 /* ---- help.c, completion.c */
 void rota_help_front (FILE *stream, const rota_screen_t *screen);
@@ -113,12 +116,14 @@ int rota_verb_agents (rota_cli_t *cli);
 int rota_verb_leader (rota_cli_t *cli);
 int rota_verb_coordinator (rota_cli_t *cli);
 int rota_verb_budget (rota_cli_t *cli);
+int rota_verb_health (rota_cli_t *cli);
 int rota_verb_checkpoint (rota_cli_t *cli);
 int rota_verb_limits (rota_cli_t *cli);
 int rota_verb_context_add (rota_cli_t *cli);
 int rota_verb_context_list (rota_cli_t *cli);
 int rota_verb_context_show (rota_cli_t *cli);
 int rota_verb_context_remove (rota_cli_t *cli);
+int rota_verb_mcp (rota_cli_t *cli);
 int rota_verb_doctor (rota_cli_t *cli);
 int rota_verb_control (rota_cli_t *cli); /* cancel, retry, ... : control.c's table has one line for each */
 int rota_verb_backup (rota_cli_t *cli);

@@ -1,13 +1,12 @@
 /* The verbs `context ...`: what agents and people wrote down, and what an agent would be told of a task. */
+#include "cli/context.h"
+
 #include "agents/git.h"
 #include "agents/program.h"
-#include "agents/told.h"
 #include "agents/told_repository.h"
 #include "bus/clock.h"
-#include "bus/settings.h"
 #include "cli/git.h"
 #include "cli/json.h"
-#include "cli/link.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -265,23 +264,24 @@ static const char *add_repository (rota_told_t *told, const Rota__ContextShown *
     return NULL;
 }
 
-static void put_shown (const rota_cli_t *cli, const rota_told_t *told, const char *prompt, const char *text,
-                       const rota_told_report_t *report, const char *missing)
+static void put_shown (const rota_cli_t *cli, const rota_context_shown_t *shown)
 {
+    const rota_told_t *told = &shown->told;
+    const rota_told_report_t *report = &shown->report;
     if (!cli->json) {
-        char *clean = rota_clean (text, strlen (text), true),
-             *task = rota_clean (prompt, strlen (prompt), true);
+        char *clean = rota_clean (shown->text, strlen (shown->text), true),
+             *task = rota_clean (shown->prompt, strlen (shown->prompt), true);
         printf ("%s%s%s", task ? task : "", clean ? clean : "", ROTA_TOLD_OUTBOX);
         free (clean);
         free (task);
-        if (missing)
-            rota_cli_note ("without what the repository knows: %s", missing);
+        if (shown->missing)
+            rota_cli_note ("without what the repository knows: %s", shown->missing);
         rota_cli_note ("%zu of %zu parts, about %zu tokens", report->given, report->known, report->tokens);
         return;
     }
     json_t *object = json_object (), *list = json_array ();
-    rota_json_set_text (object, "prompt", true, rota_bytes (prompt));
-    rota_json_set_text (object, "text", true, rota_bytes (text));
+    rota_json_set_text (object, "prompt", true, rota_bytes (shown->prompt));
+    rota_json_set_text (object, "text", true, rota_bytes (shown->text));
     for (size_t i = 0; i < told->count; i++) {
         json_t *part = json_object ();
         rota_json_set_string (part, "kind", told->parts[i].kind);
@@ -293,16 +293,45 @@ static void put_shown (const rota_cli_t *cli, const rota_told_t *told, const cha
     rota_json_set_number (object, "step", report->step);
     rota_json_set_number (object, "given", report->given);
     rota_json_set_number (object, "tokens", report->tokens);
-    rota_json_set_string (object, "missing", missing);
+    rota_json_set_string (object, "missing", shown->missing);
     rota_json_document (stdout, object);
+}
+
+int rota_context_assemble (rota_link_t *link, const char *id, const rota_settings_t *settings,
+                           rota_pool_t *pool, rota_context_shown_t *ret_shown)
+{
+    Rota__ContextShow query = ROTA__CONTEXT_SHOW__INIT;
+    Rota__ContextShown *reply = NULL;
+    query.has_task = true;
+    query.task = rota_bytes (id);
+    int code = rota_link_call (link, ROTA_MESSAGE_CONTEXT_SHOW, &query.base, ROTA_CALL_MS,
+                               ROTA_MESSAGE_CONTEXT_SHOWN, &reply);
+    if (code != ROTA_EXIT_DONE)
+        return code;
+    if (!reply->spec)
+        return rota_cli_fail (ROTA_EXIT_UNREACHABLE, "the scheduler's answer holds no task");
+    rota_context_shown_t shown = {.told = {.pool = pool}};
+    Rota__Assignment assignment = ROTA__ASSIGNMENT__INIT;
+    assignment.spec = reply->spec;
+    assignment.phase = reply->phase;
+    rota_told_add_all (&shown.told, reply->context);
+    shown.missing = add_repository (&shown.told, reply,
+                                    (size_t)rota_setting_integer (settings, ROTA_SETTING_CONTEXT_FILES));
+    shown.prompt = rota_program_prompt (&assignment, pool);
+    shown.text =
+        rota_told_render (&shown.told, (size_t)rota_setting_integer (settings, ROTA_SETTING_CONTEXT_BUDGET),
+                          false, NULL, &shown.report);
+    if (!shown.prompt || !shown.text)
+        return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
+    *ret_shown = shown;
+    return ROTA_EXIT_DONE;
 }
 
 int rota_verb_context_show (rota_cli_t *cli)
 {
-    Rota__ContextShow query = ROTA__CONTEXT_SHOW__INIT;
-    Rota__ContextShown *reply = NULL;
     rota_settings_t *settings = NULL;
     rota_error_t error = {""};
+    rota_context_shown_t shown;
     rota_link_t link;
     rota_pool_t *pool = rota_pool_new ();
     if (!pool)
@@ -311,34 +340,12 @@ int rota_verb_context_show (rota_cli_t *cli)
         rota_settings_load (rota_options_text (cli->options, "config", NULL), stderr, &settings, &error) < 0
             ? rota_cli_fail (ROTA_EXIT_USAGE, "%s", error.text)
             : rota_link_open_any (cli, &link);
-    if (code != ROTA_EXIT_DONE)
-        goto end;
-    query.has_task = true;
-    query.task = rota_bytes (rota_options_argument (cli->options, 0));
-    code = rota_link_call (&link, ROTA_MESSAGE_CONTEXT_SHOW, &query.base, ROTA_CALL_MS,
-                           ROTA_MESSAGE_CONTEXT_SHOWN, &reply);
-    if (code == ROTA_EXIT_DONE && !reply->spec)
-        code = rota_cli_fail (ROTA_EXIT_UNREACHABLE, "the scheduler's answer holds no task");
     if (code == ROTA_EXIT_DONE) {
-        rota_told_t told = {.pool = pool};
-        rota_told_report_t report = {0};
-        Rota__Assignment assignment = ROTA__ASSIGNMENT__INIT;
-        assignment.spec = reply->spec;
-        assignment.phase = reply->phase;
-        rota_told_add_all (&told, reply->context);
-        const char *missing = add_repository (
-            &told, reply, (size_t)rota_setting_integer (settings, ROTA_SETTING_CONTEXT_FILES));
-        char *prompt = rota_program_prompt (&assignment, pool);
-        char *text =
-            rota_told_render (&told, (size_t)rota_setting_integer (settings, ROTA_SETTING_CONTEXT_BUDGET),
-                              false, NULL, &report);
-        if (prompt && text)
-            put_shown (cli, &told, prompt, text, &report, missing);
-        else
-            code = rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
+        code = rota_context_assemble (&link, rota_options_argument (cli->options, 0), settings, pool, &shown);
+        if (code == ROTA_EXIT_DONE)
+            put_shown (cli, &shown);
+        rota_link_close (&link);
     }
-    rota_link_close (&link);
-end:
     rota_settings_destroy (&settings);
     rota_pool_destroy (&pool);
     return code;

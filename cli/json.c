@@ -1,5 +1,7 @@
 #include "cli/json.h"
 
+#include "cli/render.h"
+
 #include "bus/clock.h"
 
 #include <stdlib.h>
@@ -217,7 +219,10 @@ static void set_gates (json_t *object, const Rota__Result *result)
         const Rota__GateResult *gate = result->gates[i];
         json_t *it = json_object ();
         rota_json_set_text (it, "name", gate->has_name, gate->name);
-        rota_json_set_string (it, "state", STATES[gate->state < 6 ? gate->state : 0]);
+        bool marked = gate->state == ROTA__GATE_STATE__GATE_STATE_MARKED;
+        rota_json_set_string (it, "state", marked ? "marked" : STATES[gate->state < 6 ? gate->state : 0]);
+        if (gate->cached)
+            json_object_set_new (it, "cached", json_true ());
         set_signed (it, "exit_code", gate->has_exit_code, gate->exit_code);
         set_signed (it, "took_ms", gate->has_took_ms, gate->took_ms);
         rota_json_set_text (it, "output", gate->has_output, gate->output);
@@ -243,6 +248,16 @@ static void set_verdict (json_t *object, const Rota__Verdict *verdict)
         json_array_append_new (comments, one);
     }
     json_object_set_new (it, "comments", comments);
+    json_t *scores = json_object ();
+    for (size_t i = 0; i < verdict->n_scores; i++) {
+        char *name = rota_clean_bytes (verdict->scores[i]->has_name, verdict->scores[i]->name);
+        if (name)
+            json_object_set_new (scores, name, json_integer (verdict->scores[i]->value));
+        free (name);
+    }
+    json_object_set_new (it, "scores", scores);
+    set_signed (it, "part", verdict->has_part, verdict->part);
+    set_signed (it, "parts", verdict->has_parts, verdict->parts);
     json_object_set_new (object, "verdict", it);
 }
 
@@ -264,6 +279,12 @@ json_t *rota_json_attempt (const Rota__Attempt *attempt)
         json_object_set_new (object, "result", result_of (attempt->result));
     if (attempt->result && attempt->result->work)
         set_work (object, attempt->result->work);
+    bool of_result = attempt->result && attempt->result->has_quality_permille;
+    if (attempt->has_quality_permille || of_result)
+        json_object_set_new (object, "quality",
+                             json_real ((attempt->has_quality_permille ? attempt->quality_permille
+                                                                       : attempt->result->quality_permille) /
+                                        1000.0));
     if (attempt->result && attempt->result->n_gates)
         set_gates (object, attempt->result);
     if (attempt->result && attempt->result->verdict)
@@ -324,6 +345,20 @@ json_t *rota_json_wait (const Rota__WaitReason *reason)
     return object;
 }
 
+json_t *rota_json_why (const Rota__WhyReply *reply)
+{
+    json_t *object = json_object (), *reasons = json_array (), *chain = json_array ();
+    rota_json_set_text (object, "id", reply->has_id, reply->id);
+    rota_json_set_string (object, "status", reply->status ? rota_status_name (reply->status) : NULL);
+    for (size_t i = 0; i < reply->n_reasons; i++)
+        json_array_append_new (reasons, rota_json_wait (reply->reasons[i]));
+    for (size_t i = 0; i < reply->n_chain; i++)
+        json_array_append_new (chain, text_of (reply->chain[i].data, reply->chain[i].len));
+    json_object_set_new (object, "reasons", reasons);
+    json_object_set_new (object, "chain", chain);
+    return object;
+}
+
 static void set_hex (json_t *object, const char *name, bool present, ProtobufCBinaryData bytes)
 {
     char text[2 * 64 + 1] = "";
@@ -331,6 +366,21 @@ static void set_hex (json_t *object, const char *name, bool present, ProtobufCBi
         snprintf (text + 2 * i, 3, "%02x", bytes.data[i]);
     if (present)
         json_object_set_new (object, name, json_string (text));
+}
+
+static void set_quality (json_t *object, const Rota__StatusReply *status)
+{
+    json_t *kinds = json_object (), *epics = json_object ();
+    for (size_t i = 0; i < status->n_quality; i++) {
+        const Rota__QualityTrend *it = status->quality[i];
+        char *name = rota_clean_bytes (true, it->has_kind ? it->kind : it->epic);
+        if (name)
+            json_object_set_new (
+                it->has_kind ? kinds : epics, name,
+                json_pack ("{s:f, s:I}", "average", it->permille / 1000.0, "rounds", (json_int_t)it->rounds));
+        free (name);
+    }
+    json_object_set_new (object, "quality", json_pack ("{s:o, s:o}", "kinds", kinds, "epics", epics));
 }
 
 json_t *rota_json_status (const Rota__StatusReply *status)
@@ -342,6 +392,13 @@ json_t *rota_json_status (const Rota__StatusReply *status)
     rota_json_set_true (object, "paused", status->paused);
     rota_json_set_true (object, "draining", status->draining);
     rota_json_set_true (object, "disk_low", status->disk_low);
+    rota_json_set_text (object, "mode", status->has_mode, status->mode);
+    rota_json_set_text (object, "mode_reason", status->has_mode, status->mode_reason);
+    rota_json_set_time (object, "mode_since", status->mode_since_ms);
+    rota_json_set_true (object, "mode_pinned", status->mode_pinned);
+    if (status->has_average_quality)
+        json_object_set_new (object, "average_quality", json_real (status->average_quality));
+    set_quality (object, status);
     rota_json_set_number (object, "total", status->total);
     for (size_t i = 0; i < status->n_counts; i++)
         rota_json_set_number (counts, rota_status_name (status->counts[i]->status), status->counts[i]->tasks);
@@ -372,6 +429,20 @@ json_t *rota_json_status (const Rota__StatusReply *status)
     return object;
 }
 
+static json_t *limit_of_account (const Rota__AccountLimit *limit)
+{
+    json_t *object = json_object ();
+    rota_json_set_string (object, "class", rota_result_class_name (limit->result_class));
+    if (limit->has_limit_kind)
+        rota_json_set_string (object, "limit_kind", rota_limit_kind_name (limit->limit_kind));
+    rota_json_set_text (object, "window", limit->has_window, limit->window);
+    rota_json_set_time (object, "since", limit->since_ms);
+    rota_json_set_time (object, "until", limit->until_ms);
+    rota_json_set_number (object, "trips", limit->trips);
+    rota_json_set_text (object, "reason", limit->has_reason, limit->reason);
+    return object;
+}
+
 json_t *rota_json_agent (const Rota__AgentState *agent)
 {
     json_t *object = json_object (), *running = json_array ();
@@ -390,6 +461,10 @@ json_t *rota_json_agent (const Rota__AgentState *agent)
     rota_json_set_true (object, "coordinator", agent->coordinator);
     rota_json_set_true (object, "cooldown_by_hand", agent->cooldown_by_hand);
     rota_json_set_text (object, "account", agent->has_account, agent->account);
+    json_t *limits = json_array ();
+    for (size_t i = 0; i < agent->n_limits; i++)
+        json_array_append_new (limits, limit_of_account (agent->limits[i]));
+    json_object_set_new (object, "limits", limits);
     if (agent->has_tokens_today)
         rota_json_set_number (object, "tokens_today", agent->tokens_today);
     if (agent->has_cost_today)

@@ -20,6 +20,7 @@ json_t *rota_json_event (const Rota__Event *event);
 json_t *rota_json_status (const Rota__StatusReply *status);
 json_t *rota_json_running (const Rota__RunningTask *task);
 json_t *rota_json_wait (const Rota__WaitReason *reason);
+json_t *rota_json_why (const Rota__WhyReply *reply);
 json_t *rota_json_agent (const Rota__AgentState *agent);
 json_t *rota_json_peer (const Rota__Peer *peer);
 json_t *rota_json_difference (const Rota__ImportDifference *difference);

@@ -1,9 +1,10 @@
 /* The verb log: the output of an attempt, from the host that has it, or from its file where that is here. */
+#include "cli/log.h"
+
 #include "agents/output.h"
 #include "bus/clock.h"
 #include "bus/names.h"
 #include "cli/json.h"
-#include "cli/link.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -258,6 +259,31 @@ static int copy (log_t *self, bool follow)
         if (rota_client_run (self->link.client, FOLLOW_MS) < 0)
             return ROTA_EXIT_INTERRUPTED;
     }
+}
+
+int rota_log_tail (const rota_link_t *link, const char *id, uint32_t attempt, int64_t lines,
+                   size_t most_bytes, rota_log_tail_t *ret_tail)
+{
+    log_t self = {.cli = NULL, .link = *link, .id = id, .attempt = attempt};
+    block_t block = {0};
+    int code = find_host (&self);
+    if (code == ROTA_EXIT_DONE)
+        code = seek_tail (&self, lines);
+    /* What comes meanwhile is left for the next time. */
+    if (code == ROTA_EXIT_DONE)
+        code = read_block (&self, &block, BLOCK_BYTES);
+    if (code != ROTA_EXIT_DONE)
+        return code;
+    size_t size = block.size < most_bytes ? block.size : most_bytes;
+    rota_log_tail_t tail = {.bytes = malloc (size + 1), .size = size, .attempt = self.attempt};
+    tail.ended = block.ended;
+    if (tail.bytes && size)
+        memcpy (tail.bytes, block.bytes + block.size - size, size);
+    free (block.owned);
+    if (!tail.bytes)
+        return rota_cli_fail (ROTA_EXIT_UNFINISHED, "out of memory");
+    *ret_tail = tail;
+    return ROTA_EXIT_DONE;
 }
 
 int rota_verb_log (rota_cli_t *cli)

@@ -264,6 +264,15 @@ static void add_due (rota_progress_t *self, entry_t *entry)
     self->last_due = entry;
 }
 
+/* An integration branch was moved by someone else: loud, because it may be a mistake. */
+static void note_move (rota_progress_t *self, const Rota__Event *event)
+{
+    char *reason = rota_clean_bytes (event->has_reason, event->reason);
+    if (reason && !self->cli->json)
+        rota_progress_note (self, ROTA_STYLE_YELLOW, reason);
+    free (reason);
+}
+
 /* An account closes or opens, or an agent can't work: why nothing of theirs moves. */
 static void note_agent (rota_progress_t *self, const Rota__Event *event)
 {
@@ -300,6 +309,8 @@ bool rota_progress_event (rota_progress_t *self, const Rota__Event *event)
     if (event->type == ROTA__EVENT_TYPE__EVENT_TYPE_AGENT_COOLDOWN ||
         (event->type == ROTA__EVENT_TYPE__EVENT_TYPE_AGENT_ATTACHED && event->has_reason))
         note_agent (self, event);
+    if (event->type == ROTA__EVENT_TYPE__EVENT_TYPE_TARGET_MOVED)
+        note_move (self, event);
     if (event->type == ROTA__EVENT_TYPE__EVENT_TYPE_COORDINATOR_CHANGED)
         note_coordinator (self, event);
     if (!entry)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static char last[ROTA_CLI_LAST_BYTES];
+
 __attribute__ ((format (printf, 1, 0))) static void say (const char *format, va_list arguments)
 {
     char *text = NULL;
@@ -13,6 +15,7 @@ __attribute__ ((format (printf, 1, 0))) static void say (const char *format, va_
     char *clean = rota_clean (text, strlen (text), true);
     fflush (stdout);
     fprintf (stderr, "rota: %s\n", clean ? clean : "out of memory");
+    snprintf (last, sizeof last, "%s", clean ? clean : "out of memory");
     free (clean);
     free (text);
 }
@@ -32,4 +35,9 @@ void rota_cli_note (const char *format, ...)
     va_start (arguments, format);
     say (format, arguments);
     va_end (arguments);
+}
+
+const char *rota_cli_last (void)
+{
+    return last;
 }

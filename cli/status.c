@@ -1,4 +1,5 @@
 /* The verbs status and tasks: how things stand. */
+#include "cli/status.h"
 #include "bus/clock.h"
 #include "bus/guess.h"
 #include "cli/json.h"
@@ -95,7 +96,40 @@ static void put_running (const rota_cli_t *cli, const Rota__StatusReply *status)
     rota_table_destroy (&table);
 }
 
-static void put_status (const rota_cli_t *cli, const Rota__StatusReply *status, const rota_link_t *link)
+/* "quality 0.87 on average (claude 0.91, codex 0.80)". */
+static void put_quality (const Rota__StatusReply *status)
+{
+    const char *separator = " (";
+    if (!status->has_average_quality)
+        return;
+    printf ("\nquality %.2f on average", status->average_quality);
+    for (size_t i = 0; i < status->n_quality; i++) {
+        char *name = rota_clean_bytes (status->quality[i]->has_kind, status->quality[i]->kind);
+        if (status->quality[i]->has_kind && name) {
+            printf ("%s%s %.2f", separator, name, status->quality[i]->permille / 1000.0);
+            separator = ", ";
+        }
+        free (name);
+    }
+    puts (*separator == ',' ? ")" : "");
+}
+
+/* Nothing runs, and nothing can start by itself. */
+static void put_rest (const Rota__StatusReply *status)
+{
+    uint64_t ended = 0;
+    for (size_t i = 0; i < status->n_counts; i++)
+        if (status->counts[i]->status == ROTA__TASK_STATUS__TASK_STATUS_DONE ||
+            status->counts[i]->status == ROTA__TASK_STATUS__TASK_STATUS_FAILED ||
+            status->counts[i]->status == ROTA__TASK_STATUS__TASK_STATUS_CANCELLED)
+            ended += status->counts[i]->tasks;
+    if (ended == status->total)
+        puts ("nothing to do: every task has ended");
+    else
+        puts ("nothing to do by itself: `rota why ID` says what a task that is left would need");
+}
+
+void rota_status_put (const rota_cli_t *cli, const Rota__StatusReply *status, const rota_link_t *link)
 {
     char shown[512];
 
@@ -119,11 +153,33 @@ static void put_status (const rota_cli_t *cli, const Rota__StatusReply *status, 
     if (!told && (status->paused || status->draining))
         printf ("%s %s: `rota resume` goes on\n", cli->out.unicode ? "\u00b7" : "-",
                 status->draining ? "draining" : "paused");
+    /* What is as usual is not worth a line. */
+    if (status->has_mode &&
+        (status->mode_pinned || (status->mode.len != 7 || memcmp (status->mode.data, "balance", 7) != 0))) {
+        char *mode = rota_clean_bytes (true, status->mode),
+             *why = rota_clean_bytes (true, status->mode_reason);
+        printf ("%s mode %s%s%s: %s\n", cli->out.unicode ? "\u00b7" : "-",
+                rota_style (&cli->out, ROTA_STYLE_BOLD), mode ? mode : "", rota_style_end (&cli->out),
+                why ? why : "");
+        free (mode);
+        free (why);
+    }
     if (link->started)
         puts ("\nno services run here: `rota up` or `rota run` starts them");
     else
         printf ("\n%llu of %llu slots busy\n", (unsigned long long)status->slots_busy,
                 (unsigned long long)status->slots);
+    put_quality (status);
+    if (status->settled && status->total > 0 && status->n_running == 0 && !link->started)
+        put_rest (status);
+}
+
+json_t *rota_status_json (const Rota__StatusReply *status, const rota_link_t *link)
+{
+    json_t *object = rota_json_status (status);
+    rota_json_set_string (object, "state", link->state);
+    json_object_set_new (object, "services", json_boolean (!link->started));
+    return object;
 }
 
 int rota_verb_status (rota_cli_t *cli)
@@ -135,9 +191,16 @@ int rota_verb_status (rota_cli_t *cli)
 
     if (rota_options_flag (cli->options, "leader"))
         return rota_verb_leader (cli);
+    if (rota_options_flag (cli->options, "health"))
+        return rota_verb_health (cli);
     int code = rota_link_open_any (cli, &link);
     if (code != ROTA_EXIT_DONE)
         return code;
+    if (rota_options_flag (cli->options, "watch")) {
+        code = rota_status_watch (cli, &link, source);
+        rota_link_close (&link);
+        return code;
+    }
     if (source) {
         query.has_source = true;
         query.source = rota_bytes (source);
@@ -145,12 +208,9 @@ int rota_verb_status (rota_cli_t *cli)
     code = rota_link_call (&link, ROTA_MESSAGE_STATUS_QUERY, &query.base, ROTA_CALL_MS,
                            ROTA_MESSAGE_STATUS_REPLY, &status);
     if (code == ROTA_EXIT_DONE && cli->json) {
-        json_t *object = rota_json_status (status);
-        rota_json_set_string (object, "state", link.state);
-        json_object_set_new (object, "services", json_boolean (!link.started));
-        rota_json_document (stdout, object);
+        rota_json_document (stdout, rota_status_json (status, &link));
     } else if (code == ROTA_EXIT_DONE) {
-        put_status (cli, status, &link);
+        rota_status_put (cli, status, &link);
     }
     rota_link_close (&link);
     return code;

@@ -136,6 +136,10 @@ static void add_attempt (rota_table_t *table, const Rota__Attempt *attempt, int6
     else
         rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", "");
     rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", text);
+    if (attempt->has_quality_permille)
+        rota_table_addf (table, ROTA_STYLE_PLAIN, "%.2f", attempt->quality_permille / 1000.0);
+    else
+        rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", "");
     rota_table_addf (table, ROTA_STYLE_PLAIN, "%s", rota_when (from_ms, now_ms, when));
     rota_table_add (table, ROTA_STYLE_PLAIN, attempt->agent.data, attempt->agent.len);
     if (result && result->has_message && result->message.len > 0)
@@ -152,6 +156,7 @@ static void put_attempts (const rota_cli_t *cli, const Rota__TaskReply *reply)
                                             {.title = "RESULT"},
                                             {.title = "CODE"},
                                             {.title = "TIME", .right = true},
+                                            {.title = "QUALITY", .right = true},
                                             {.title = "BEGAN"},
                                             {.title = "AGENT", .flexible = true},
                                             {.title = "NOTE", .flexible = true}};
@@ -280,20 +285,7 @@ int rota_verb_why (rota_cli_t *cli)
     code = rota_link_call (&link, ROTA_MESSAGE_WHY_QUERY, &query.base, ROTA_CALL_MS, ROTA_MESSAGE_WHY_REPLY,
                            &reply);
     if (code == ROTA_EXIT_DONE && cli->json) {
-        json_t *object = json_object (), *reasons = json_array (), *chain = json_array ();
-        rota_json_set_text (object, "id", reply->has_id, reply->id);
-        rota_json_set_string (object, "status", reply->status ? rota_status_name (reply->status) : NULL);
-        for (size_t i = 0; i < reply->n_reasons; i++)
-            json_array_append_new (reasons, rota_json_wait (reply->reasons[i]));
-        for (size_t i = 0; i < reply->n_chain; i++) {
-            json_t *holder = json_object ();
-            rota_json_set_text (holder, "id", true, reply->chain[i]);
-            json_array_append (chain, json_object_get (holder, "id"));
-            json_decref (holder);
-        }
-        json_object_set_new (object, "reasons", reasons);
-        json_object_set_new (object, "chain", chain);
-        rota_json_document (stdout, object);
+        rota_json_document (stdout, rota_json_why (reply));
     } else if (code == ROTA_EXIT_DONE) {
         put_why (cli, reply);
     }

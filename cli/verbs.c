@@ -48,6 +48,12 @@
         .help = "only what came from this roadmap (its name: or path; \"submit\" for submitted tasks)"       \
     }
 
+#define OPTION_EPIC_OF_HEALTH                                                                                \
+    {                                                                                                        \
+        .name = "epic", .kind = ROTA_OPTION_TEXT, .value = "ID",                                             \
+        .help = "the health of this epic or milestone", .complete = ROTA_COMPLETE_TASK                       \
+    }
+
 const rota_option_t ROTA_COMMON_OPTIONS[] = {
     {.name = "json", .kind = ROTA_OPTION_FLAG, .help = "one JSON document, or an object a line for streams"},
     {.name = "state",
@@ -95,6 +101,7 @@ static const rota_option_t CHECKPOINT_OPTIONS[] = {
      .value = "N",
      .help = "at most so many, the newest first (default: 50)"},
     ROTA_OPTION_END};
+static const rota_option_t HEALTH_OPTIONS[] = {OPTION_EPIC_OF_HEALTH, ROTA_OPTION_END};
 static const rota_option_t BUDGET_OPTIONS[] = {
     {.name = "all", .kind = ROTA_OPTION_FLAG, .help = "what has no limit, too"}, ROTA_OPTION_END};
 static const rota_option_t RUN_OPTIONS[] = {
@@ -165,6 +172,15 @@ static const rota_option_t CONTEXT_LIST_OPTIONS[] = {
      .value = "N",
      .help = "at most so many, the newest first (default: 50)"},
     ROTA_OPTION_END};
+static const rota_option_t MCP_OPTIONS[] = {
+    {.name = "allow",
+     .kind = ROTA_OPTION_TEXT,
+     .value = "WHAT",
+     .help = "more than looking and notes: submit (tasks, which run commands), answer (questions), review "
+             "(approve, reject)",
+     .repeated = true},
+    {.name = "read-only", .kind = ROTA_OPTION_FLAG, .help = "no notes either"},
+    ROTA_OPTION_END};
 static const rota_option_t SUBMIT_OPTIONS[] = {
     {.name = "id", .kind = ROTA_OPTION_TEXT, .value = "ID", .help = "the task's id (default: a new one)"},
     {.name = "title", .letter = 't', .kind = ROTA_OPTION_TEXT, .value = "TEXT", .help = "what it is"},
@@ -199,6 +215,12 @@ static const rota_option_t WAIT_OPTIONS[] = {{.name = "timeout",
                                              ROTA_OPTION_END};
 static const rota_option_t STATUS_OPTIONS[] = {
     OPTION_SOURCE,
+    {.name = "watch",
+     .letter = 'w',
+     .kind = ROTA_OPTION_FLAG,
+     .help = "again whenever something has changed, every 2 s at most, until Ctrl-C"},
+    OPTION_EPIC_OF_HEALTH,
+    {.name = "health", .kind = ROTA_OPTION_FLAG, .help = "how things go (as `rota health`)"},
     {.name = "leader",
      .kind = ROTA_OPTION_FLAG,
      .help = "who routes, and who is connected (as `rota leader`)"},
@@ -504,6 +526,19 @@ const rota_verb_t ROTA_VERBS[] = {
      .description = "",
      .example = "rota context remove 12",
      .handler = rota_verb_context_remove},
+    {.name = "mcp",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "",
+     .summary = "tools for AI programs: a server of the Model Context Protocol on standard input and output",
+     .description =
+         "Add it to a client as the command `rota mcp` (docs/mcp.md). It looks: status, tasks, what holds "
+         "one "
+         "up, output, agents, context; and it writes down notes for agents. The services are asked for each "
+         "call and needn't run before. Within an attempt it is the agent's own: its task, what it was told, "
+         "its notes, a question; nothing else, whatever is allowed here.",
+     .example = "claude mcp add rota -- rota mcp\ncodex mcp add rota -- rota mcp --read-only",
+     .options = MCP_OPTIONS,
+     .handler = rota_verb_mcp},
     {.name = "log",
      .group = ROTA_GROUP_LOOK,
      .front = true,
@@ -570,6 +605,20 @@ const rota_verb_t ROTA_VERBS[] = {
      .example = "rota coordinator\nrota coordinator transfer codex@host",
      .most = 2,
      .handler = rota_verb_coordinator},
+    {.name = "health",
+     .group = ROTA_GROUP_LOOK,
+     .arguments = "",
+     .summary = "how things go: parts of all tasks, failures, throughput, quality, the mode and why",
+     .description = "Of late means that what happened counts half after scheduler.mode_half_life. The mode "
+                    "orders the work: "
+                    "stabilize brings what was begun to its end first and begins less at once, accelerate "
+                    "puts new and small "
+                    "work forward, balance does neither; it follows from what agents (not commands) did of "
+                    "late, or from "
+                    "the setting scheduler.mode.",
+     .example = "rota health\nrota health --epic storage --json",
+     .options = HEALTH_OPTIONS,
+     .handler = rota_verb_health},
     {.name = "budget",
      .group = ROTA_GROUP_LOOK,
      .arguments = "[set SCOPE LIMIT... | raise SCOPE LIMIT... | remove SCOPE [LIMIT...]]",

@@ -95,9 +95,9 @@ static void on_event (void *owner, const Rota__Event *event)
     if (watch->over)
         return;
     rota_progress_event (watch->progress, event);
-    if (!watch->changed || rota_progress_open (watch->progress) == 0)
+    if (!watch->changes.changed || rota_progress_open (watch->progress) == 0)
         rota_client_wake (watch->link->client);
-    watch->changed = true;
+    rota_throttle_note (&watch->changes);
 }
 
 /* 0, or a negative errno: a service that is being started again is no reason to give up. */
@@ -112,7 +112,7 @@ static int ask_status (loop_t *self, rota_error_t *error)
     }
     query.has_version = self->version > 0;
     query.version = self->version;
-    self->watch->changed = false;
+    rota_throttle_go (&self->watch->changes, rota_clock_monotonic_ms ());
     int status = rota_client_call (self->watch->link->client, ROTA_MESSAGE_STATUS_QUERY, &query.base,
                                    ROTA_CALL_MS, ROTA_MESSAGE_STATUS_REPLY, &reply, error);
     self->asked_ms = rota_clock_monotonic_ms ();
@@ -270,17 +270,17 @@ static bool status_is_due (const loop_t *self, int64_t now_ms)
     if (self->asked_ms == 0 || age_ms >= STATUS_ANYWAY_MS)
         return true;
     /* When all that is known has ended the answer is likely to be the last one: don't make people wait. */
-    return self->watch->changed &&
-           (age_ms >= STATUS_INTERVAL_MS || rota_progress_open (self->watch->progress) == 0);
+    int64_t due_ms = rota_throttle_wait_ms (&self->watch->changes, now_ms);
+    return due_ms == 0 || (due_ms > 0 && rota_progress_open (self->watch->progress) == 0);
 }
 
 static int wait_ms (const loop_t *self, int64_t now_ms)
 {
     bool live = self->watch->link->cli->out.live && self->running;
     int64_t wait_ms = live ? TICK_MS : IDLE_MS;
-    int64_t due_ms = self->asked_ms + STATUS_INTERVAL_MS - now_ms;
+    int64_t due_ms = rota_throttle_wait_ms (&self->watch->changes, now_ms);
 
-    if (self->watch->changed && due_ms < wait_ms)
+    if (due_ms >= 0 && due_ms < wait_ms)
         wait_ms = due_ms > 1 ? due_ms : 1;
     if (self->end_ms && self->end_ms - now_ms < wait_ms)
         wait_ms = self->end_ms - now_ms > 0 ? self->end_ms - now_ms : 0;
@@ -326,6 +326,7 @@ int rota_watch (rota_watch_t *watch)
     rota_error_t error = {""};
     int code = ROTA_EXIT_UNFINISHED;
 
+    watch->changes.interval_ms = STATUS_INTERVAL_MS;
     self.heard_ms = rota_clock_monotonic_ms ();
     if (watch->timeout_ms > 0)
         self.end_ms = rota_clock_monotonic_ms () + watch->timeout_ms;

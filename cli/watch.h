@@ -8,6 +8,7 @@
 #ifndef ROTA_WATCH_H
 #define ROTA_WATCH_H
 
+#include "bus/throttle.h"
 #include "cli/link.h"
 #include "cli/progress.h"
 
@@ -23,12 +24,13 @@ typedef struct {
     const char *source; /* what is watched: this source... */
     size_t id_count;    /* ...or, with ids, these tasks */
     const ProtobufCBinaryData *ids;
-    int64_t timeout_ms;     /* 0 = none */
-    bool wait_human;        /* go on while only people are awaited */
-    uint64_t after;         /* events up to this number are known */
-    uint64_t slots;         /* set by the watch: the newest figure */
-    rota_verdict_t verdict; /* set by the watch: how it stands */
-    bool changed, over;     /* the watch's own */
+    int64_t timeout_ms;      /* 0 = none */
+    bool wait_human;         /* go on while only people are awaited */
+    uint64_t after;          /* events up to this number are known */
+    uint64_t slots;          /* set by the watch: the newest figure */
+    rota_verdict_t verdict;  /* set by the watch: how it stands */
+    rota_throttle_t changes; /* the watch's own */
+    bool over;
 } rota_watch_t;
 
 /* `watch` is given to the client's subscription and must live as long as the link. Once for each link.

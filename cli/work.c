@@ -117,11 +117,12 @@ static void put_gates (const rota_cli_t *cli, const Rota__Result *result)
         bool open = gate->state == ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE ||
                     gate->state == ROTA__GATE_STATE__GATE_STATE_MARKED;
         char *name = rota_clean_bytes (gate->has_name, gate->name);
-        printf ("  %s%s%s  %s\n",
+        printf ("  %s%s%s  %s%s\n",
                 rota_style (&cli->out, good   ? ROTA_STYLE_GREEN
                                        : open ? ROTA_STYLE_YELLOW
                                               : ROTA_STYLE_RED),
-                state_word (gate->state), rota_style_end (&cli->out), name ? name : "");
+                state_word (gate->state), rota_style_end (&cli->out), name ? name : "",
+                gate->cached ? " (cached)" : "");
         free (name);
     }
 }
@@ -159,6 +160,15 @@ static void put_verdict (const rota_cli_t *cli, const Rota__Attempt *attempt)
             rota_style_end (&cli->out), agent ? agent : "?");
     if (verdict && verdict->has_score)
         printf (", %u of 100", verdict->score);
+    for (size_t i = 0; verdict && i < verdict->n_scores; i++) {
+        char *name = rota_clean_bytes (verdict->scores[i]->has_name, verdict->scores[i]->name);
+        printf (", %s %u", name ? name : "?", verdict->scores[i]->value);
+        free (name);
+    }
+    if (verdict && verdict->parts > 1)
+        printf (", part %u of %u", verdict->part, verdict->parts);
+    if (attempt->result->has_quality_permille)
+        printf (", quality %.2f", attempt->result->quality_permille / 1000.0);
     printf ("%s%s%s\n", verdict && verdict->same_vendor ? " (same vendor)" : "",
             summary && *summary ? ": " : "", summary ? summary : "");
     if (verdict)
@@ -185,8 +195,11 @@ int rota_verb_review (rota_cli_t *cli)
         else if (review)
             put_verdict (cli, it);
         else {
-            printf ("attempt %u  gates%s\n", it->number,
+            printf ("attempt %u  gates%s", it->number,
                     it->phase == ROTA__PHASE__PHASE_MERGE ? " on the merged tree" : "");
+            if (it->result->has_quality_permille)
+                printf (", quality %.2f", it->result->quality_permille / 1000.0);
+            putchar ('\n');
             put_gates (cli, it->result);
         }
     }

@@ -76,7 +76,9 @@ static const char *const EVENTS[] = {
     [EVENT (CHECKPOINT)] = "checkpoint",
     [EVENT (ROADMAP_SETTLED)] = "roadmap.settled",
     [EVENT (DISK_LOW)] = "disk.low",
+    [EVENT (TARGET_MOVED)] = "target.moved",
     [EVENT (DISK_RECOVERED)] = "disk.recovered",
+    [EVENT (MODE_CHANGED)] = "mode.changed",
 };
 
 static const char *const ROLES[] = {

@@ -8,7 +8,9 @@
 
 #define ASSIGN_CHUNK 500
 #define ASSIGN_TOLD_BYTES ((size_t)4 << 20) /* of context in one message, about */
-#define ATTEMPTS_LOOKED_AT 64
+#define ATTEMPTS_LOOKED_AT 512
+#define REVIEWERS_MAX 16
+#define REVIEWS_LOOKED_AT ATTEMPTS_LOOKED_AT
 
 /* ---- what attempts in clones need to know */
 
@@ -76,10 +78,24 @@ static void fill_repository (service_t *self, const rota_core_assign_t *it, cons
     repository.target = header->target;
     repository.has_setup = header->has_setup;
     repository.setup = header->setup;
+    repository.n_setup_needs = header->n_setup_needs;
+    repository.setup_needs = header->setup_needs;
+    repository.n_setup_makes = header->n_setup_makes;
+    repository.setup_makes = header->setup_makes;
+    repository.has_gate_retries = repository.has_flaky_fails = true;
+    repository.gate_retries =
+        (uint32_t)rota_setting_integer (self->config.settings, ROTA_SETTING_SCHEDULER_GATE_RETRIES);
+    repository.flaky_fails = self->policy.flaky == ROTA_GATE_FAILS;
     repository.has_claims = true;
     repository.claims = rota_bytes (rota_claims_policy (self, header));
     repository.n_gates = gates.count;
     repository.gates = gates.list;
+    rota_core_agent_view_t author;
+    if (it->phase == PHASE (MERGE) && node->author != ROTA_NONE) {
+        rota_core_agent_view (self->core, node->author, &author);
+        repository.has_worked_by = true;
+        repository.worked_by = rota_bytes (author.name);
+    }
     item->repository = pack (self, &repository.base);
     item->has_repository = item->repository.data != NULL;
 }
@@ -152,9 +168,176 @@ static void fill_answer (service_t *self, const rota_core_assign_t *it, Rota__Pa
     item->answer = search.answer;
 }
 
+typedef struct {
+    service_t *service;
+    bool over;
+    size_t count;
+    rota_agent_t agents[REVIEWERS_MAX];
+} reviewer_search_t;
+
+/* Newest first: those that approved what was worked last. */
+static void find_reviewer (void *owner, const rota_stored_attempt_t *attempt)
+{
+    reviewer_search_t *search = owner;
+    search->over |= attempt->phase == PHASE (WORK);
+    if (search->over || attempt->phase != PHASE (REVIEW) || attempt->result_class != RESULT (OK) ||
+        attempt->agent == ROTA_NONE || search->count == REVIEWERS_MAX)
+        return;
+    Rota__Result *result = rota__result__unpack (rota_arena_allocator (search->service->arena),
+                                                 attempt->result_size, attempt->result);
+    bool known = !result || !result->verdict || !result->verdict->approved;
+    for (size_t i = 0; i < search->count; i++)
+        known |= search->agents[i] == attempt->agent;
+    if (!known)
+        search->agents[search->count++] = attempt->agent;
+}
+
+/* Newest first: which part of the work is next, and what was said without a verdict. */
+typedef struct {
+    service_t *service;
+    bool over, seen;
+    uint32_t next;
+    ProtobufCBinaryData answer;
+} review_search_t;
+
+static void find_review (void *owner, const rota_stored_attempt_t *attempt)
+{
+    review_search_t *search = owner;
+    search->over |= attempt->phase == PHASE (WORK);
+    if (search->over || attempt->phase != PHASE (REVIEW) || attempt->result_class != RESULT (OK) ||
+        search->next)
+        return;
+    Rota__Result *result = rota__result__unpack (rota_arena_allocator (search->service->arena),
+                                                 attempt->result_size, attempt->result);
+    const Rota__Verdict *verdict = result ? result->verdict : NULL;
+    if (!search->seen && result && !verdict)
+        search->answer = result->answer;
+    search->seen = true;
+    if (verdict && verdict->part && verdict->part < verdict->parts)
+        search->next = verdict->part + 1;
+}
+
+static void fill_review (service_t *self, const rota_core_node_t *node, rota_node_t index,
+                         Rota__PackedAssignment *item)
+{
+    review_search_t search = {.service = self};
+    rota_store_attempts (self->store, index, REVIEWS_LOOKED_AT, find_review, &search);
+    item->has_part = item->has_part_bytes = true;
+    item->part = search.next ? search.next : 1;
+    item->part_bytes =
+        (uint64_t)rota_setting_size_bytes (self->config.settings, ROTA_SETTING_SCHEDULER_REVIEW_PART);
+    item->has_first_answer = node->asked && search.answer.len;
+    item->first_answer = search.answer;
+}
+
+static void fill_reviewers (service_t *self, rota_node_t node, Rota__PackedAssignment *item)
+{
+    reviewer_search_t search = {.service = self};
+    rota_store_attempts (self->store, node, ATTEMPTS_LOOKED_AT, find_reviewer, &search);
+    item->reviewers = rota_arena_alloc (self->arena, (search.count + 1) * sizeof *item->reviewers);
+    for (size_t i = 0; item->reviewers && i < search.count; i++) {
+        rota_core_agent_view_t view;
+        rota_core_agent_view (self->core, search.agents[i], &view);
+        item->reviewers[item->n_reviewers++] = rota_bytes (view.name);
+    }
+}
+
 /* ---- messages */
 
+static bool fill (service_t *self, const rota_core_assign_t *it, const rota_core_agent_view_t *view,
+                  Rota__PackedAssignment *item);
+
+/* Those that go along, as they are leased now: what was cancelled meanwhile doesn't. */
+static void fill_members (service_t *self, const rota_core_assign_t *leader,
+                          const rota_core_agent_view_t *view, Rota__PackedAssignment *item)
+{
+    size_t count = rota_core_lease_count (self->core), used = 0;
+    Rota__PackedAssignment *members = rota_arena_alloc (self->arena, (count + 1) * sizeof *members);
+    item->members = rota_arena_alloc (self->arena, (count + 1) * sizeof (Rota__PackedAssignment *));
+    for (size_t i = 0; members && item->members && i < count; i++) {
+        rota_core_lease_t lease;
+        rota_core_lease (self->core, i, &lease);
+        if (lease.with != leader->with || lease.node == leader->node || lease.agent != leader->agent ||
+            lease.stopping)
+            continue;
+        const rota_core_assign_t it = {.node = lease.node,
+                                       .agent = lease.agent,
+                                       .attempt = lease.attempt,
+                                       .phase = lease.phase,
+                                       .lease_ms = leader->lease_ms};
+        if (!fill (self, &it, view, &members[used]))
+            continue;
+        item->members[used] = &members[used];
+        used++;
+    }
+    item->n_members = used;
+}
+
 /* Definitions come packed from the store (or the batch's additions, which are rows by now). */
+static bool fill (service_t *self, const rota_core_assign_t *it, const rota_core_agent_view_t *view,
+                  Rota__PackedAssignment *item)
+{
+    rota_definition_t definition;
+    rota__packed_assignment__init (item);
+    if (rota_store_definition (self->store, it->node, &definition) < 0 ||
+        rota_define_unpack (self->core, it->node, &definition, &item->spec.data, &item->spec.len) < 0)
+        return false;
+    rota_core_node_t node;
+    rota_core_get (self->core, it->node, &node);
+    item->has_key = item->has_attempt = item->has_spec = item->has_phase = item->has_lease_ms = true;
+    item->key = (uint64_t)it->node + 1;
+    item->attempt = it->attempt;
+    item->phase = it->phase;
+    item->lease_ms = it->lease_ms > 0 ? (uint32_t)it->lease_ms : 0;
+    item->has_coordinator_epoch = it->epoch != 0;
+    item->coordinator_epoch = it->epoch;
+    item->has_timeout_ms = item->has_output_limit_bytes = item->has_keep_on_lost = item->has_source = true;
+    item->timeout_ms =
+        (uint32_t)rota_setting_duration_ms (self->config.settings, ROTA_SETTING_SCHEDULER_TIMEOUT);
+    item->output_limit_bytes =
+        (uint64_t)rota_setting_size_bytes (self->config.settings, ROTA_SETTING_AGENTS_OUTPUT_LIMIT);
+    item->keep_on_lost = node.keep_on_lost;
+    rota_session_t session;
+    if (view->paid && it->phase == PHASE (WORK) &&
+        rota_store_session (self->store, it->node, &session) == 0 && session.agent == it->agent) {
+        size_t length = strlen (session.id);
+        item->session.data = rota_arena_alloc (self->arena, length);
+        item->has_session = item->session.data != NULL;
+        item->session.len = length;
+        if (item->has_session)
+            memcpy (item->session.data, session.id, length);
+    }
+    item->source =
+        rota_bytes_n (self->sources.items[node.source].name, self->sources.items[node.source].name_length);
+    if (it->phase == PHASE (MERGE))
+        fill_reviewers (self, it->node, item);
+    if (it->phase == PHASE (REVIEW))
+        fill_review (self, &node, it->node, item);
+    if (node.wants & ROTA_WANTS_CLONE) {
+        fill_repository (self, it, &node, item);
+        fill_work (self, it, &node, item);
+    } else if (it->phase == PHASE (REVIEW))
+        fill_answer (self, it, item);
+    if (rota_service_wants_context (self, &node, it->phase)) {
+        item->context = rota_service_context_of (self, it->node, it->phase, item->spec);
+        item->has_context = item->context.len > 0;
+    }
+    return true;
+}
+
+/* One that was resent alone is sent alone. */
+static bool rides (const rota_core_assign_t *it)
+{
+    return it->with && it->with != it->node + 1 && !it->again;
+}
+
+static void free_specs (Rota__PackedAssignment *item)
+{
+    for (size_t i = 0; i < item->n_members; i++)
+        free (item->members[i]->spec.data);
+    free (item->spec.data);
+}
+
 static void send_assignments (service_t *self, const rota_core_effects_t *effects, rota_agent_t agent)
 {
     Rota__PackedAssign assign = ROTA__PACKED_ASSIGN__INIT;
@@ -176,55 +359,17 @@ static void send_assignments (service_t *self, const rota_core_effects_t *effect
                 out->size = rota__packed_assign__pack (&assign, out->body);
             }
             while (assign.n_assignments)
-                free (items[--assign.n_assignments].spec.data);
+                free_specs (&items[--assign.n_assignments]);
         }
         if (end || effects->assigns[i].agent != agent)
             continue;
         const rota_core_assign_t *it = &effects->assigns[i];
         Rota__PackedAssignment *item = list[assign.n_assignments] = &items[assign.n_assignments];
-        rota_definition_t definition;
-        rota__packed_assignment__init (item);
-        if (rota_store_definition (self->store, it->node, &definition) < 0 ||
-            rota_define_unpack (self->core, it->node, &definition, &item->spec.data, &item->spec.len) < 0)
-            continue; /* sent again when its time has come */
-        rota_core_node_t node;
-        rota_core_get (self->core, it->node, &node);
-        item->has_key = item->has_attempt = item->has_spec = item->has_phase = item->has_lease_ms = true;
-        item->key = (uint64_t)it->node + 1;
-        item->attempt = it->attempt;
-        item->phase = it->phase;
-        item->lease_ms = it->lease_ms > 0 ? (uint32_t)it->lease_ms : 0;
-        item->has_coordinator_epoch = it->epoch != 0;
-        item->coordinator_epoch = it->epoch;
-        item->has_timeout_ms = item->has_output_limit_bytes = item->has_keep_on_lost = item->has_source =
-            true;
-        item->timeout_ms =
-            (uint32_t)rota_setting_duration_ms (self->config.settings, ROTA_SETTING_SCHEDULER_TIMEOUT);
-        item->output_limit_bytes =
-            (uint64_t)rota_setting_size_bytes (self->config.settings, ROTA_SETTING_AGENTS_OUTPUT_LIMIT);
-        item->keep_on_lost = node.keep_on_lost;
-        rota_session_t session;
-        if (view.paid && it->phase == PHASE (WORK) &&
-            rota_store_session (self->store, it->node, &session) == 0 && session.agent == agent) {
-            size_t length = strlen (session.id);
-            item->session.data = rota_arena_alloc (self->arena, length);
-            item->has_session = item->session.data != NULL;
-            item->session.len = length;
-            if (item->has_session)
-                memcpy (item->session.data, session.id, length);
-        }
-        item->source = rota_bytes_n (self->sources.items[node.source].name,
-                                     self->sources.items[node.source].name_length);
-        if (node.wants & ROTA_WANTS_CLONE) {
-            fill_repository (self, it, &node, item);
-            fill_work (self, it, &node, item);
-        } else if (it->phase == PHASE (REVIEW))
-            fill_answer (self, it, item);
-        if (rota_service_wants_context (self, &node, it->phase)) {
-            item->context = rota_service_context_of (self, it->node, it->phase, item->spec);
-            item->has_context = item->context.len > 0;
-            told_bytes += item->context.len;
-        }
+        if (rides (it) || !fill (self, it, &view, item))
+            continue; /* sent with the one that leads; or again, when its time has come */
+        if (it->with)
+            fill_members (self, it, &view, item);
+        told_bytes += item->context.len;
         assign.n_assignments++;
     }
 }

@@ -42,13 +42,16 @@ void rota_limits_init (rota_limits_t *ret_limits); /* all unset */
  * -EINVAL with the reason. */
 int rota_scope_parse (const char *text, rota_scope_t *ret_scope, const char **ret_name, rota_error_t *error);
 const char *rota_scope_word (rota_scope_t scope);
+#define ROTA_SCOPE_BYTES (ROTA_SCOPE_NAME_MAX + 16)
+/* As it is parsed: "kind/claude", "all". */
+void rota_scope_write (rota_scope_t scope, const char *name, char ret_text[ROTA_SCOPE_BYTES]);
 int rota_scope_find (const char *word); /* -1 = unknown */
 /* "usd_per_day=20", "tokens=5M", "5usd", "window_share=80%", "policy=stop", "usd=none" into *limits; with
  * `more` (or NULL) "usd=+5" is allowed and sets its cell there. -EINVAL with the reason. */
 int rota_limit_parse (const char *text, rota_limits_t *limits, rota_limits_t *more, rota_error_t *error);
 /* "kind/claude usd_per_day=20 usd_per_hour=4": a line of the configuration. */
-int rota_limits_parse_line (const char *line, char ret_scope[ROTA_SCOPE_NAME_MAX + 16],
-                            rota_limits_t *ret_limits, rota_error_t *error);
+int rota_limits_parse_line (const char *line, char ret_scope[ROTA_SCOPE_BYTES], rota_limits_t *ret_limits,
+                            rota_error_t *error);
 #define ROTA_CELL_BYTES 32
 void rota_cell_name (rota_measure_t measure, rota_period_t period, char ret_text[ROTA_CELL_BYTES]);
 /* "$1.25", "12000 tokens", "3 attempts". */

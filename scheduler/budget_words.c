@@ -26,6 +26,11 @@ const char *rota_scope_word (rota_scope_t scope)
     return SCOPES[scope];
 }
 
+void rota_scope_write (rota_scope_t scope, const char *name, char ret_text[ROTA_SCOPE_BYTES])
+{
+    snprintf (ret_text, ROTA_SCOPE_BYTES, "%s%s%s", rota_scope_word (scope), name[0] ? "/" : "", name);
+}
+
 int rota_scope_find (const char *word)
 {
     for (int i = 0; i < ROTA_SCOPES; i++)
@@ -199,10 +204,10 @@ int rota_limit_parse (const char *text, rota_limits_t *limits, rota_limits_t *mo
                : 0;
 }
 
-int rota_limits_parse_line (const char *line, char ret_scope[ROTA_SCOPE_NAME_MAX + 16],
-                            rota_limits_t *ret_limits, rota_error_t *error)
+int rota_limits_parse_line (const char *line, char ret_scope[ROTA_SCOPE_BYTES], rota_limits_t *ret_limits,
+                            rota_error_t *error)
 {
-    char word[ROTA_SCOPE_NAME_MAX + 16];
+    char word[ROTA_SCOPE_BYTES];
     rota_scope_t scope;
     const char *name;
     size_t count = 0;

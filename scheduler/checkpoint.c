@@ -4,6 +4,7 @@
 #include "bus/clock.h"
 #include "proto/words.h"
 #include "scheduler/budget.h"
+#include "scheduler/health.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ typedef struct {
     Rota__CheckpointAccount accounts[ITEMS], *account_list[ITEMS];
     ProtobufCBinaryData drained[ITEMS];
     Rota__CheckpointSpent spent[SCOPES], *spent_list[SCOPES];
-    char scopes[SCOPES][ROTA_SCOPE_NAME_MAX + 16];
+    char scopes[SCOPES][ROTA_SCOPE_BYTES];
     Rota__CheckpointRunning attempts[ITEMS], *attempt_list[ITEMS];
     Rota__CheckpointPriority priorities[ITEMS], *priority_list[ITEMS];
 } making_t;
@@ -93,6 +94,17 @@ static void put_coordinator (making_t *self, const rota_core_t *core)
     body->coordinator_by_hand = role.by_hand;
 }
 
+static void put_mode (making_t *self, const rota_core_t *core)
+{
+    rota_core_mode_t mode;
+    Rota__CheckpointBody *body = &self->body;
+    rota_core_mode (core, &mode);
+    body->has_mode = body->has_mode_reason = body->has_mode_since_ms = true;
+    body->mode = rota_bytes (rota_mode_name (mode.mode));
+    body->mode_reason = shown (mode.reason, strlen (mode.reason));
+    body->mode_since_ms = mode.since_ms;
+}
+
 static void put_accounts (making_t *self, const rota_core_t *core, int64_t now_ms)
 {
     Rota__CheckpointBody *body = &self->body;
@@ -100,7 +112,7 @@ static void put_accounts (making_t *self, const rota_core_t *core, int64_t now_m
     for (rota_account_t i = 0; i < rota_core_account_count (core); i++) {
         rota_core_account_view_t view;
         rota_core_account_view (core, i, &view);
-        if (!view.result_class || view.until_ms <= now_ms)
+        if (!view.last.result_class || view.last.until_ms <= now_ms)
             continue;
         body->resting++;
         Rota__CheckpointAccount *it =
@@ -108,9 +120,9 @@ static void put_accounts (making_t *self, const rota_core_t *core, int64_t now_m
         rota__checkpoint_account__init (it);
         it->has_name = it->has_result_class = true;
         it->name = rota_bytes (view.name);
-        it->result_class = view.result_class;
-        it->has_until_ms = view.until_ms != ROTA_BY_HAND;
-        it->until_ms = it->has_until_ms ? view.until_ms : 0;
+        it->result_class = view.last.result_class;
+        it->has_until_ms = view.last.until_ms != ROTA_BY_HAND;
+        it->until_ms = it->has_until_ms ? view.last.until_ms : 0;
         if (body->n_accounts < ITEMS - 1 &&
             fits (self, rota__checkpoint_account__get_packed_size (it), UP_TO_ACCOUNTS))
             self->account_list[body->n_accounts++] = it;
@@ -145,8 +157,7 @@ static void put_spent (making_t *self, const rota_core_t *core)
         size_t n = body->n_spent;
         Rota__CheckpointSpent *it = &self->spent[n];
         rota__checkpoint_spent__init (it);
-        snprintf (self->scopes[n], sizeof self->scopes[n], "%s%s%s", rota_scope_word (tally.scope),
-                  tally.name[0] ? "/" : "", tally.name);
+        rota_scope_write (tally.scope, tally.name, self->scopes[n]);
         it->has_scope = it->has_nano_usd = it->has_tokens = it->has_attempts = true;
         it->scope = shown (self->scopes[n], strlen (self->scopes[n]));
         it->nano_usd = spent[ROTA_MEASURE_USD];
@@ -219,6 +230,7 @@ int rota_checkpoint_make (rota_core_t *core, const rota_checkpoint_at_t *at,
     body->priorities = self->priority_list;
     put_counts (self, core, at);
     put_coordinator (self, core);
+    put_mode (self, core);
     /* With room for the counts of lists, which are not known yet. */
     self->size = rota__checkpoint_body__get_packed_size (body) + 64;
     put_accounts (self, core, at->now_ms);
@@ -267,6 +279,7 @@ static int load (rota_store_t *store, rota_core_t *core, int64_t now_ms, rota_er
         return r;
     rota_core_pause (core, rota_store_number (store, "paused", 0) != 0, now_ms);
     rota_store_load_coordinator (store, core);
+    rota_store_load_health (store, core);
     return rota_store_load_budgets (store, core, error);
 }
 

@@ -191,6 +191,7 @@ static uint64_t write_effects (service_t *self, const rota_core_effects_t *effec
     for (size_t i = 0; i < effects->ended_count; i++) {
         rota_store_add_attempt (self->store, &effects->ended[i], wall_ms);
         rota_spend_ended (self, &effects->ended[i]);
+        rota_quality_ended (self, &effects->ended[i]);
     }
     rota_budget_store (self, effects);
     rota_claims_store (self);
@@ -204,6 +205,8 @@ static uint64_t write_effects (service_t *self, const rota_core_effects_t *effec
     }
     if (effects->role_changed)
         rota_store_set_coordinator (self->store, self->core);
+    if (effects->health_changed)
+        rota_store_set_health (self->store, self->core);
     if (effects->control_changed)
         rota_store_set_number (self->store, "paused", rota_core_is_paused (self->core));
     return first;
@@ -215,7 +218,7 @@ static bool has_effects (const service_t *self, const rota_core_effects_t *effec
            self->edges.count || self->redefined.count || self->agents_changed.count ||
            self->claims_changed.count || self->flip || rota_answers_dirty (self->answers) ||
            effects->control_changed || effects->accounts_changed || effects->role_changed ||
-           rota_budget_has_changes (self);
+           effects->health_changed || rota_budget_has_changes (self);
 }
 
 static int commit (service_t *self, const rota_core_effects_t *effects, int64_t wall_ms, uint64_t *ret_first,
@@ -307,6 +310,7 @@ void rota_service_flush (service_t *self)
         rota_figures_committed (self, &effects, rota_figures_clock_s () - began_s);
     }
     rota_service_tell_candidates (self);
+    rota_service_turn_snapshots (self);
     if (effects.assign_count || effects.stop_count)
         rota_service_send_work (self, &effects);
     let_out (self);

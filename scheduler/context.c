@@ -411,7 +411,7 @@ static void gather_entries (gather_t *self)
     }
     self->weight = 0;
     for (size_t i = 0; i < self->term_count && i < TERMS_SEARCHED; i++)
-        rota_store_entries_with_word (store, self->terms[i], ROTA_ENTRY_ANY, OF_TERM, consider, self);
+        rota_store_entries_with_words (store, self->terms[i], ROTA_ENTRY_ANY, OF_TERM, consider, self);
     for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++)
         rota_store_entries_of_type (store, TYPES[i], ROTA_ENTRY_ANY, OF_TYPE, consider, self);
     qsort (self->candidates, self->candidate_count, sizeof *self->candidates, compare);

@@ -25,6 +25,7 @@ void rota_core_policy_default (rota_core_policy_t *ret_policy)
         .default_attempts = 3,
         .agent_patience_ms = 10000,
         .free_tries = 10,
+        .merge_batch = 8,
         .review_rounds = 3,
         .step_tries = 3,
         .review_patience_ms = 600000,
@@ -46,6 +47,10 @@ void rota_core_policy_default (rota_core_policy_t *ret_policy)
                    .unblocks_cap = 30,
                    .small_s = 10},
     };
+    ret_policy->mode.pinned = -1;
+    ret_policy->mode.half_life_ms = 900000;
+    ret_policy->mode.dwell_ms = 300000;
+    ret_policy->mode.samples = 8;
     ret_policy->coordinator_after = 3;
     ret_policy->give_up_after = ret_policy->breaker_failures = 5;
     ret_policy->breaker_window_ms = 600000;
@@ -62,7 +67,7 @@ rota_core_t *rota_core_new (const rota_core_policy_t *policy, int64_t now_ms)
     if (!self)
         return NULL;
     self->policy = *policy;
-    self->started_ms = self->now_ms = now_ms;
+    self->started_ms = self->now_ms = self->mode.since_ms = now_ms;
     self->free_edge = ROTA_NONE;
     self->money.holding = ROTA_NONE;
     self->money.hour = -1;
@@ -94,6 +99,7 @@ static void free_agents_and_classes (rota_core_t *self)
     rota_core_accounts_free (self);
     rota_core_resilience_free (self);
     rota_core_budgets_free (self);
+    rota_core_health_free (self);
     free (self->role_reason);
     for (unsigned i = 0; i < self->capability_count; i++)
         free (self->capability_names[i]);
@@ -258,6 +264,7 @@ void rota_core_effects (const rota_core_t *self, rota_core_effects_t *ret_effect
         .control_changed = self->control_changed,
         .accounts_changed = self->accounts_changed,
         .role_changed = self->role_changed,
+        .health_changed = self->health_changed,
     };
 }
 
@@ -269,7 +276,7 @@ void rota_core_effects_clear (rota_core_t *self)
     rota_core_budgets_clear (self);
     self->events.count = self->assigns.count = self->stops.count = 0;
     self->ended.count = self->dirty.count = 0;
-    self->control_changed = self->accounts_changed = self->role_changed = false;
+    self->control_changed = self->accounts_changed = self->role_changed = self->health_changed = false;
 }
 
 bool rota_core_broken (const rota_core_t *self)
@@ -317,6 +324,7 @@ bool rota_core_get (const rota_core_t *self, rota_node_t node, rota_core_node_t 
         .stumbles = it->stumbles,
         .trouble = rota_core_trouble (self, node),
         .approval = it->flags & F_APPROVAL,
+        .approval_of_group = it->flags & F_SILENT,
         .keep_on_lost = it->flags & F_KEEP,
         .orphaned = it->flags & F_ORPHANED,
         .flagged = it->flags & F_FLAGGED,
@@ -324,6 +332,7 @@ bool rota_core_get (const rota_core_t *self, rota_node_t node, rota_core_node_t 
         .lost = it->flags & F_LOST,
         .cancelling = it->flags & F_CANCEL,
         .holding = it->flags & F_HOLD,
+        .asked = it->asked,
         .leased = lease != NULL,
         .agent = lease ? lease->agent : ROTA_NONE,
         .author = it->author ? it->author - 1u : ROTA_NONE,

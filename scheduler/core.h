@@ -56,6 +56,8 @@ enum {
     ROTA_WANTS_MERGE = 1 << 4,      /* and comes into the integration branch */
 };
 
+typedef enum { ROTA_GATE_PASSES, ROTA_GATE_FAILS, ROTA_GATE_ASKS } rota_gate_policy_t;
+
 typedef struct {
     int64_t lease_ms, lease_margin_ms;
     int64_t backoff_base_ms, backoff_max_ms;
@@ -72,11 +74,15 @@ typedef struct {
     uint32_t give_up_after;        /* and before it fails with attempts left; 0 = never */
     uint32_t breaker_failures;     /* tasks in a row, before an agent is set aside; 0 = never */
     int64_t breaker_window_ms, breaker_rest_ms, breaker_rest_max_ms;
-    uint32_t review_rounds;     /* verdicts that want changes, before a person decides */
-    uint32_t step_tries;        /* of a review that brings no verdict, before a person decides */
-    int64_t review_patience_ms; /* how long another kind of agent is waited for that rests */
-    bool coordinate;            /* complex work and reviews are the coordinator's */
-    int64_t failback_ms;        /* a preferred candidate gets the role back after it was fit for so long */
+    uint32_t quality_min;                  /* permille that checked work must be worth; 0 = anything */
+    bool quality_improves;                 /* what is below goes back; else that is only said */
+    rota_gate_policy_t flaky, uncheckable; /* of what the gates said at the gate phase */
+    uint32_t merge_batch;                  /* merges that one attempt takes at once; 0, 1 = one */
+    uint32_t review_rounds;                /* verdicts that want changes, before a person decides */
+    uint32_t step_tries;                   /* of a review that brings no verdict, before a person decides */
+    int64_t review_patience_ms;            /* how long another kind of agent is waited for that rests */
+    bool coordinate;                       /* complex work and reviews are the coordinator's */
+    int64_t failback_ms; /* a preferred candidate gets the role back after it was fit for so long */
     /* For a limit that names no time, by its kind; doubled when it repeats, up to guess_max. */
     /* Kinds of agents in the order in which they are given work, and that in which work of `complex_from` and
      * up; those not named come after. Borrowed, NULL = none. */
@@ -89,6 +95,12 @@ typedef struct {
     bool claims_of_epic;       /* what a task changes is guessed from its epic's */
     int64_t claim_patience_ms; /* held so long by others' claims, it comes before them */
     bool no_auto_resume;       /* a limited account opens by hand only */
+    struct {
+        int pinned; /* a rota_mode_t (health.h); -1 = by how things go */
+        int64_t half_life_ms, dwell_ms;
+        uint32_t samples; /* results that are enough to say something */
+        uint32_t share;   /* percent of the agents' slots while it stabilizes; 0 = the table's */
+    } mode;
     struct {
         int32_t priority_s, review_s, fixup_s, unblocks_s, unblocks_cap, small_s;
     } weight; /* bonus seconds: per point of priority; per task unblocked; per point of complexity under 10 */
@@ -118,7 +130,9 @@ typedef struct {
     uint32_t attempts_allowed, attempts_used, attempt;
     uint8_t wants, rounds, stumbles; /* ROTA_WANTS_*; verdicts against it; tries of this phase in vain */
     bool approval, keep_on_lost, orphaned, flagged, skipped, lost;
+    bool approval_of_group;   /* it says nothing of approval itself and follows its group, if it is in one */
     bool cancelling, holding; /* asked for while it runs */
+    bool asked;               /* in review: its reviewer gave no verdict, and is asked for that alone */
     bool leased;              /* an attempt is under way, by `agent` */
     rota_agent_t agent;
     rota_agent_t author; /* whose work is checked, judged, merged; ROTA_NONE before */
@@ -135,6 +149,9 @@ typedef struct {
 int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t *ret_node);
 /* Like add, at a key that the store gave (loading; keys rise; what is skipped becomes void). */
 int rota_core_load (rota_core_t *self, rota_node_t at, const rota_core_node_t *node);
+
+/* Loading, before it is opened: it is ready since then at the earliest. */
+void rota_core_load_ready (rota_core_t *self, rota_node_t node, int64_t since_ms);
 
 /* `node` waits for `prerequisite`. An edge from a group means each of its members, present and to come. A
  * repeated edge is -EEXIST. */
@@ -203,6 +220,10 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *agent,
 int rota_core_agent_load (rota_core_t *self, const char *name, const char *kind, const char *host,
                           const uint8_t instance[16], rota_agent_t *ret_agent);
 rota_agent_t rota_core_agent_find (const rota_core_t *self, const uint8_t instance[16]);
+/* Messages of a host are numbered, rising within a conversation (16 bytes); those of a connection that broke
+ * may come late. False: a newer one of the host came before, so what this one lists is no longer so. */
+bool rota_core_agent_is_news (rota_core_t *self, const uint8_t instance[16], const uint8_t conversation[16],
+                              uint64_t number);
 /* Renews the leases of what is listed; what is leased, was accepted and is not listed is lost; what is listed
  * and not leased gets a STOP. */
 void rota_core_agent_heartbeat (rota_core_t *self, rota_agent_t agent, const rota_held_t *held,
@@ -214,24 +235,34 @@ void rota_core_agent_drain (rota_core_t *self, rota_agent_t agent, bool drain, i
 void rota_core_accepted (rota_core_t *self, rota_agent_t agent, rota_node_t node, uint32_t attempt,
                          int64_t now_ms);
 
-/* What a provider counts its limits for (core_accounts.c). */
+/* What a provider counts its limits for (core_accounts.c). It rests as long as one of its limits lasts. */
 #define ROTA_BY_HAND INT64_MAX
+#define ROTA_LIMITS_MAX 8
+#define ROTA_WINDOW_NAME_BYTES 32
 typedef struct {
-    const char *name;
     uint8_t result_class; /* why it is closed: LIMITED or AUTH; 0 = it is open */
     uint8_t limit_kind;
+    const char *window;         /* of the subscription, "" = not said; at most 31 bytes */
     int64_t since_ms, until_ms; /* ROTA_BY_HAND: until somebody opens it; past: it is being tried */
     uint32_t trips;             /* in a row */
-    bool probing;               /* a task finds out whether it is open again */
     const char *reason;         /* "" = none */
+} rota_core_limit_t;
+typedef struct {
+    const char *name;
+    rota_core_limit_t last; /* the limit that lasts longest */
+    size_t limit_count;
+    bool probing; /* a task finds out whether it is open again */
 } rota_core_account_view_t;
 size_t rota_core_account_count (const rota_core_t *self);
 void rota_core_account_view (const rota_core_t *self, rota_account_t account,
                              rota_core_account_view_t *ret_view);
-void rota_core_account_load (rota_core_t *self, const rota_core_account_view_t *account);
+/* Number `i` of its limits, of view.limit_count. Texts live until the account changes. */
+rota_core_limit_t rota_core_account_limit (const rota_core_t *self, rota_account_t account, size_t i);
+void rota_core_account_load (rota_core_t *self, const char *name, const rota_core_limit_t *limits,
+                             size_t limit_count);
 /* 0 opened; 1 it was open. */
 int rota_core_account_resume (rota_core_t *self, rota_account_t account, int64_t now_ms);
-/* It rests until somebody opens it. 0 closed; 1 it rests already. */
+/* It rests until somebody opens it. 0 closed; 1 it waits for that already. */
 int rota_core_account_close (rota_core_t *self, rota_account_t account, const char *reason, int64_t now_ms);
 /* Until then nothing is handed to agents whose work is paid; 0 = no longer. */
 void rota_core_quiet (rota_core_t *self, int64_t until_ms, int64_t now_ms);
@@ -331,7 +362,8 @@ typedef struct {
     uint64_t epoch; /* of the coordinator's, if it is given to it as that */
     bool again;     /* resent: nothing to store */
     int64_t
-        lease_ms; /* what is left of it now; a resent one must not start a lease anew that nobody counts */
+        lease_ms;  /* what is left of it now; a resent one must not start a lease anew that nobody counts */
+    uint32_t with; /* a merge in a batch: the node of the one that leads it, + 1; 0 = in none */
 } rota_core_assign_t;
 
 typedef struct {
@@ -350,7 +382,8 @@ typedef struct {
     Rota__Phase phase;
     int64_t assigned_ms;
     bool used;
-    bool booked; /* something was reserved for it */
+    bool booked;         /* something was reserved for it */
+    Rota__TaskStatus to; /* of its task, right after; it may have been handed out again since */
     Rota__ResultClass result_class;
     const Rota__Result *result; /* NULL for lost ones */
 } rota_core_ended_t;
@@ -369,6 +402,7 @@ typedef struct {
     bool control_changed;  /* paused, draining */
     bool role_changed;     /* the coordinator's row must be written */
     bool accounts_changed; /* their rows must be written */
+    bool health_changed;   /* the row of the mode and of what happened of late must be written */
 } rota_core_effects_t;
 
 /* An event of the whole, with a reason that the core copies. */
@@ -429,6 +463,7 @@ typedef struct {
     uint64_t epoch;
     int64_t assigned_ms, deadline_ms;
     bool accepted, stopping;
+    uint32_t with; /* as in rota_core_assign_t */
 } rota_core_lease_t;
 size_t rota_core_lease_count (const rota_core_t *self);
 void rota_core_lease (const rota_core_t *self, size_t index, rota_core_lease_t *ret_lease);

@@ -1,14 +1,17 @@
 /* Accounts: what a provider counts its limits for, all agents of one kind with one login or key, on all
  * hosts.
  *
- * The first report of a limit closes the account for all of them until the time that was stated, with a
- * margin; a task that was running goes on. When the time has come one task is let through as a probe: when
- * the provider worked for it the account is open again, when it was limited the account closes for longer.
+ * Each limit that an account meets has a breaker of its own: by its kind and, where a subscription has
+ * several, its window ("five_hour", "seven_day"). The first report closes it for all agents until the time
+ * that was stated, with a margin; a task that was running goes on. The account rests until the last of those
+ * times has come. Then one task is let through as a probe: when the provider worked for it they are all open
+ * again, when it was limited that limit's breaker closes for longer.
  */
 #include "bus/clock.h"
 #include "scheduler/core_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,27 +38,78 @@ rota_account_t rota_core_account (rota_core_t *self, const char *name)
     return (rota_account_t)(self->accounts.count - 1);
 }
 
-void rota_core_account_load (rota_core_t *self, const rota_core_account_view_t *given)
+/* What is said of the account as a whole: of the limit that lasts longest. */
+static void sum_up (account_t *account)
 {
-    rota_account_t index = rota_core_account (self, given->name);
-    if (index == ROTA_NONE)
-        return;
-    account_t *account = account_at (self, index);
-    account->result_class = given->result_class;
-    account->limit_kind = given->limit_kind;
-    account->since_ms = given->since_ms;
-    account->until_ms = given->until_ms;
-    account->trips = given->trips;
-    free (account->reason);
-    account->reason = strdup (given->reason ? given->reason : "");
-    self->broken |= !account->reason;
+    const limit_t *last = NULL;
+    for (size_t i = 0; i < account->limit_count; i++)
+        if (!last || account->limits[i].until_ms > last->until_ms)
+            last = &account->limits[i];
+    account->last = last ? *last : (limit_t){0};
+}
+
+static void forget (account_t *account, size_t i)
+{
+    free (account->limits[i].reason);
+    account->limits[i] = account->limits[--account->limit_count];
+}
+
+static limit_t *find_limit (account_t *account, const limit_t *like)
+{
+    for (size_t i = 0; i < account->limit_count; i++) {
+        limit_t *it = &account->limits[i];
+        if (it->result_class == like->result_class && it->limit_kind == like->limit_kind &&
+            strcmp (it->window, like->window) == 0)
+            return it;
+    }
+    return NULL;
+}
+
+/* Takes over `limit->reason`. When there are too many the one that ends first makes room: the account rests
+ * for longer anyway. */
+static void put_limit (account_t *account, const limit_t *limit)
+{
+    limit_t *it = find_limit (account, limit);
+    if (!it && account->limit_count == ROTA_LIMITS_MAX) {
+        size_t first = 0;
+        for (size_t i = 1; i < account->limit_count; i++)
+            if (account->limits[i].until_ms < account->limits[first].until_ms)
+                first = i;
+        forget (account, first);
+    }
+    if (it)
+        free (it->reason);
+    else
+        it = &account->limits[account->limit_count++];
+    *it = *limit;
+    sum_up (account);
+}
+
+void rota_core_account_load (rota_core_t *self, const char *name, const rota_core_limit_t *limits,
+                             size_t limit_count)
+{
+    rota_account_t index = rota_core_account (self, name);
+    for (size_t i = 0; index != ROTA_NONE && i < limit_count; i++) {
+        limit_t limit = {.result_class = limits[i].result_class,
+                         .limit_kind = limits[i].limit_kind,
+                         .since_ms = limits[i].since_ms,
+                         .until_ms = limits[i].until_ms,
+                         .trips = limits[i].trips,
+                         .reason = strdup (limits[i].reason ? limits[i].reason : "")};
+        snprintf (limit.window, sizeof limit.window, "%s", limits[i].window ? limits[i].window : "");
+        self->broken |= !limit.reason;
+        if (limit.reason)
+            put_limit (account_at (self, index), &limit);
+    }
 }
 
 void rota_core_accounts_free (rota_core_t *self)
 {
     for (size_t i = 0; i < self->accounts.count; i++) {
-        free (account_at (self, (rota_account_t)i)->name);
-        free (account_at (self, (rota_account_t)i)->reason);
+        account_t *account = account_at (self, (rota_account_t)i);
+        while (account->limit_count)
+            forget (account, 0);
+        free (account->name);
     }
 }
 
@@ -64,31 +118,43 @@ size_t rota_core_account_count (const rota_core_t *self)
     return self->accounts.count;
 }
 
+static rota_core_limit_t view_of (const limit_t *limit)
+{
+    return (rota_core_limit_t){.result_class = limit->result_class,
+                               .limit_kind = limit->limit_kind,
+                               .window = limit->window,
+                               .since_ms = limit->since_ms,
+                               .until_ms = limit->until_ms,
+                               .trips = limit->trips,
+                               .reason = limit->reason ? limit->reason : ""};
+}
+
 void rota_core_account_view (const rota_core_t *self, rota_account_t index,
                              rota_core_account_view_t *ret_view)
 {
     const account_t *account = account_at (self, index);
     *ret_view = (rota_core_account_view_t){
         .name = account->name,
-        .result_class = account->result_class,
-        .limit_kind = account->limit_kind,
-        .since_ms = account->since_ms,
-        .until_ms = account->until_ms,
-        .trips = account->trips,
+        .last = view_of (&account->last),
+        .limit_count = account->limit_count,
         .probing = account->probes > 0,
-        .reason = account->reason ? account->reason : "",
     };
+}
+
+rota_core_limit_t rota_core_account_limit (const rota_core_t *self, rota_account_t index, size_t i)
+{
+    return view_of (&account_at (self, index)->limits[i]);
 }
 
 bool rota_core_account_admits (const rota_core_t *self, rota_account_t index)
 {
     const account_t *account = account_at (self, index);
-    return !account->result_class || (account->until_ms <= self->now_ms && account->probes == 0);
+    return !account->limit_count || (account->last.until_ms <= self->now_ms && account->probes == 0);
 }
 
 bool rota_core_account_waits_for_a_hand (const rota_core_t *self, rota_account_t index)
 {
-    return account_at (self, index)->result_class && account_at (self, index)->until_ms == ROTA_BY_HAND;
+    return account_at (self, index)->last.until_ms == ROTA_BY_HAND;
 }
 
 static void say (rota_core_t *self, rota_account_t index, const char *reason)
@@ -105,24 +171,51 @@ static void say (rota_core_t *self, rota_account_t index, const char *reason)
     self->version++;
 }
 
-static void open_again (rota_core_t *self, rota_account_t index, const char *reason)
+/* Which of its limits are over. */
+typedef bool over_t (const rota_core_t *self, const limit_t *limit);
+
+static bool each (const rota_core_t *self, const limit_t *limit)
+{
+    (void)self;
+    (void)limit;
+    return true;
+}
+
+static bool each_that_was_tried (const rota_core_t *self, const limit_t *limit)
+{
+    return limit->until_ms <= self->now_ms;
+}
+
+static bool each_login (const rota_core_t *self, const limit_t *limit)
+{
+    (void)self;
+    return limit->result_class == RESULT (AUTH);
+}
+
+static void open_again (rota_core_t *self, rota_account_t index, over_t *is_over, const char *reason)
 {
     account_t *account = account_at (self, index);
-    bool by_hand = account->until_ms == ROTA_BY_HAND;
-    account->result_class = account->limit_kind = 0;
-    account->since_ms = account->until_ms = 0;
-    account->trips = 0;
-    say (self, index, reason);
-    if (by_hand)
+    bool by_hand = rota_core_account_waits_for_a_hand (self, index);
+    size_t before = account->limit_count;
+    for (size_t i = account->limit_count; i-- > 0;)
+        if (is_over (self, &account->limits[i]))
+            forget (account, i);
+    if (account->limit_count == before)
+        return;
+    sum_up (account);
+    say (self, index,
+         account->limit_count ? rota_core_text (self, "%s; still: %s", reason, account->last.reason)
+                              : reason);
+    if (rota_core_account_waits_for_a_hand (self, index) != by_hand)
         rota_core_classes_changed (self);
 }
 
 int rota_core_account_resume (rota_core_t *self, rota_account_t index, int64_t now_ms)
 {
     rota_core_at (self, now_ms);
-    if (!account_at (self, index)->result_class)
+    if (!account_at (self, index)->limit_count)
         return 1;
-    open_again (self, index, "opened by hand");
+    open_again (self, index, each, "opened by hand");
     return 0;
 }
 
@@ -130,42 +223,40 @@ int rota_core_account_close (rota_core_t *self, rota_account_t index, const char
 {
     rota_core_at (self, now_ms);
     account_t *account = account_at (self, index);
-    if (account->result_class)
+    if (rota_core_account_waits_for_a_hand (self, index))
         return 1;
-    char *text = strdup (reason);
-    if (!text) {
+    limit_t limit = {.result_class = RESULT (LIMITED),
+                     .since_ms = now_ms,
+                     .until_ms = ROTA_BY_HAND,
+                     .reason = strdup (reason)};
+    if (!limit.reason) {
         self->broken = true;
         return 1;
     }
-    free (account->reason);
-    account->reason = text;
-    account->result_class = RESULT (LIMITED);
-    account->limit_kind = 0;
-    account->since_ms = now_ms;
-    account->until_ms = ROTA_BY_HAND;
-    say (self, index, rota_core_text (self, "closed until `rota resume`: %s", text));
+    put_limit (account, &limit);
+    say (self, index, rota_core_text (self, "closed until `rota resume`: %s", reason));
     rota_core_classes_changed (self);
     return 0;
 }
 
 /* For limits that name no time: longer each time in a row. */
-static int64_t guessed_wait_ms (const rota_core_t *self, const account_t *account)
+static int64_t guessed_wait_ms (const rota_core_t *self, const limit_t *limit)
 {
     const rota_core_policy_t *policy = &self->policy;
     int64_t wait_ms =
-        account->limit_kind == LIMIT (CAPACITY) ? policy->capacity_cooldown_ms : policy->default_cooldown_ms;
-    for (uint32_t i = 1; i < account->trips && i < TRIPS_DOUBLED_MAX; i++)
+        limit->limit_kind == LIMIT (CAPACITY) ? policy->capacity_cooldown_ms : policy->default_cooldown_ms;
+    for (uint32_t i = 1; i < limit->trips && i < TRIPS_DOUBLED_MAX; i++)
         wait_ms *= 2;
     return wait_ms < policy->cooldown_guess_max_ms ? wait_ms : policy->cooldown_guess_max_ms;
 }
 
-static int64_t until_of (const rota_core_t *self, const account_t *account, const Rota__Result *result)
+static int64_t until_of (const rota_core_t *self, const limit_t *limit, const Rota__Result *result)
 {
     const rota_core_policy_t *policy = &self->policy;
-    if (account->result_class == RESULT (AUTH) || policy->no_auto_resume)
+    if (limit->result_class == RESULT (AUTH) || policy->no_auto_resume)
         return ROTA_BY_HAND;
     bool stated = result && result->has_until_ms && result->until_ms > 0;
-    int64_t wait_ms = stated ? result->until_ms - self->now_ms : guessed_wait_ms (self, account);
+    int64_t wait_ms = stated ? result->until_ms - self->now_ms : guessed_wait_ms (self, limit);
     if (wait_ms < policy->cooldown_floor_ms)
         wait_ms = policy->cooldown_floor_ms;
     if (wait_ms > policy->cooldown_ceiling_ms)
@@ -173,38 +264,56 @@ static int64_t until_of (const rota_core_t *self, const account_t *account, cons
     return self->now_ms + wait_ms + (stated ? policy->cooldown_margin_ms : 0);
 }
 
+/* The window that is used up, where the program said which. */
+static void name_window (limit_t *limit, const Rota__Result *result)
+{
+    const Rota__Usage *usage = result ? result->usage : NULL;
+    if (limit->limit_kind != LIMIT (WINDOW))
+        return;
+    for (size_t i = 0; usage && i < usage->n_windows; i++) {
+        const Rota__UsageWindow *window = usage->windows[i];
+        if (window->used_permille < 1000 || !window->name.len)
+            continue;
+        snprintf (
+            limit->window, sizeof limit->window, "%.*s",
+            (int)(window->name.len < sizeof limit->window ? window->name.len : sizeof limit->window - 1),
+            (const char *)window->name.data);
+        return;
+    }
+}
+
 static void close_account (rota_core_t *self, rota_account_t index, const lease_t *lease,
                            Rota__ResultClass class, const Rota__Result *result, const char *reason)
 {
     account_t *account = account_at (self, index);
-    bool was_closed = account->result_class && account->until_ms > self->now_ms;
-    /* What began before the account closed tells of the same limit; it counts when it knows a later time. */
-    bool news = !was_closed || lease->assigned_ms >= account->since_ms;
-    account_t next = *account;
-    next.result_class = (uint8_t) class;
-    next.limit_kind = (uint8_t)(result && result->has_limit_kind ? result->limit_kind : 0);
-    next.trips = account->trips + (news ? 1 : 0);
-    int64_t until_ms = until_of (self, &next, result);
-    if (was_closed && (until_ms - self->policy.cooldown_margin_ms <= account->until_ms ||
+    limit_t next = {
+        .result_class = (uint8_t) class,
+        .limit_kind = (uint8_t)(result && result->has_limit_kind ? result->limit_kind : 0),
+    };
+    name_window (&next, result);
+    const limit_t *met = find_limit (account, &next);
+    bool was_closed = met && met->until_ms > self->now_ms;
+    /* What began before it closed tells of the same limit; it counts when it knows a later time. */
+    bool news = !was_closed || lease->assigned_ms >= met->since_ms;
+    next.trips = (met ? met->trips : 0) + (news ? 1 : 0);
+    next.since_ms = was_closed ? met->since_ms : self->now_ms;
+    next.until_ms = until_of (self, &next, result);
+    if (was_closed && (next.until_ms - self->policy.cooldown_margin_ms <= met->until_ms ||
                        (!news && !(result && result->has_until_ms))))
         return;
-    char *text = strdup (reason ? reason : "");
-    if (!text) {
+    next.reason = strdup (reason ? reason : "");
+    if (!next.reason) {
         self->broken = true;
         return;
     }
-    free (account->reason);
-    bool by_hand = account->until_ms == ROTA_BY_HAND;
-    *account = next;
-    account->reason = text;
-    account->until_ms = until_ms;
-    if (!was_closed)
-        account->since_ms = self->now_ms;
+    bool by_hand = rota_core_account_waits_for_a_hand (self, index);
+    put_limit (account, &next);
     char at[ROTA_CLOCK_ISO_BYTES];
+    int64_t until_ms = account->last.until_ms;
     rota_clock_iso (until_ms == ROTA_BY_HAND ? 0 : until_ms, at);
     say (self, index,
-         until_ms == ROTA_BY_HAND ? rota_core_text (self, "closed until `rota resume`: %s", text)
-                                  : rota_core_text (self, "rests until %s: %s", at, text));
+         until_ms == ROTA_BY_HAND ? rota_core_text (self, "closed until `rota resume`: %s", next.reason)
+                                  : rota_core_text (self, "rests until %s: %s", at, next.reason));
     if ((until_ms == ROTA_BY_HAND) != by_hand)
         rota_core_classes_changed (self);
 }
@@ -213,7 +322,7 @@ void rota_core_account_granted (rota_core_t *self, lease_t *lease)
 {
     lease->account = AT (self, agents, agent_t, lease->agent)->account;
     account_t *account = account_at (self, lease->account);
-    lease->probe = account->result_class != 0;
+    lease->probe = account->limit_count > 0;
     account->probes += lease->probe;
 }
 
@@ -231,15 +340,14 @@ void rota_core_account_ended (rota_core_t *self, const lease_t *lease, Rota__Res
     /* Of these nothing follows about the provider. */
     bool tells_nothing = class == RESULT (KILLED) || class == RESULT (LOST) || class == RESULT (NETWORK) ||
                          class == RESULT (ENVIRONMENT) || class == RESULT (TIMEOUT);
-    if (lease->probe && !tells_nothing && account->result_class)
-        open_again (self, index, "works again");
+    if (lease->probe && !tells_nothing)
+        open_again (self, index, each_that_was_tried, "works again");
 }
 
 /* A new process may have been given a new login. */
 void rota_core_account_rejoined (rota_core_t *self, rota_account_t index)
 {
-    if (account_at (self, index)->result_class == RESULT (AUTH))
-        open_again (self, index, "its host was started again");
+    open_again (self, index, each_login, "its host was started again");
 }
 
 int64_t rota_core_accounts_next_ms (const rota_core_t *self)
@@ -247,8 +355,8 @@ int64_t rota_core_accounts_next_ms (const rota_core_t *self)
     int64_t next_ms = INT64_MAX;
     for (size_t i = 0; i < self->accounts.count; i++) {
         const account_t *account = account_at (self, (rota_account_t)i);
-        if (account->result_class && account->until_ms > self->now_ms && account->until_ms < next_ms)
-            next_ms = account->until_ms;
+        if (account->last.until_ms > self->now_ms && account->last.until_ms < next_ms)
+            next_ms = account->last.until_ms;
     }
     return next_ms;
 }

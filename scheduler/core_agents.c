@@ -28,6 +28,7 @@ static rota_node_t epic_with_limit (const rota_core_t *self, rota_node_t node)
 static void count_lease (rota_core_t *self, rota_node_t node, Rota__Phase phase, int delta)
 {
     source_counts_t *counts = rota_core_source (self, self->nodes[node].source);
+    rota_core_mode_count (self, node, phase, delta);
     if (counts && phase == PHASE (MERGE))
         counts->merging += (uint64_t)(int64_t)delta;
     if (!counts || phase != PHASE (WORK))
@@ -121,8 +122,25 @@ static lease_t take_lease (rota_core_t *self, rota_node_t node)
     it->slot = ROTA_NONE;
     it->flags &= (uint16_t)~F_LEASED;
     count_lease (self, node, lease.phase, -1);
-    AT (self, agents, agent_t, lease.agent)->busy--;
+    AT (self, agents, agent_t, lease.agent)->busy -= !rota_core_batch_rides (&lease);
     return lease;
+}
+
+/* What the reviewer left open is best known by itself; where it can't go on now, another begins anew. */
+static void go_on_with_the_same (rota_core_t *self, rota_node_t node, rota_agent_t agent)
+{
+    node_t *it = &self->nodes[node];
+    if (self->same != node + 1)
+        return;
+    self->same = 0;
+    if (rota_core_could_begin (self, node, agent))
+        rota_core_grant (self, node, agent, PHASE (REVIEW));
+    else if (it->asked) {
+        it->asked = false;
+        if (it->stumbles < UINT8_MAX)
+            it->stumbles++;
+        rota_core_touch (self, node);
+    }
 }
 
 static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass class,
@@ -153,7 +171,9 @@ static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass cl
             reason = rota_core_deposed_words (self, &lease);
         }
     }
-    rota_core_finish (self, node, lease.agent, lease.attempt, class, result, reason);
+    Rota__ResultClass counts_as = rota_core_batch_class (self, &lease, class);
+    rota_core_health_ended (self, node, lease.phase, counts_as, result);
+    rota_core_finish (self, node, lease.agent, lease.attempt, counts_as, result, reason);
     *ended = (rota_core_ended_t){
         .node = node,
         .agent = lease.agent,
@@ -162,12 +182,14 @@ static void end_lease (rota_core_t *self, rota_node_t node, Rota__ResultClass cl
         .assigned_ms = lease.assigned_ms,
         .used = self->nodes[node].attempts_used > used_before,
         .booked = lease.booking.amount[ROTA_MEASURE_USD] || lease.booking.amount[ROTA_MEASURE_TOKENS],
+        .to = self->nodes[node].status,
         .result_class = class,
         .result = result,
     };
     rota_node_t epic = epic_with_limit (self, node);
     if (epic != ROTA_NONE)
         rota_core_release_parked (self, epic);
+    go_on_with_the_same (self, node, lease.agent);
 }
 
 void rota_core_stop (rota_core_t *self, lease_t *lease, const char *reason)
@@ -243,6 +265,22 @@ rota_agent_t rota_core_agent_find (const rota_core_t *self, const uint8_t instan
     return ROTA_NONE;
 }
 
+bool rota_core_agent_is_news (rota_core_t *self, const uint8_t instance[16], const uint8_t conversation[16],
+                              uint64_t number)
+{
+    for (size_t i = 0; i < self->agents.count; i++) {
+        agent_t *agent = AT (self, agents, agent_t, i);
+        if (memcmp (agent->instance, instance, 16) != 0)
+            continue;
+        bool same = memcmp (agent->conversation, conversation, 16) == 0;
+        if (same && number < agent->newest)
+            return false;
+        memcpy (agent->conversation, conversation, 16);
+        agent->newest = number;
+    }
+    return true;
+}
+
 /* What it lists and has no lease is to be ended; finished ones will be reported or have been answered. */
 static void compare_held (rota_core_t *self, rota_agent_t agent, const rota_held_t *held, size_t held_count)
 {
@@ -274,7 +312,8 @@ static void resend (rota_core_t *self, lease_t *lease, rota_core_assign_t *ret_a
                                        .phase = lease->phase,
                                        .epoch = lease->epoch,
                                        .again = true,
-                                       .lease_ms = lease->deadline_ms - self->now_ms};
+                                       .lease_ms = lease->deadline_ms - self->now_ms,
+                                       .with = lease->with};
 }
 
 /* A host refuses assignments until it is registered: what it may have refused is sent once more right after.
@@ -283,7 +322,8 @@ static void resend_unaccepted (rota_core_t *self, rota_agent_t agent)
 {
     for (size_t i = 0; i < self->leases.count; i++) {
         lease_t *lease = AT (self, leases, lease_t, i);
-        rota_core_assign_t *assign = lease->agent == agent && !lease->accepted && !lease->stopping
+        rota_core_assign_t *assign = lease->agent == agent && !lease->accepted && !lease->stopping &&
+                                             !rota_core_batch_waits (self, lease)
                                          ? PUSH (self, assigns, rota_core_assign_t)
                                          : NULL;
         if (!assign)
@@ -493,6 +533,7 @@ int rota_core_report_under (rota_core_t *self, rota_node_t node, uint32_t attemp
         it->came_from = it->status;
         it->flags &= (uint16_t)~F_LOST;
         take_up_again (self, node, attempt);
+        rota_core_health_ended (self, node, PHASE (WORK), class, result);
         rota_core_finish (self, node, ROTA_NONE, attempt, class, result, NULL);
         rota_core_ended_t *ended = PUSH (self, ended, rota_core_ended_t);
         if (ended)
@@ -534,6 +575,8 @@ static void tick_lease (rota_core_t *self, lease_t *lease)
         rota_core_stop (self, lease, "asked for before");
         return;
     }
+    if (rota_core_batch_waits (self, lease))
+        return;
     rota_core_assign_t *assign = PUSH (self, assigns, rota_core_assign_t);
     if (!assign)
         return;
@@ -549,6 +592,7 @@ void rota_core_tick (rota_core_t *self, int64_t now_ms, int64_t stalled_ms)
         if (i < self->leases.count)
             tick_lease (self, AT (self, leases, lease_t, i));
     rota_core_budgets_turn (self);
+    rota_core_modes_turn (self);
     while (self->delayed.count && self->nodes[self->delayed.items[0]].order_ms <= now_ms) {
         rota_node_t node = self->delayed.items[0];
         self->nodes[node].ready_since_ms = self->nodes[node].order_ms;
@@ -597,6 +641,7 @@ void rota_core_lease (const rota_core_t *self, size_t index, rota_core_lease_t *
         .deadline_ms = lease->deadline_ms,
         .accepted = lease->accepted,
         .stopping = lease->stopping,
+        .with = lease->with,
     };
 }
 

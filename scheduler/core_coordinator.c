@@ -66,8 +66,8 @@ static const char *why_not (const rota_core_t *self, const agent_t *agent)
         return "can't work";
     if (agent->draining)
         return "is draining";
-    if (account->result_class && account->until_ms > self->now_ms)
-        return account->result_class == RESULT (AUTH) ? "has no login" : "rests: its account is limited";
+    if (account->last.result_class && account->last.until_ms > self->now_ms)
+        return account->last.result_class == RESULT (AUTH) ? "has no login" : "rests: its account is limited";
     if (agent->paid && self->quiet_until_ms > self->now_ms)
         return "rests: quiet hours";
     if (agent->aside_until_ms > self->now_ms)
@@ -79,7 +79,7 @@ static const char *why_not (const rota_core_t *self, const agent_t *agent)
 static int64_t fit_again_ms (const rota_core_t *self, const agent_t *agent)
 {
     const account_t *account = AT (self, accounts, account_t, agent->account);
-    int64_t until_ms = account->result_class ? account->until_ms : 0;
+    int64_t until_ms = account->last.result_class ? account->last.until_ms : 0;
     if (!agent->connected || agent->faulty || agent->draining || until_ms == ROTA_BY_HAND)
         return 0;
     if (agent->paid && self->quiet_until_ms > until_ms)

@@ -144,7 +144,15 @@ static uint16_t flags_of (const rota_core_node_t *node)
                       (node->orphaned ? F_ORPHANED : 0) | (node->flagged ? F_FLAGGED : 0) |
                       (node->skipped ? F_SKIPPED : 0) | (node->lost ? F_LOST : 0) |
                       (node->cancelling ? F_CANCEL : 0) | (node->holding ? F_HOLD : 0) |
-                      (node->leased ? F_LEASED : 0));
+                      (node->leased ? F_LEASED : 0) | (node->approval_of_group ? F_SILENT : 0));
+}
+
+/* What a node says of approval, or its group if it says nothing. */
+static uint16_t approval_of (const rota_core_t *self, const rota_core_node_t *node)
+{
+    if (node->approval_of_group && node->parent < self->count)
+        return self->nodes[node->parent].flags & F_APPROVAL;
+    return node->approval ? F_APPROVAL : 0;
 }
 
 int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t *ret_node)
@@ -174,7 +182,7 @@ int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t 
         .complexity = (uint8_t)node->complexity,
         .attempts_allowed = (uint8_t)node->attempts_allowed,
         .attempts_used = (uint8_t)node->attempts_used,
-        .flags = flags_of (node),
+        .flags = (uint16_t)((flags_of (node) & ~F_APPROVAL) | approval_of (self, node)),
         .priority = (int16_t)node->priority,
         .class_index = (uint16_t)node->class_index,
         .queue = (uint16_t)node->class_index,
@@ -182,6 +190,7 @@ int rota_core_add (rota_core_t *self, const rota_core_node_t *node, rota_node_t 
         .wants = node->wants,
         .rounds = node->rounds,
         .stumbles = node->stumbles,
+        .asked = node->asked,
         .source = node->source,
         .attempt = node->attempt,
         .first_edge = ROTA_NONE,
@@ -217,6 +226,13 @@ int rota_core_load (rota_core_t *self, rota_node_t at, const rota_core_node_t *n
     }
     rota_node_t index;
     return rota_core_add (self, node, &index);
+}
+
+void rota_core_load_ready (rota_core_t *self, rota_node_t node, int64_t since_ms)
+{
+    node_t *it = rota_core_node (self, node);
+    if (it->ready_since_ms < since_ms)
+        it->ready_since_ms = since_ms;
 }
 
 rota_node_t rota_core_epic_of (const rota_core_t *self, rota_node_t node)
@@ -527,7 +543,7 @@ static void open_task (rota_core_t *self, rota_node_t index)
     if (counts) {
         counts->total++;
         counts->orphaned += (it->flags & F_ORPHANED) != 0;
-        counts->place[it->place]++; /* ENDED, left at once */
+        rota_core_count_place (self, index, it->place, 1); /* ENDED, left at once */
     }
     rota_core_count_status (self, index, it->status, 1);
     if (it->parent != ROTA_NONE)
@@ -648,6 +664,33 @@ static void refresh_changed (rota_core_t *self, rota_node_t node)
             rota_core_refresh_dead (self, i);
 }
 
+static void set_approval (rota_core_t *self, rota_node_t node, uint16_t approval)
+{
+    node_t *it = &self->nodes[node];
+    bool counted = it->kind == NODE (TASK) && !(it->flags & F_STAGED);
+    if ((it->flags & F_APPROVAL) == approval)
+        return;
+    if (counted)
+        rota_core_count_status (self, node, it->status, -1);
+    it->flags ^= F_APPROVAL;
+    if (counted)
+        rota_core_count_status (self, node, it->status, 1);
+    if (it->flags & F_STAGED)
+        return;
+    rota_core_touch (self, node);
+    rota_core_emit (self, EVENT (TASK_CHANGED), node);
+}
+
+/* Those in a group that say nothing themselves follow it; a group stands before what lies in it. */
+static void hand_down_approval (rota_core_t *self, rota_node_t group)
+{
+    for (rota_node_t i = 0; i < self->count; i++) {
+        const node_t *it = &self->nodes[i];
+        if (it->kind && (it->flags & F_SILENT) && it->parent != ROTA_NONE && lies_in (self, i, group))
+            set_approval (self, i, self->nodes[it->parent].flags & F_APPROVAL);
+    }
+}
+
 void rota_core_redefine (rota_core_t *self, rota_node_t node, const rota_core_node_t *as, int64_t now_ms)
 {
     rota_core_at (self, now_ms);
@@ -660,19 +703,28 @@ void rota_core_redefine (rota_core_t *self, rota_node_t node, const rota_core_no
     bool counted = it->kind == NODE (TASK) && !(it->flags & F_STAGED);
     if (counted)
         rota_core_count_status (self, node, it->status, -1);
+    if (it->flags & F_LEASED)
+        rota_core_mode_count (self, node, it->phase, -1);
     it->class_index = (uint16_t)as->class_index;
+    if (it->flags & F_LEASED)
+        rota_core_mode_count (self, node, it->phase, 1);
     it->priority = (int16_t)as->priority;
     it->complexity = (uint8_t)as->complexity;
     it->attempts_allowed = (uint8_t)as->attempts_allowed;
     it->wants = as->wants;
-    it->flags &= (uint16_t) ~(F_APPROVAL | F_KEEP);
-    it->flags |= (uint16_t)((as->approval ? F_APPROVAL : 0) | (as->keep_on_lost ? F_KEEP : 0));
+    rota_core_node_t said = *as;
+    said.parent = it->parent;
+    it->flags &= (uint16_t) ~(F_APPROVAL | F_KEEP | F_SILENT);
+    it->flags |= (uint16_t)(approval_of (self, &said) | (as->keep_on_lost ? F_KEEP : 0) |
+                            (as->approval_of_group ? F_SILENT : 0));
     if (counted)
         rota_core_count_status (self, node, it->status, 1);
     if (queued) {
         it->order_ms = 0;
         rota_core_enter_place (self, node, ROTA_PLACE_READY);
     }
+    if (it->kind != NODE (TASK))
+        hand_down_approval (self, node);
     refresh_changed (self, node);
     rota_core_touch (self, node);
     rota_core_emit (self, EVENT (TASK_CHANGED), node);

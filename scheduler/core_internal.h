@@ -6,8 +6,10 @@
  * core_agents.c hosts, leases, ticks                      core_verify.c  the invariants, recomputed
  * core_resilience.c errors that repeat, breakers of agents
  * core_claims.c    who changes the same files
+ * core_batch.c     merges that are handed out together
  * core_coordinator.c who judges, and gets the complex work
- * core_budget.c what is spent, and whom a limit keeps back
+ * core_tally.c, core_spend.c, core_budget.c what is spent, and whom a limit keeps back
+ * core_health.c how things go, in parts and of late       core_modes.c   the mode that follows from it
  */
 #ifndef ROTA_CORE_INTERNAL_H
 #define ROTA_CORE_INTERNAL_H
@@ -15,6 +17,7 @@
 #include "proto/words.h"
 #include "scheduler/budget.h"
 #include "scheduler/core.h"
+#include "scheduler/health.h"
 
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
@@ -38,6 +41,7 @@ enum {
     F_REASON = 1 << 12,  /* has an entry in `reasons` */
     F_STOPPED = 1 << 13, /* stopped by hand while it runs: back without waiting */
     F_LEASED = 1 << 14,
+    F_SILENT = 1 << 15, /* says nothing of approval itself: as its group, whatever that says later */
 };
 
 /* One task or group; a void one has kind 0. 72 bytes: a million of them must stay small. */
@@ -59,6 +63,7 @@ typedef struct {
     uint16_t queue;  /* READY, PARKED: the class in whose heap it is, or was */
     uint16_t author; /* agent + 1 that did the work; 0 = none yet */
     uint8_t wants, rounds, stumbles;
+    bool asked; /* in review: the reviewer is asked again, for its verdict alone */
     uint32_t source;
     uint32_t attempt;
     uint32_t unmet;
@@ -82,8 +87,14 @@ typedef struct {
 } heap_t;
 
 typedef struct {
+    uint64_t sum, count; /* permille */
+} scores_t;
+
+typedef struct {
     rota_node_t node;
-    uint32_t status[ROTA_STATUSES];
+    uint32_t status[ROTA_STATUSES], place[ROTA_PLACES];
+    rota_rate_t rate;
+    scores_t scores;
     uint32_t working; /* attempts at the work itself: what is begun is brought to its end */
     heap_t parked;
 } group_t;
@@ -110,7 +121,8 @@ typedef struct {
     char *name, *kind, *host;
     uint32_t slots, busy;
     uint64_t capabilities;
-    uint8_t instance[16];
+    uint8_t instance[16], conversation[16];
+    uint64_t newest; /* number of its messages in that conversation */
     bool connected, draining;
     bool full; /* no memory or processor for another attempt, as its last heartbeat said */
     int64_t since_ms;
@@ -123,11 +135,21 @@ typedef struct {
     uint8_t rank[2];        /* its kind's place among those preferred, for ordinary and for complex work */
 } agent_t;
 
+/* A breaker that is closed, or whose time has come and that nobody has tried yet. */
 typedef struct {
-    char *name, *reason;
-    uint8_t result_class, limit_kind;
+    uint8_t result_class, limit_kind; /* 0 = none */
+    char window[ROTA_WINDOW_NAME_BYTES];
     int64_t since_ms, until_ms;
-    uint32_t trips, probes;
+    uint32_t trips;
+    char *reason;
+} limit_t;
+
+typedef struct {
+    char *name;
+    limit_t limits[ROTA_LIMITS_MAX];
+    size_t limit_count;
+    limit_t last; /* the one of them that ends last; its reason is that one's */
+    uint32_t probes;
 } account_t;
 
 /* What is reserved for an attempt, and in which tallies; ROTA_NONE: not counted in that scope. */
@@ -187,6 +209,7 @@ typedef struct {
     bool probe;    /* begun to find out whether its account is open again */
     bool trial[2]; /* begun to find out whether the agent, or its kind, works again */
     bool listed;   /* scratch of a registration or heartbeat */
+    uint32_t with; /* a merge in a batch: the node of its leader + 1 (core_batch.c); 0 = in none */
     int64_t assigned_ms, deadline_ms, resend_ms;
     booking_t booking;
 } lease_t;
@@ -287,9 +310,26 @@ struct rota_core {
         int64_t hour, default_nano_usd, default_tokens;
     } money;
 
+    struct {
+        rota_rate_t all;
+        scores_t scores;
+        uint16_t *score; /* by node: permille + 1, 0 = none; for as many as had to be */
+        size_t score_capacity;
+    } health;
+    struct {
+        rota_mode_t mode;
+        int64_t since_ms, looked_ms;
+        char *reason;
+        uint64_t changes;
+        rota_rate_t agents;
+        uint32_t working; /* attempts at the work by agents, not commands */
+    } mode;
+
     list_t events, assigns, stops, ended, dirty, texts;
-    bool control_changed, accounts_changed, role_changed;
-    list_t work; /* uint32_t: nodes whose `dead` may have to change */
+    bool control_changed, accounts_changed, role_changed, health_changed;
+    list_t work;   /* uint32_t: nodes whose `dead` may have to change */
+    uint32_t same; /* a review of it that has just ended goes on with the same agent, if that can; its
+                      node + 1, 0 = none */
 };
 
 /* core.c */
@@ -315,6 +355,10 @@ int rota_core_inherit (rota_core_t *self, rota_node_t node); /* edges of its gro
 uint64_t rota_core_intern (rota_core_t *self, const char *const *names, size_t count, bool *ret_full);
 
 /* core_queue.c */
+/* All queues by the keys that hold now. */
+void rota_core_reorder (rota_core_t *self);
+/* In the first moments nothing counts as unassignable. */
+bool rota_core_is_patient (const rota_core_t *self, int64_t now_ms);
 /* Puts the task where its state says. */
 void rota_core_refresh_place (rota_core_t *self, rota_node_t node);
 bool rota_core_is_merged (const node_t *it);
@@ -329,6 +373,8 @@ void rota_core_rank (const rota_core_t *self, agent_t *agent);
 bool rota_core_agent_fits (const agent_t *agent, const class_t *class);
 void rota_core_release_parked (rota_core_t *self, rota_node_t epic);
 
+/* READY, and that agent could begin it at once. */
+bool rota_core_could_begin (rota_core_t *self, rota_node_t node, rota_agent_t agent);
 /* Whether an agent that is there could take a task of the class, if it had room. */
 bool rota_core_is_served (const rota_core_t *self, uint32_t class_index);
 
@@ -375,7 +421,7 @@ void rota_core_breaker_granted (rota_core_t *self, lease_t *lease);
 void rota_core_breaker_ended (rota_core_t *self, const lease_t *lease, Rota__ResultClass class,
                               const char *reason);
 int rota_core_verify_breakers (const rota_core_t *self, rota_error_t *error);
-/* core_budget.c */
+/* core_tally.c, core_spend.c, core_budget.c */
 void rota_core_budget_reserve (rota_core_t *self, lease_t *lease); /* at the grant */
 void rota_core_budget_loaded (rota_core_t *self, lease_t *lease);
 void rota_core_budget_rebook (rota_core_t *self, lease_t *lease); /* its agent's account or kind changed */
@@ -393,6 +439,21 @@ int64_t rota_core_budgets_next_ms (const rota_core_t *self);
 void rota_core_budgets_clear (rota_core_t *self);
 void rota_core_budgets_free (rota_core_t *self);
 int rota_core_budgets_verify (const rota_core_t *self, rota_error_t *error);
+
+/* core_health.c */
+void rota_core_count_place (rota_core_t *self, rota_node_t node, uint8_t place, int delta);
+void rota_core_health_ended (rota_core_t *self, rota_node_t node, Rota__Phase phase, Rota__ResultClass class,
+                             const Rota__Result *result);
+void rota_core_health_done (rota_core_t *self, rota_node_t node);
+void rota_core_health_free (rota_core_t *self);
+int rota_core_health_verify (const rota_core_t *self, rota_error_t *error);
+/* core_modes.c */
+void rota_core_modes_turn (rota_core_t *self);
+int64_t rota_core_mode_bonus_s (const rota_core_t *self, const node_t *it);
+int64_t rota_core_mode_small_s (const rota_core_t *self);
+void rota_core_mode_count (rota_core_t *self, rota_node_t node, Rota__Phase phase, int delta);
+void rota_core_mode_loaded (rota_core_t *self, const rota_core_health_state_t *state);
+int rota_core_modes_verify (const rota_core_t *self, rota_error_t *error);
 
 /* core_life.c */
 /* Moves the task, counts, events; `reason` may be NULL. Returns the event to be completed, or NULL when
@@ -437,6 +498,17 @@ uint64_t rota_core_epoch_for (const rota_core_t *self, rota_agent_t agent, uint3
 /* A review that was given to a coordinator whose epoch is over: its verdict won't count. */
 bool rota_core_is_deposed (const rota_core_t *self, const lease_t *lease);
 const char *rota_core_deposed_words (rota_core_t *self, const lease_t *lease);
+
+/* core_batch.c */
+/* A merge was granted: what waits behind it goes along. */
+void rota_core_batch_fill (rota_core_t *self, rota_node_t leader);
+/* It takes no slot of its own: its leader's attempt does it. */
+bool rota_core_batch_rides (const lease_t *lease);
+/* It will be sent with its leader's assignment. */
+bool rota_core_batch_waits (const rota_core_t *self, const lease_t *lease);
+/* What follows for the task from how its attempt in a batch ended. */
+Rota__ResultClass rota_core_batch_class (rota_core_t *self, const lease_t *lease, Rota__ResultClass class);
+int rota_core_batch_verify (const rota_core_t *self, rota_error_t *error);
 
 /* core_agents.c */
 /* Reviews under epochs that are over: of who is gone they are taken away, at once; the others are told to end

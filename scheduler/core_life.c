@@ -45,6 +45,8 @@ rota_core_event_t *rota_core_move (rota_core_t *self, rota_node_t node, Rota__Ta
         it->blocked = 0;
     if (to == STATUS (DONE) || to == STATUS (FAILED) || to == STATUS (CANCELLED))
         rota_core_set_trouble (self, node, 0);
+    if (to == STATUS (DONE))
+        rota_core_health_done (self, node);
     rota_core_touch (self, node);
     rota_core_refresh_place (self, node);
     rota_core_claims_follow (self, node);
@@ -197,6 +199,8 @@ void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, 
     if ((flags & (F_CANCEL | F_HOLD)) && rota_core_reason (self, node))
         reason = rota_core_text (self, "%s", rota_core_reason (self, node));
     it->flags &= (uint16_t) ~(F_CANCEL | F_HOLD | F_STOPPED);
+    if (flags & (F_CANCEL | F_HOLD))
+        it->asked = false;
     const rota_rule_t *own = &self->policy.rules[class];
     rota_rule_what_t rule = own->what;
     if (class == RESULT (FAILED) && result && result->session_lost)
@@ -349,7 +353,9 @@ static int verdict (rota_core_t *self, rota_node_t node, bool approved, const ch
     bool undecided = it->status == STATUS (BLOCKED) && it->blocked == CAUSE (NEEDS_HUMAN);
     if (it->place != ROTA_PLACE_HUMAN && it->status != STATUS (NEEDS_REVIEW) && !undecided)
         return refuse (error, it, approved ? "approve" : "reject", ": it awaits no verdict");
-    Rota__Phase phase = it->status == STATUS (IN_PROGRESS) ? PHASE (APPROVAL) : PHASE (REVIEW);
+    Rota__Phase phase = it->status == STATUS (IN_PROGRESS)       ? PHASE (APPROVAL)
+                        : undecided && it->phase == PHASE (GATE) ? PHASE (GATE)
+                                                                 : PHASE (REVIEW);
     rota_core_set_reason (self, node, NULL, 0);
     if (approved) {
         rota_core_advance (self, node, phase, reason);

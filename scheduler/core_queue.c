@@ -127,7 +127,7 @@ static void add_counts (rota_core_counts_t *total, const source_counts_t *counts
 }
 
 /* A fitting agent may be about to register, so nothing counts as unassignable in the first moments. */
-static bool is_patient (const rota_core_t *self, int64_t now_ms)
+bool rota_core_is_patient (const rota_core_t *self, int64_t now_ms)
 {
     return now_ms - self->started_ms < self->policy.agent_patience_ms;
 }
@@ -139,7 +139,7 @@ void rota_core_counts (const rota_core_t *self, uint32_t source, int64_t now_ms,
     for (size_t i = 0; i < self->sources.count; i++)
         if (source == ROTA_NONE || source == i)
             add_counts (ret_counts, AT (self, sources, source_counts_t, i));
-    for (size_t i = 0; i < self->classes.count && !is_patient (self, now_ms); i++) {
+    for (size_t i = 0; i < self->classes.count && !rota_core_is_patient (self, now_ms); i++) {
         const class_t *class = AT (self, classes, class_t, i);
         if ((source == ROTA_NONE || source == class->source) && !class->assignable)
             ret_counts->unassignable += class->ready.count;
@@ -199,17 +199,14 @@ static int64_t order_of (const rota_core_t *self, const node_t *it)
     if (it->status == STATUS (IN_PROGRESS))
         return it->ready_since_ms; /* gates and merges: as they come */
     int64_t bonus_s = (int64_t)it->priority * self->policy.weight.priority_s;
-    if (it->status == STATUS (NEEDS_REVIEW))
-        bonus_s += self->policy.weight.review_s;
-    if (it->status == STATUS (NEEDS_IMPROVEMENT))
-        bonus_s += self->policy.weight.fixup_s;
+    bonus_s += rota_core_mode_bonus_s (self, it);
     int unblocks = 0;
     for (uint32_t e = it->first_edge; e != ROTA_NONE && unblocks < self->policy.weight.unblocks_cap;
          e = self->edges[e].next)
         unblocks++;
     bonus_s += (int64_t)unblocks * self->policy.weight.unblocks_s;
     int complexity = it->complexity ? it->complexity : 5;
-    bonus_s += (10 - complexity) * (int64_t)self->policy.weight.small_s;
+    bonus_s += (10 - complexity) * rota_core_mode_small_s (self);
     return it->ready_since_ms - bonus_s * 1000;
 }
 
@@ -223,14 +220,14 @@ void rota_core_leave_place (rota_core_t *self, rota_node_t node)
         rota_core_claims_left (self, node);
     if (is_queued (it->place))
         it->order_ms = 0;
-    AT (self, sources, source_counts_t, it->source)->place[it->place]--;
+    rota_core_count_place (self, node, it->place, -1);
 }
 
 void rota_core_enter_place (rota_core_t *self, rota_node_t node, rota_place_t place)
 {
     node_t *it = &self->nodes[node];
     it->place = (uint8_t)place;
-    AT (self, sources, source_counts_t, it->source)->place[place]++;
+    rota_core_count_place (self, node, (uint8_t)place, 1);
     if (is_queued ((uint8_t)place)) {
         uint32_t queue = rota_core_queue_of (self, node);
         if (queue == ROTA_NONE)
@@ -242,6 +239,32 @@ void rota_core_enter_place (rota_core_t *self, rota_node_t node, rota_place_t pl
     if (heap)
         heap_add (self, heap, node);
     rota_core_claims_follow (self, node);
+}
+
+/* Built anew, one after the other. */
+static void rebuild_heap (rota_core_t *self, heap_t *heap)
+{
+    uint32_t count = heap->count;
+    for (uint32_t i = 0; i < count; i++) {
+        heap->count = i + 1;
+        sift (self, heap, i);
+    }
+}
+
+void rota_core_reorder (rota_core_t *self)
+{
+    for (rota_node_t i = 0; i < self->count; i++) {
+        node_t *it = &self->nodes[i];
+        if (it->kind == NODE (TASK) && !(it->flags & F_STAGED) && is_queued (it->place))
+            it->order_ms = order_of (self, it);
+    }
+    for (size_t c = 0; c < self->classes.count; c++)
+        rebuild_heap (self, &AT (self, classes, class_t, c)->ready);
+    for (size_t g = 0; g < self->groups.count; g++)
+        rebuild_heap (self, &AT (self, groups, group_t, g)->parked);
+    for (size_t t = 0; t < self->money.tallies.count; t++)
+        rebuild_heap (self, &((tally_t *)self->money.tallies.items)[t].held);
+    self->version++;
 }
 
 static rota_place_t queued_place (const rota_core_t *self, const node_t *it)
@@ -494,7 +517,8 @@ static bool is_held_back (const rota_core_t *self, const class_t *class)
     rota_node_t head = class->ready.items[0];
     if (rota_core_next_phase (&self->nodes[head]) == PHASE (MERGE))
         return AT (self, sources, source_counts_t, class->source)->merging > 0;
-    return !is_begun (self, head) && rota_core_source_is_full (self, class->source);
+    return !is_begun (self, head) &&
+           (rota_core_source_is_full (self, class->source) || rota_core_mode_holds_back (self, head));
 }
 
 /* What can't be begun now whoever has room makes way for what comes after it. */
@@ -568,6 +592,7 @@ void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
 {
     rota_core_at (self, now_ms);
     rota_core_budgets_turn (self);
+    rota_core_modes_turn (self);
     rota_core_claims_reserve (self);
     while (!self->paused && !self->draining) {
         if (self->policy.wip_limit && self->leases.count >= self->policy.wip_limit)
@@ -578,8 +603,28 @@ void rota_core_dispatch (rota_core_t *self, int64_t now_ms)
             continue;
         if (node == ROTA_NONE || self->broken)
             return;
-        rota_core_grant (self, node, agent, rota_core_next_phase (&self->nodes[node]));
+        Rota__Phase phase = rota_core_next_phase (&self->nodes[node]);
+        rota_core_grant (self, node, agent, phase);
+        if (phase == PHASE (MERGE))
+            rota_core_batch_fill (self, node);
     }
+}
+
+bool rota_core_could_begin (rota_core_t *self, rota_node_t node, rota_agent_t agent)
+{
+    const node_t *it = &self->nodes[node];
+    const agent_t *who = agent != ROTA_NONE ? AT (self, agents, agent_t, agent) : NULL;
+    bool of_task;
+    if (!who || it->place != ROTA_PLACE_READY || self->paused || self->draining ||
+        (self->policy.wip_limit && self->leases.count >= self->policy.wip_limit))
+        return false;
+    const class_t *class = AT (self, classes, class_t, it->queue);
+    /* Full or not: what it takes is in the place of what it just ended. */
+    bool room = who->connected && !who->draining && !who->faulty && who->busy < who->slots &&
+                (!self->policy.wip_agent || who->busy < self->policy.wip_agent);
+    return room && is_open (self, who) && rota_core_agent_fits (who, class) &&
+           rota_core_role_admits (self, class, who) &&
+           !rota_core_budget_refuses (self, node, agent, &of_task);
 }
 
 bool rota_core_is_served (const rota_core_t *self, uint32_t class_index)
@@ -626,7 +671,9 @@ void rota_core_class_view (const rota_core_t *self, uint32_t class_index, rota_c
         ret_view->free |= has_room (self, agent);
         ret_view->full |= agent->full && agent->busy < agent->slots;
         const account_t *account = AT (self, accounts, account_t, agent->account);
-        int64_t closed_ms = is_open (self, agent) ? 0 : account->result_class ? account->until_ms : 0;
+        int64_t closed_ms = is_open (self, agent)        ? 0
+                            : account->last.result_class ? account->last.until_ms
+                                                         : 0;
         if (rota_core_breaker_until_ms (self, agent, NULL) > closed_ms)
             closed_ms = rota_core_breaker_until_ms (self, agent, NULL);
         if (agent->paid && self->quiet_until_ms > closed_ms)

@@ -58,7 +58,8 @@ static bool will_serve (const rota_core_t *self, const agent_t *agent)
     const account_t *account = AT (self, accounts, account_t, agent->account);
     return agent->connected && !agent->draining && !agent->faulty &&
            rota_core_breaker_until_ms (self, agent, NULL) <= self->now_ms &&
-           (!account->result_class || account->until_ms <= self->now_ms + self->policy.review_patience_ms);
+           (!account->last.result_class ||
+            account->last.until_ms <= self->now_ms + self->policy.review_patience_ms);
 }
 
 bool rota_core_is_passed_over (const rota_core_t *self, const class_t *class, const agent_t *agent)
@@ -151,18 +152,52 @@ static rota_core_event_t *stumble (rota_core_t *self, rota_node_t node, const ch
                   reason);
 }
 
-static rota_core_event_t *take_verdict (rota_core_t *self, rota_node_t node, const Rota__Result *result)
+/* It is worth less than is wanted: the words for it, or NULL. */
+static const char *quality_fault (rota_core_t *self, const Rota__Result *result)
+{
+    const rota_core_policy_t *policy = &self->policy;
+    if (!result || !result->has_quality_permille || result->quality_permille >= policy->quality_min)
+        return NULL;
+    return rota_core_text (self, "its quality is %u.%02u, %u.%02u is wanted", result->quality_permille / 1000,
+                           result->quality_permille % 1000 / 10, policy->quality_min / 1000,
+                           policy->quality_min % 1000 / 10);
+}
+
+/* What was checked goes on, if it is worth enough. */
+static rota_core_event_t *advance_if_worth (rota_core_t *self, rota_node_t node, Rota__Phase phase,
+                                            const Rota__Result *result, const char *reason)
+{
+    const char *fault = quality_fault (self, result);
+    if (fault && self->policy.quality_improves)
+        return improve_or_fail (self, node, fault);
+    if (fault)
+        reason = rota_core_text (self, "%s%s%s", reason ? reason : "", reason ? "; " : "", fault);
+    return rota_core_advance (self, node, phase, reason);
+}
+
+static rota_core_event_t *take_verdict (rota_core_t *self, rota_node_t node, const Rota__Result *result,
+                                        bool asked)
 {
     node_t *it = &self->nodes[node];
     const Rota__Verdict *verdict = result ? result->verdict : NULL;
-    if (!verdict || !verdict->has_approved)
-        return stumble (self, node, "the review brought no verdict");
+    if (!verdict || !verdict->has_approved) {
+        if (asked || !result || !result->answer.len)
+            return stumble (self, node, "the review brought no verdict");
+        it->asked = true;
+        self->same = node + 1;
+        return again (self, node, 0, "the review brought no verdict: its reviewer is asked for it once more");
+    }
+    if (verdict->part && verdict->part < verdict->parts) {
+        self->same = node + 1;
+        return again (self, node, 0,
+                      rota_core_text (self, "part %u of %u is reviewed", verdict->part, verdict->parts));
+    }
     const char *summary = verdict->summary.len ? rota_core_text (self, "%.*s", (int)verdict->summary.len,
                                                                  (const char *)verdict->summary.data)
                                                : NULL;
     if (verdict->approved)
-        return rota_core_advance (self, node, PHASE (REVIEW),
-                                  verdict->same_vendor ? "approved (same vendor)" : "approved");
+        return advance_if_worth (self, node, PHASE (REVIEW), result,
+                                 verdict->same_vendor ? "approved (same vendor)" : "approved");
     if (it->rounds < UINT8_MAX)
         it->rounds++;
     if (it->rounds >= self->policy.review_rounds)
@@ -172,14 +207,49 @@ static rota_core_event_t *take_verdict (rota_core_t *self, rota_node_t node, con
     return improve (self, node, summary ? summary : "changes wanted");
 }
 
+/* All of them let it through; what is to be made of those that said less than that is policy. */
+static rota_core_event_t *take_gates (rota_core_t *self, rota_node_t node, const Rota__Result *result)
+{
+    const rota_core_policy_t *policy = &self->policy;
+    rota_gate_policy_t worst = ROTA_GATE_PASSES;
+    const char *reason = NULL;
+    bool fails = false;
+    for (size_t i = 0; result && i < result->n_gates; i++) {
+        const Rota__GateResult *it = result->gates[i];
+        bool flaky = it->state == ROTA__GATE_STATE__GATE_STATE_FLAKY;
+        bool unchecked = it->state == ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE;
+        rota_gate_policy_t says = flaky ? policy->flaky : unchecked ? policy->uncheckable : ROTA_GATE_PASSES;
+        if (says == ROTA_GATE_PASSES || worst == ROTA_GATE_FAILS || worst == says)
+            continue;
+        worst = says;
+        fails = unchecked;
+        reason = rota_core_text (self,
+                                 flaky ? "the gate %.*s is flaky: it failed, then passed on the same tree"
+                                       : "the gate %.*s can't be checked: it has no command",
+                                 (int)(it->name.len < 200 ? it->name.len : 200), (const char *)it->name.data);
+    }
+    if (worst == ROTA_GATE_PASSES)
+        return advance_if_worth (self, node, PHASE (GATE), result, NULL);
+    if (worst == ROTA_GATE_ASKS)
+        return rota_core_block (self, node, CAUSE (NEEDS_HUMAN), reason);
+    if (!fails)
+        return improve_or_fail (self, node, reason);
+    /* No work of its author's can change that. */
+    rota_core_set_reason (self, node, reason, strlen (reason));
+    return rota_core_move (self, node, STATUS (FAILED), 0, reason);
+}
+
 rota_core_event_t *rota_core_finish_step (rota_core_t *self, rota_node_t node, Rota__ResultClass class,
                                           const Rota__Result *result, const char *reason)
 {
     node_t *it = &self->nodes[node];
-    bool review = it->status == STATUS (IN_REVIEW);
+    bool review = it->status == STATUS (IN_REVIEW), asked = it->asked;
+    it->asked = false;
     switch (class) {
     case RESULT (OK):
-        return review ? take_verdict (self, node, result) : rota_core_advance (self, node, it->phase, NULL);
+        return review                      ? take_verdict (self, node, result, asked)
+               : it->phase == PHASE (GATE) ? take_gates (self, node, result)
+                                           : rota_core_advance (self, node, it->phase, NULL);
     case RESULT (FAILED):
     case RESULT (INVALID):
     case RESULT (TIMEOUT):

@@ -53,6 +53,9 @@ static int verify_flags (const rota_core_t *self, rota_node_t i, const expected_
         FAULT (i, "waits for %u, should for %u", it->unmet, expected->unmet[i]);
     if (it->dead != expected->dead[i])
         FAULT (i, "%u of its prerequisites are dead, kept as %u", expected->dead[i], it->dead);
+    if ((it->flags & F_SILENT) && it->parent != ROTA_NONE &&
+        (it->flags & F_APPROVAL) != (self->nodes[it->parent].flags & F_APPROVAL))
+        FAULT (i, "%s approval, its group doesn't say so", it->flags & F_APPROVAL ? "awaits" : "awaits no");
     if (it->flags & F_STAGED)
         return 0;
     bool satisfied = it->unmet == 0, dead = it->dead > 0;
@@ -132,6 +135,8 @@ static int verify_place (const rota_core_t *self, rota_node_t i, rota_error_t *e
         if (!lease || lease->node != i || lease->attempt != it->attempt)
             FAULT (i, "is in progress without a lease");
     }
+    if (it->asked && it->status != STATUS (IN_REVIEW))
+        FAULT (i, "is asked for a verdict, and is in no review");
     if ((it->place == ROTA_PLACE_RUNNING) != ((it->flags & F_LEASED) != 0))
         FAULT (i, "is leased by its flag, and does not run, or the other way round");
     return 0;
@@ -195,7 +200,8 @@ static int verify_leases (const rota_core_t *self, rota_error_t *error)
     for (size_t a = 0; a < self->agents.count; a++) {
         uint32_t busy = 0;
         for (size_t i = 0; i < self->leases.count; i++)
-            busy += AT (self, leases, lease_t, i)->agent == a;
+            busy += AT (self, leases, lease_t, i)->agent == a &&
+                    !rota_core_batch_rides (AT (self, leases, lease_t, i));
         if (busy != AT (self, agents, agent_t, a)->busy)
             return rota_error_set (error, -EBADMSG, "agent %s holds %u leases, counted %u",
                                    AT (self, agents, agent_t, a)->name, busy,
@@ -251,5 +257,11 @@ int rota_core_verify (const rota_core_t *self, rota_error_t *error)
         r = rota_core_budgets_verify (self, error);
     if (r == 0)
         r = rota_core_claims_verify (self, error);
+    if (r == 0)
+        r = rota_core_health_verify (self, error);
+    if (r == 0)
+        r = rota_core_modes_verify (self, error);
+    if (r == 0)
+        r = rota_core_batch_verify (self, error);
     return r < 0 ? r : verify_leases (self, error);
 }

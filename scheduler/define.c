@@ -260,6 +260,7 @@ void rota_define_node (const rota_define_source_t *source, const Rota__TaskSpec 
                                                  : source->default_attempts,
         .wants = task ? wants_of (source, spec) : 0,
         .approval = spec->approval,
+        .approval_of_group = !spec->has_approval,
         .agent = ROTA_NONE,
         .author = ROTA_NONE,
         .not_before_ms = spec->has_not_before_ms ? spec->not_before_ms : 0,
@@ -272,9 +273,6 @@ int rota_define_add (rota_core_t *core, const rota_define_source_t *source, cons
     rota_core_node_t node;
     rota_define_node (source, spec, class_index, &node);
     node.parent = parent;
-    rota_core_node_t group; /* of a file each says for itself; what comes alone takes its group's */
-    if (!spec->has_approval && rota_core_get (core, parent, &group))
-        node.approval = group.approval;
     node.ready_since_ms = now_ms;
     if (node.status == STATUS (BLOCKED)) {
         node.blocked = CAUSE (IMPORT);

@@ -118,6 +118,26 @@ static void add_attempts (const service_t *self, rota_metrics_t *metrics)
     rota_metrics_add_histogram (metrics, ROTA_METRIC_QUEUE_WAIT, &self->figures.wait, NULL);
 }
 
+static void add_health (const service_t *self, rota_metrics_t *metrics)
+{
+    rota_core_health_t health;
+    rota_core_mode_t mode;
+    rota_core_health (self->core, ROTA_NONE, rota_service_now_ms (self), &health);
+    rota_core_mode (self->core, &mode);
+    for (rota_mode_t i = 0; i < ROTA_MODES; i++)
+        rota_metrics_add (metrics, ROTA_METRIC_MODE, i == mode.mode, rota_mode_name (i), NULL);
+    rota_metrics_add (metrics, ROTA_METRIC_MODE_CHANGES, (double)mode.changes, NULL, NULL);
+    rota_metrics_add (metrics, ROTA_METRIC_HEALTH_SNAPSHOTS, (double)self->snapshots.made, NULL, NULL);
+    rota_metrics_add (metrics, ROTA_METRIC_HEALTH_WATCHERS, (double)self->snapshots.count, NULL, NULL);
+    if (health.failure_permille != ROTA_UNKNOWN)
+        rota_metrics_add (metrics, ROTA_METRIC_HEALTH_FAILURES, health.failure_permille / 1000.0, NULL, NULL);
+    if (health.throughput >= 0)
+        rota_metrics_add (metrics, ROTA_METRIC_HEALTH_THROUGHPUT, (double)health.throughput / 1000, NULL,
+                          NULL);
+    if (health.quality_permille != ROTA_UNKNOWN)
+        rota_metrics_add (metrics, ROTA_METRIC_HEALTH_QUALITY, health.quality_permille / 1000.0, NULL, NULL);
+}
+
 typedef enum { CONNECTED, DRAINING, FULL, DISCONNECTED, STATES } agent_state_t;
 
 static void add_agents (service_t *self, rota_metrics_t *metrics)
@@ -148,8 +168,8 @@ static void add_agents (service_t *self, rota_metrics_t *metrics)
     for (rota_account_t i = 0; i < rota_core_account_count (self->core); i++) {
         rota_core_account_view_t account;
         rota_core_account_view (self->core, i, &account);
-        limited += account.result_class == RESULT (LIMITED);
-        auth += account.result_class == RESULT (AUTH);
+        limited += account.last.result_class == RESULT (LIMITED);
+        auth += account.last.result_class == RESULT (AUTH);
     }
     rota_metrics_add (metrics, ROTA_METRIC_ACCOUNTS_CLOSED, (double)limited, "limited", NULL);
     rota_metrics_add (metrics, ROTA_METRIC_ACCOUNTS_CLOSED, (double)auth, "auth", NULL);
@@ -199,6 +219,7 @@ HANDLER (metrics)
     add_tasks (self, metrics);
     add_attempts (self, metrics);
     add_agents (self, metrics);
+    add_health (self, metrics);
     add_scheduler (self, metrics);
     if (rota_metrics_pack (metrics, &reply) == 0) {
         rota_service_answer (self, from, ROTA_MESSAGE_METRICS_REPLY, &reply.base);

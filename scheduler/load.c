@@ -164,6 +164,7 @@ int rota_service_rebuild (service_t *self, rota_error_t *error)
         (uint64_t)rota_store_number (self->store, "sink_cursor", 0);
     rota_core_pause (self->core, rota_store_number (self->store, "paused", 0) != 0, now_ms);
     rota_store_load_coordinator (self->store, self->core);
+    rota_store_load_health (self->store, self->core);
     self->settled.count = 0;
     r = rota_budget_load (self, error);
     if (r < 0)
@@ -179,6 +180,13 @@ int rota_service_rebuild (service_t *self, rota_error_t *error)
 
 /* ---------------------------------------------------------------------------------------- settings */
 
+static rota_gate_policy_t gate_policy (const char *word)
+{
+    return strcmp (word, "fail") == 0    ? ROTA_GATE_FAILS
+           : strcmp (word, "human") == 0 ? ROTA_GATE_ASKS
+                                         : ROTA_GATE_PASSES;
+}
+
 void rota_service_read_policy (service_t *self)
 {
     const rota_settings_t *s = self->config.settings;
@@ -191,6 +199,12 @@ void rota_service_read_policy (service_t *self)
         (int)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_BACKOFF_JITTER);
     self->policy.default_attempts = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_ATTEMPTS);
     self->policy.free_tries = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_FREE_TRIES);
+    self->policy.merge_batch = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_MERGE_BATCH);
+    self->policy.quality_min = 10 * (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_QUALITY_MIN);
+    self->policy.quality_improves =
+        strcmp (rota_setting_text (s, ROTA_SETTING_SCHEDULER_QUALITY_BELOW), "improve") == 0;
+    self->policy.flaky = gate_policy (rota_setting_text (s, ROTA_SETTING_SCHEDULER_FLAKY));
+    self->policy.uncheckable = gate_policy (rota_setting_text (s, ROTA_SETTING_SCHEDULER_UNCHECKABLE));
     self->policy.review_rounds = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_REVIEW_ROUNDS);
     self->policy.step_tries = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_REVIEW_TRIES);
     self->policy.review_patience_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_REVIEW_PATIENCE);
@@ -223,6 +237,13 @@ void rota_service_read_policy (service_t *self)
     self->policy.weight.unblocks_s =
         (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_UNBLOCKS);
     self->policy.weight.small_s = (int32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_WEIGHT_SMALL);
+    const char *mode = rota_setting_text (s, ROTA_SETTING_SCHEDULER_MODE);
+    rota_mode_t pinned = rota_mode_parse (mode, strlen (mode));
+    self->policy.mode.pinned = pinned == ROTA_MODES ? -1 : (int)pinned;
+    self->policy.mode.half_life_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_MODE_HALF_LIFE);
+    self->policy.mode.dwell_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_MODE_DWELL);
+    self->policy.mode.samples = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_MODE_SAMPLES);
+    self->policy.mode.share = (uint32_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_MODE_SHARE);
 }
 
 static int read_rules (service_t *self, rota_error_t *error)

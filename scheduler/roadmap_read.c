@@ -6,6 +6,7 @@
 
 #define MAX_AGENTS 64
 #define MAX_GATES 256
+#define MAX_SETUP_PATHS 64
 #define MAX_GATE_TIMEOUT_MS (INT64_C (30) * 86400000)
 
 static void report_error (void *owner, uint32_t line, uint32_t column, const char *text)
@@ -181,9 +182,54 @@ static void read_target (rota_roadmap_reader_t *self, const rota_yaml_node_t *va
     read_line (self, value, "target", &self->header.has_target, &self->header.target);
 }
 
+static void read_lines (rota_roadmap_reader_t *self, const rota_yaml_node_t *value, const char *what,
+                        size_t *ret_count, ProtobufCBinaryData **ret_lines)
+{
+    const rota_yaml_sink_t sink = {report_error, self};
+    if (value->kind != ROTA_YAML_LIST || value->count > MAX_SETUP_PATHS) {
+        rota_yaml_fault (&sink, value, "%s: expected a list of at most %d paths", what, MAX_SETUP_PATHS);
+        return;
+    }
+    ProtobufCBinaryData *lines = rota_roadmap_alloc (self, (value->count + 1) * sizeof *lines);
+    for (uint32_t i = 0; lines && i < value->count; i++) {
+        protobuf_c_boolean has = false;
+        read_line (self, &value->items[i], what, &has, &lines[*ret_count]);
+        if (!has)
+            continue;
+        const char *text = (const char *)lines[*ret_count].data;
+        if (!*text || *text == '/' || strncmp (text, "../", 3) == 0 || strstr (text, "/../"))
+            rota_yaml_fault (&sink, &value->items[i], "%s: expected a path within the repository", what);
+        else
+            ++*ret_count;
+    }
+    *ret_lines = lines;
+}
+
+/* A command, or that with what it needs and makes. */
 static void read_setup (rota_roadmap_reader_t *self, const rota_yaml_node_t *value)
 {
-    read_line (self, value, "setup", &self->header.has_setup, &self->header.setup);
+    const rota_yaml_sink_t sink = {report_error, self};
+    Rota__RoadmapHeader *header = &self->header;
+    if (value->kind != ROTA_YAML_MAPPING) {
+        read_line (self, value, "setup", &header->has_setup, &header->setup);
+        return;
+    }
+    for (uint32_t i = 0; i < value->count; i++) {
+        const rota_yaml_pair_t *pair = &value->pairs[i];
+        if (strcmp (pair->key.text, "run") == 0)
+            read_line (self, &pair->value, "setup: run", &header->has_setup, &header->setup);
+        else if (strcmp (pair->key.text, "needs") == 0)
+            read_lines (self, &pair->value, "setup: needs", &header->n_setup_needs, &header->setup_needs);
+        else if (strcmp (pair->key.text, "makes") == 0)
+            read_lines (self, &pair->value, "setup: makes", &header->n_setup_makes, &header->setup_makes);
+        else
+            rota_yaml_fault (&sink, &pair->key, "setup has run, needs and makes");
+    }
+    if (!header->has_setup)
+        rota_yaml_fault (&sink, value, "setup: there is no command (run:)");
+    if (header->n_setup_makes && !header->n_setup_needs)
+        rota_yaml_fault (&sink, value,
+                         "setup: say which files it needs as well, or what it makes would be kept for ever");
 }
 
 static void read_wip (rota_roadmap_reader_t *self, const rota_yaml_node_t *value)

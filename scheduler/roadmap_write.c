@@ -558,6 +558,20 @@ static void put_gates (writer_t *self, const Rota__RoadmapHeader *header)
     close_mapping (self);
 }
 
+static void put_setup (writer_t *self, const Rota__RoadmapHeader *header)
+{
+    if (!header->n_setup_needs && !header->n_setup_makes) {
+        put_text_pair (self, "setup", header->has_setup, &header->setup);
+        return;
+    }
+    put_word (self, "setup");
+    open_mapping (self);
+    put_text_pair (self, "run", header->has_setup, &header->setup);
+    put_names (self, "needs", header->n_setup_needs, header->setup_needs);
+    put_names (self, "makes", header->n_setup_makes, header->setup_makes);
+    close_mapping (self);
+}
+
 static void put_file (writer_t *self, const Rota__RoadmapHeader *header)
 {
     yaml_event_t event;
@@ -567,7 +581,7 @@ static void put_file (writer_t *self, const Rota__RoadmapHeader *header)
     if (header) {
         put_text_pair (self, "name", header->has_source, &header->source);
         put_text_pair (self, "repository", header->has_repository, &header->repository);
-        put_text_pair (self, "setup", header->has_setup, &header->setup);
+        put_setup (self, header);
         put_text_pair (self, "target", header->has_target, &header->target);
         if (header->has_wip_limit && header->wip_limit)
             put_pair (self, "wip", "%u", header->wip_limit);

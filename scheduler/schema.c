@@ -22,6 +22,7 @@
  * checkpoint    essential state at a moment, a packed Checkpoint
  * session       the program's session of an attempt that was cut short, and what it had used by then
  * claim         what a task changes: globs, one a line, as it says or as was learned
+ * quality       averages of it, in millionths: scope 0 all, 1 a kind of agents, 2 an epic
  * context       what agents and people wrote down for later attempts; its words are in context_words, the
  *               tasks and groups that it is about in context_link; `digest` finds what is there already
  * conversation  one row per client: what was answered last (design 2.4)
@@ -97,7 +98,20 @@ static const char *const MIGRATIONS[] = {
      "CREATE INDEX context_link_back ON context_link (number);"
      "CREATE VIRTUAL TABLE context_words USING fts5 (topic, text, content = 'context',"
      " content_rowid = 'number', detail = none, columnsize = 0);"),
+    ("CREATE TABLE account_limit (account INTEGER, place INTEGER, class INTEGER NOT NULL, kind INTEGER NOT "
+     "NULL,"
+     " window TEXT NOT NULL, since_ms INTEGER, until_ms INTEGER, trips INTEGER, reason TEXT,"
+     " PRIMARY KEY (account, place)) WITHOUT ROWID;"
+     "INSERT INTO account_limit SELECT key, 0, class, kind, '', since_ms, until_ms, trips, reason FROM "
+     "account"
+     " WHERE class;"
+     "ALTER TABLE account DROP COLUMN class; ALTER TABLE account DROP COLUMN kind;"
+     "ALTER TABLE account DROP COLUMN since_ms; ALTER TABLE account DROP COLUMN until_ms;"
+     "ALTER TABLE account DROP COLUMN trips; ALTER TABLE account DROP COLUMN reason;"),
     "ALTER TABLE task ADD COLUMN epoch INTEGER;",
+    /* averages of the quality of work */
+    ("CREATE TABLE quality (scope INTEGER NOT NULL, name TEXT NOT NULL, average INTEGER, rounds INTEGER,"
+     " PRIMARY KEY (scope, name)) WITHOUT ROWID;"),
 };
 #define VERSION ((int)(sizeof MIGRATIONS / sizeof MIGRATIONS[0]))
 

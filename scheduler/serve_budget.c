@@ -44,7 +44,7 @@ int rota_budget_read_settings (service_t *self, rota_error_t *error)
     if (self->core)
         rota_core_budget_defaults (self->core, nano_usd, tokens);
     for (size_t i = 0; i < count; i++) {
-        char scope[ROTA_SCOPE_NAME_MAX + 16];
+        char scope[ROTA_SCOPE_BYTES];
         rota_limits_t limits;
         rota_scope_t which;
         const char *name;
@@ -125,13 +125,12 @@ bool rota_budget_explain (service_t *self, rota_node_t node, char *ret_text, siz
     rota_core_hold_t hold;
     rota_core_tally_t tally;
     char limit[ROTA_CELL_BYTES], spent[ROTA_CELL_BYTES], booked[ROTA_CELL_BYTES], estimate[ROTA_CELL_BYTES];
-    char at[ROTA_CLOCK_ISO_BYTES], then[160], scope[ROTA_SCOPE_NAME_MAX + 16];
+    char at[ROTA_CLOCK_ISO_BYTES], then[160], scope[ROTA_SCOPE_BYTES];
     rota_core_budget_hold (self->core, node, &hold);
     if (hold.tally == ROTA_NONE)
         return false;
     rota_core_tally (self->core, hold.tally, &tally);
-    snprintf (scope, sizeof scope, "%s%s%s", rota_scope_word (tally.scope), tally.name[0] ? "/" : "",
-              tally.name);
+    rota_scope_write (tally.scope, tally.name, scope);
     *ret_until_ms = hold.until_ms;
     rota_clock_iso (hold.until_ms, at);
     if (hold.window) {
@@ -186,7 +185,7 @@ static ProtobufCBinaryData copy_text (service_t *self, const char *text)
 static Rota__BudgetLine *add_line (listing_t *self, rota_scope_t scope, const char *name, const char *measure,
                                    const char *period)
 {
-    char text[ROTA_SCOPE_NAME_MAX + 16];
+    char text[ROTA_SCOPE_BYTES];
     if (self->reply.n_lines == MAX_LINES) {
         self->reply.has_cut = self->reply.cut = true;
         return NULL;
@@ -195,7 +194,7 @@ static Rota__BudgetLine *add_line (listing_t *self, rota_scope_t scope, const ch
     if (!line)
         return NULL;
     rota__budget_line__init (line);
-    snprintf (text, sizeof text, "%s%s%s", rota_scope_word (scope), name[0] ? "/" : "", name);
+    rota_scope_write (scope, name, text);
     line->has_scope = line->has_measure = line->has_period = true;
     line->scope = copy_text (self->service, text);
     line->measure = rota_bytes (measure);
@@ -329,10 +328,9 @@ static void list (service_t *self, bool all, const char *only, listing_t *ret_li
     bool any = rota_core_budget_count (self->core) > 0;
     for (size_t i = 0; i < rota_core_tally_count (self->core); i++) {
         rota_core_tally_t tally;
-        char scope[ROTA_SCOPE_NAME_MAX + 16];
+        char scope[ROTA_SCOPE_BYTES];
         rota_core_tally (self->core, i, &tally);
-        snprintf (scope, sizeof scope, "%s%s%s", rota_scope_word (tally.scope), tally.name[0] ? "/" : "",
-                  tally.name);
+        rota_scope_write (tally.scope, tally.name, scope);
         if (only && strcmp (only, scope) != 0)
             continue;
         bool wanted = all || only || (!any && tally.scope <= ROTA_SCOPE_KIND);
@@ -341,10 +339,9 @@ static void list (service_t *self, bool all, const char *only, listing_t *ret_li
     }
     for (size_t i = 0; i < rota_core_budget_count (self->core); i++) {
         rota_core_budget_view_t view;
-        char scope[ROTA_SCOPE_NAME_MAX + 16];
+        char scope[ROTA_SCOPE_BYTES];
         rota_core_budget_view (self->core, i, &view);
-        snprintf (scope, sizeof scope, "%s%s%s", rota_scope_word (view.scope), view.name[0] ? "/" : "",
-                  view.name);
+        rota_scope_write (view.scope, view.name, scope);
         if ((!only || strcmp (only, scope) == 0) &&
             rota_core_tally_named (self->core, view.scope, view.name) == ROTA_NONE)
             add_unused (ret_listing, &view);
@@ -364,7 +361,7 @@ HANDLER (budgets)
 typedef struct {
     rota_scope_t scope;
     const char *name;
-    char text[ROTA_SCOPE_NAME_MAX + 16];
+    char text[ROTA_SCOPE_BYTES];
     rota_limits_t limits; /* by hand, as they will be */
     rota_core_tally_t tally;
     bool counted;

@@ -203,7 +203,7 @@ static void open_accounts (service_t *self, int64_t now_ms)
     for (rota_account_t i = 0; i < rota_core_account_count (self->core); i++) {
         rota_core_account_view_t account;
         rota_core_account_view (self->core, i, &account);
-        if (account.result_class && account.until_ms == ROTA_BY_HAND)
+        if (account.last.result_class && account.last.until_ms == ROTA_BY_HAND)
             rota_core_account_resume (self->core, i, now_ms);
     }
 }

@@ -377,6 +377,25 @@ static void restore_coordinator (restoring_t *self)
              (const char *)body->coordinator.data, error.text);
 }
 
+/* The mode; the figures that it is decided by are of now, and decide again after the least time. */
+static void restore_mode (restoring_t *self)
+{
+    const Rota__CheckpointBody *body = self->body;
+    char reason[64];
+    if (!body->has_mode)
+        return; /* of a version that had none */
+    rota_mode_t mode = rota_mode_parse ((const char *)body->mode.data, body->mode.len);
+    snprintf (reason, sizeof reason, "as in checkpoint %llu", (unsigned long long)self->id);
+    int r = mode < ROTA_MODES ? rota_core_mode_set (self->service->core, mode, reason, self->now_ms) : -EPERM;
+    if (r == 0)
+        say (self, &self->restored, "the mode: %s", rota_mode_name (mode));
+    else if (r < 0)
+        say (self, &self->kept, "the mode, which was %.*s: %s",
+             (int)(body->mode.len < 40 ? body->mode.len : 40), (const char *)body->mode.data,
+             mode < ROTA_MODES ? "the setting scheduler.mode says which holds"
+                               : "there is none of that name");
+}
+
 /* What was there is kept as a checkpoint first, so that this can be undone as well. */
 HANDLER (checkpoint_restore)
 {
@@ -402,6 +421,7 @@ HANDLER (checkpoint_restore)
     restore_priorities (&restoring);
     restore_accounts (&restoring);
     restore_coordinator (&restoring);
+    restore_mode (&restoring);
     say (&restoring, &restoring.kept,
          "what tasks have come to, attempts and what was spent: they only go on");
     snprintf (text, sizeof text, "checkpoint %llu restored", (unsigned long long)request->id);

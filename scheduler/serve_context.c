@@ -254,7 +254,7 @@ HANDLER (context_query)
     if (node != ROTA_NONE)
         rota_store_entries_of_node (self->store, node, before, looked_at, list_entry, &listing);
     else if (query->words.len)
-        rota_store_entries_with_word (self->store, word, before, looked_at, list_entry, &listing);
+        rota_store_entries_with_words (self->store, word, before, looked_at, list_entry, &listing);
     else if (query->type)
         rota_store_entries_of_type (self->store, query->type, before, looked_at, list_entry, &listing);
     else

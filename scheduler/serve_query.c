@@ -34,7 +34,7 @@ static ProtobufCBinaryData id_of (service_t *self, rota_node_t node)
                                                  : rota_bytes_n (NULL, 0);
 }
 
-static ProtobufCBinaryData title_of (service_t *self, rota_node_t node)
+ProtobufCBinaryData rota_title_of (service_t *self, rota_node_t node)
 {
     rota_definition_t definition;
     if (rota_store_definition (self->store, node, &definition) < 0 || !definition.title_length)
@@ -49,7 +49,7 @@ static void no_such_task (service_t *self, const rota_envelope_t *from, Protobuf
 }
 
 /* ROTA_NONE (all) when the query names none; false when it names one that isn't there. */
-static bool read_source (const service_t *self, bool has, ProtobufCBinaryData name, uint32_t *ret_source)
+bool rota_read_source (const service_t *self, bool has, ProtobufCBinaryData name, uint32_t *ret_source)
 {
     *ret_source = ROTA_NONE;
     if (!has)
@@ -60,8 +60,8 @@ static bool read_source (const service_t *self, bool has, ProtobufCBinaryData na
 
 /* ----------------------------------------------------------------------------------------- status */
 
-static void fill_counts (service_t *self, const uint64_t status[ROTA_STATUSES], size_t *ret_count,
-                         Rota__StatusCount ***ret_list)
+void rota_fill_counts (service_t *self, const uint64_t status[ROTA_STATUSES], size_t *ret_count,
+                       Rota__StatusCount ***ret_list)
 {
     Rota__StatusCount *items = in_arena (self, ROTA_STATUSES, sizeof *items);
     Rota__StatusCount **list = in_arena (self, ROTA_STATUSES, sizeof (Rota__StatusCount *));
@@ -89,7 +89,7 @@ static void fill_running (service_t *self, size_t index, Rota__RunningTask *ret_
     ret_running->has_agent = ret_running->has_host = ret_running->has_started_ms = ret_running->has_stopping =
         true;
     ret_running->id = id_of (self, lease.node);
-    ret_running->title = title_of (self, lease.node);
+    ret_running->title = rota_title_of (self, lease.node);
     ret_running->attempt = lease.attempt;
     ret_running->phase = lease.phase;
     ret_running->agent = rota_bytes (view.name);
@@ -225,10 +225,10 @@ static void fill_groups (service_t *self, uint32_t source, Rota__StatusReply *re
         uint64_t status[ROTA_STATUSES];
         rota__group_status__init (group);
         rota_core_group_counts (self->core, node, status);
-        fill_counts (self, status, &group->n_counts, &group->counts);
+        rota_fill_counts (self, status, &group->n_counts, &group->counts);
         group->has_id = group->has_title = group->has_kind = group->has_total = group->has_complete = true;
         group->id = id_of (self, node);
-        group->title = title_of (self, node);
+        group->title = rota_title_of (self, node);
         group->kind = NODE (EPIC);
         for (int s = 0; s < ROTA_STATUSES; s++)
             group->total += status[s];
@@ -264,57 +264,86 @@ static void fill_slots (const service_t *self, Rota__StatusReply *reply)
     reply->has_slots = reply->has_slots_busy = true;
 }
 
+/* Another scheduler counts anew: what it says is never taken for what the one before said. */
+uint64_t rota_state_version (const service_t *self)
+{
+    return (self->epoch << 44) + rota_core_version (self->core);
+}
+
+static void fill_places (const rota_core_counts_t *counts, Rota__StatusReply *reply)
+{
+    reply->has_total = reply->has_ready = reply->has_waiting = reply->has_delayed = true;
+    reply->has_unreachable = reply->has_unassignable = reply->has_orphaned = reply->has_awaiting_human = true;
+    reply->has_broke = reply->has_merged = reply->has_unchecked = true;
+    reply->total = counts->total;
+    reply->ready = counts->place[ROTA_PLACE_READY];
+    reply->waiting = counts->place[ROTA_PLACE_WAITING];
+    reply->delayed = counts->place[ROTA_PLACE_DELAYED];
+    reply->unreachable = counts->place[ROTA_PLACE_UNREACHABLE];
+    reply->awaiting_human = counts->place[ROTA_PLACE_HUMAN];
+    reply->unassignable = counts->unassignable;
+    reply->orphaned = counts->orphaned;
+    reply->broke = counts->broke;
+    reply->merged = counts->merged;
+    reply->unchecked = counts->unchecked;
+}
+
+static void fill_mode (const service_t *self, Rota__StatusReply *reply)
+{
+    rota_core_mode_t mode;
+    rota_core_mode (self->core, &mode);
+    reply->has_mode = reply->has_mode_reason = reply->has_mode_since_ms = reply->has_mode_pinned = true;
+    reply->mode = rota_bytes (rota_mode_name (mode.mode));
+    reply->mode_reason = rota_bytes (mode.reason);
+    reply->mode_since_ms = mode.since_ms;
+    reply->mode_pinned = mode.pinned;
+}
+
+void rota_fill_status (service_t *self, uint32_t source, Rota__StatusReply *ret_reply)
+{
+    int64_t now_ms = rota_service_now_ms (self);
+    rota_core_counts_t counts;
+    rota_core_counts (self->core, source, now_ms, &counts);
+    ret_reply->has_version = ret_reply->has_settled = true;
+    ret_reply->version = rota_state_version (self);
+    ret_reply->settled = rota_core_is_settled (self->core, source, now_ms);
+    rota_fill_counts (self, counts.status, &ret_reply->n_counts, &ret_reply->counts);
+    fill_places (&counts, ret_reply);
+    ret_reply->has_paused = true;
+    ret_reply->paused = rota_core_is_paused (self->core) || self->config.hold;
+    ret_reply->has_disk_low = ret_reply->disk_low = self->disk_low;
+    ret_reply->has_next_ms = ret_reply->delayed > 0;
+    ret_reply->next_ms = next_due_ms (self);
+    ret_reply->has_store = ret_reply->has_scheduler_epoch = ret_reply->has_last_event = true;
+    ret_reply->store = rota_bytes_n (rota_store_incarnation (self->store), 16);
+    ret_reply->scheduler_epoch = self->epoch;
+    ret_reply->last_event = self->published_head;
+    rota_quality_fill (self, ret_reply);
+    fill_mode (self, ret_reply);
+    fill_slots (self, ret_reply);
+    fill_waits (self, source, &counts, ret_reply);
+    fill_all_running (self, source, ROTA_NONE, &ret_reply->n_running, &ret_reply->running);
+    fill_groups (self, source, ret_reply);
+}
+
 HANDLER (status)
 {
     const Rota__StatusQuery *query = (const Rota__StatusQuery *)message;
     Rota__StatusReply reply = ROTA__STATUS_REPLY__INIT;
-    int64_t now_ms = rota_service_now_ms (self);
     uint32_t source;
-    if (!read_source (self, query->has_source, query->source, &source)) {
+    if (!rota_read_source (self, query->has_source, query->source, &source)) {
         rota_service_refuse (self, from, ERROR_CODE (NOT_FOUND), "there is no source %.*s",
                              (int)query->source.len, (const char *)query->source.data);
         return;
     }
-    reply.has_version = true;
-    reply.version = rota_core_version (self->core);
-    /* The settled flag turns by time alone, so an unchanged answer carries it too. */
-    reply.has_settled = true;
-    reply.settled = rota_core_is_settled (self->core, source, now_ms);
-    if (query->has_version && query->version == reply.version) {
-        reply.has_unchanged = reply.unchanged = true;
-        rota_service_answer (self, from, ROTA_MESSAGE_STATUS_REPLY, &reply.base);
-        return;
+    if (query->has_version && query->version == rota_state_version (self)) {
+        /* The settled flag turns by time alone, so an unchanged answer carries it too. */
+        reply.has_version = reply.has_settled = reply.has_unchanged = reply.unchanged = true;
+        reply.version = query->version;
+        reply.settled = rota_core_is_settled (self->core, source, rota_service_now_ms (self));
+    } else {
+        rota_fill_status (self, source, &reply);
     }
-    rota_core_counts_t counts;
-    rota_core_counts (self->core, source, now_ms, &counts);
-    fill_counts (self, counts.status, &reply.n_counts, &reply.counts);
-    reply.has_total = reply.has_ready = reply.has_waiting = reply.has_delayed = reply.has_unreachable = true;
-    reply.has_unassignable = reply.has_paused = reply.has_orphaned = reply.has_awaiting_human = true;
-    reply.total = counts.total;
-    reply.ready = counts.place[ROTA_PLACE_READY];
-    reply.waiting = counts.place[ROTA_PLACE_WAITING];
-    reply.delayed = counts.place[ROTA_PLACE_DELAYED];
-    reply.unreachable = counts.place[ROTA_PLACE_UNREACHABLE];
-    reply.awaiting_human = counts.place[ROTA_PLACE_HUMAN];
-    reply.unassignable = counts.unassignable;
-    reply.orphaned = counts.orphaned;
-    reply.has_broke = true;
-    reply.broke = counts.broke;
-    reply.has_merged = reply.has_unchecked = true;
-    reply.merged = counts.merged;
-    reply.unchecked = counts.unchecked;
-    reply.paused = rota_core_is_paused (self->core) || self->config.hold;
-    reply.has_disk_low = reply.disk_low = self->disk_low;
-    reply.has_next_ms = reply.delayed > 0;
-    reply.next_ms = next_due_ms (self);
-    reply.has_store = reply.has_scheduler_epoch = reply.has_last_event = true;
-    reply.store = rota_bytes_n (rota_store_incarnation (self->store), 16);
-    reply.scheduler_epoch = self->epoch;
-    reply.last_event = self->published_head;
-    fill_slots (self, &reply);
-    fill_waits (self, source, &counts, &reply);
-    fill_all_running (self, source, ROTA_NONE, &reply.n_running, &reply.running);
-    fill_groups (self, source, &reply);
     rota_service_answer (self, from, ROTA_MESSAGE_STATUS_REPLY, &reply.base);
 }
 
@@ -334,7 +363,7 @@ void rota_fill_state (service_t *self, rota_node_t node, bool specs, Rota__TaskS
         ret_state->has_status = true;
     ret_state->key = (uint64_t)node + 1;
     ret_state->id = copy_bytes (self, it.id, it.id_length);
-    ret_state->title = title_of (self, node);
+    ret_state->title = rota_title_of (self, node);
     ret_state->kind = it.kind;
     ret_state->status = it.status;
     ret_state->has_phase = it.phase != 0;
@@ -433,7 +462,7 @@ HANDLER (tasks)
                              (int)query->group.len, (const char *)query->group.data);
         return;
     }
-    if (!read_source (self, query->has_source, query->source, &source)) {
+    if (!rota_read_source (self, query->has_source, query->source, &source)) {
         rota_service_answer (self, from, ROTA_MESSAGE_TASKS_REPLY, &reply.base);
         return;
     }
@@ -473,6 +502,8 @@ typedef struct {
     Rota__EventsReply *events;
     const Rota__EventsQuery *query;
     size_t limit;
+    bool has_quality; /* of the work that comes next in the list */
+    uint32_t quality_permille;
 } filling_t;
 
 void rota_event_message (service_t *self, const rota_stored_event_t *stored, Rota__Event *ret_event)
@@ -559,6 +590,15 @@ static void add_attempt (void *owner, const rota_stored_attempt_t *stored)
         rota__result__init (attempt->result);
         attempt->result->has_result_class = true;
         attempt->result->result_class = stored->result_class;
+    }
+    /* They come newest first: what was said last of the work is the work's. */
+    if (attempt->phase == PHASE (WORK)) {
+        attempt->has_quality_permille = filling->has_quality;
+        attempt->quality_permille = filling->quality_permille;
+        filling->has_quality = false;
+    } else if (attempt->result->has_quality_permille && !filling->has_quality) {
+        filling->has_quality = true;
+        filling->quality_permille = attempt->result->quality_permille;
     }
     filling->reply->attempts[filling->reply->n_attempts++] = attempt;
 }
@@ -687,18 +727,41 @@ HANDLER (events)
 
 /* ----------------------------------------------------------------------------------------- agents */
 
-static void fill_account (const service_t *self, const rota_core_agent_view_t *view, Rota__AgentState *agent)
+static void fill_limits (service_t *self, rota_account_t account, size_t count, Rota__AgentState *agent)
+{
+    Rota__AccountLimit *items = in_arena (self, count, sizeof *items);
+    agent->limits = in_arena (self, count, sizeof (Rota__AccountLimit *));
+    for (size_t i = 0; items && agent->limits && i < count; i++) {
+        rota_core_limit_t limit = rota_core_account_limit (self->core, account, i);
+        Rota__AccountLimit *it = agent->limits[agent->n_limits++] = &items[i];
+        rota__account_limit__init (it);
+        it->has_result_class = it->has_since_ms = it->has_trips = it->has_reason = true;
+        it->result_class = limit.result_class;
+        it->has_limit_kind = limit.limit_kind != 0;
+        it->limit_kind = limit.limit_kind;
+        it->has_window = limit.window[0] != 0;
+        it->window = rota_bytes (limit.window);
+        it->since_ms = limit.since_ms;
+        it->has_until_ms = limit.until_ms != ROTA_BY_HAND;
+        it->until_ms = it->has_until_ms ? limit.until_ms : 0;
+        it->trips = limit.trips;
+        it->reason = rota_bytes (limit.reason);
+    }
+}
+
+static void fill_account (service_t *self, const rota_core_agent_view_t *view, Rota__AgentState *agent)
 {
     rota_core_account_view_t account;
     rota_core_account_view (self->core, view->account, &account);
+    fill_limits (self, view->account, account.limit_count, agent);
     agent->has_account = true;
     agent->account = rota_bytes (account.name);
-    agent->has_cooldown_reason = agent->has_cooldown_by_hand = account.result_class != 0;
-    agent->cooldown_reason = rota_bytes (account.reason);
-    agent->cooldown_by_hand = account.until_ms == ROTA_BY_HAND;
-    agent->has_cooldown_until_ms = account.result_class && !agent->cooldown_by_hand;
-    agent->cooldown_until_ms = agent->has_cooldown_until_ms ? account.until_ms : 0;
-    if (account.result_class || !view->breaker_until_ms)
+    agent->has_cooldown_reason = agent->has_cooldown_by_hand = account.last.result_class != 0;
+    agent->cooldown_reason = rota_bytes (account.last.reason);
+    agent->cooldown_by_hand = account.last.until_ms == ROTA_BY_HAND;
+    agent->has_cooldown_until_ms = account.last.result_class && !agent->cooldown_by_hand;
+    agent->cooldown_until_ms = agent->has_cooldown_until_ms ? account.last.until_ms : 0;
+    if (account.last.result_class || !view->breaker_until_ms)
         return;
     agent->has_cooldown_reason = agent->has_cooldown_until_ms = true;
     agent->cooldown_reason = rota_bytes (view->breaker_reason);

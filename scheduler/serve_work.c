@@ -9,6 +9,7 @@
 #define MAX_HELD 100000
 #define AGENT_NAME_MAX_BYTES 200
 #define MAX_COMMENTS 100
+#define MAX_SCORES 16
 
 /* --------------------------------------------------------------------------------------- presence */
 
@@ -178,6 +179,13 @@ static void note_problem (service_t *self, rota_agent_t agent, const char *probl
     self->agent_problems.items[agent] = problem ? strdup (problem) : NULL;
 }
 
+/* Whether nothing newer of the host came before. */
+static bool is_news (service_t *self, const rota_envelope_t *from)
+{
+    return !from->has_conversation ||
+           rota_core_agent_is_news (self->core, from->sender, from->conversation, from->sequence);
+}
+
 HANDLER (register)
 {
     const Rota__Register *it = (const Rota__Register *)message;
@@ -221,6 +229,11 @@ HANDLER (register)
         return;
     }
     rota_agent_t index;
+    if (!is_news (self, from)) {
+        if (rota_core_agent_find (self->core, from->sender) == ROTA_NONE)
+            ask_to_register (self, from->sender);
+        return; /* who waits for the answer of a newer one gets that */
+    }
     add_agent_peer (self, from->sender);
     if (rota_core_agent_register (self->core, &agent, held, it->n_held, rota_service_now_ms (self), &index) <
         0)
@@ -249,6 +262,7 @@ HANDLER (accepted)
 {
     const Rota__Accepted *accepted = (const Rota__Accepted *)message;
     rota_agent_t agent = known_agent (self, from);
+    is_news (self, from);
     for (size_t i = 0; i < accepted->n_attempts && agent != ROTA_NONE; i++) {
         const Rota__Held *it = accepted->attempts[i];
         if (it->key > 0 && it->key <= rota_core_count (self->core))
@@ -263,7 +277,7 @@ HANDLER (agent_heartbeat)
     rota_agent_t agent = known_agent (self, from);
     rota_held_t *held = it->n_held <= MAX_HELD ? read_held (self, it->held, it->n_held) : NULL;
     rota_core_agent_view_t view;
-    if (agent == ROTA_NONE || !held)
+    if (agent == ROTA_NONE || !held || !is_news (self, from))
         return;
     /* Known from the store alone, as after a commit that failed: who it is now must be said anew. */
     rota_core_agent_view (self->core, agent, &view);
@@ -290,6 +304,8 @@ static void tame (Rota__Result *result)
         result->last_output.len = 2048;
     if (result->verdict && result->verdict->n_comments > MAX_COMMENTS)
         result->verdict->n_comments = MAX_COMMENTS;
+    if (result->verdict && result->verdict->n_scores > MAX_SCORES)
+        result->verdict->n_scores = MAX_SCORES;
     while (result->message.len &&
            !rota_text_is_valid ((const char *)result->message.data, result->message.len, true))
         result->message.len--;
@@ -339,6 +355,7 @@ static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *
     if (result->session_lost && rota_store_session (self->store, (rota_node_t)(report->key - 1), &named) < 0)
         result->session_lost = false;
     mark_vendor (self, (rota_node_t)(report->key - 1), result);
+    rota_quality_note (self, (rota_node_t)(report->key - 1), report->attempt, result);
     /* From the wall clock to the core's, which never jumps. */
     if (result->has_until_ms && result->until_ms > 0)
         result->until_ms += rota_service_now_ms (self) - rota_clock_wall_ms ();
@@ -349,6 +366,14 @@ static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *
                                     report->coordinator_epoch, result, rota_service_now_ms (self));
     if (r == -ESTALE && result->verdict) /* what is kept of it says nothing that counts */
         void_verdict (result);
+    rota_core_node_t now;
+    bool over = r == 0 && rota_core_get (self->core, (rota_node_t)(report->key - 1), &now) &&
+                rota_quality_is_over (now.status);
+    if (over && result->has_quality_permille)
+        rota_core_health_quality (self->core, (rota_node_t)(report->key - 1), result->quality_permille,
+                                  false);
+    if (r == 0 && result->work)
+        rota_service_note_foreign (self, (rota_node_t)(report->key - 1), result->work);
     if (r == 0 && result->work)
         rota_claims_learn (self, (rota_node_t)(report->key - 1), result->work);
     rota_settled_t *kept = r == 0 ? VPUSH (self, settled) : NULL;

@@ -68,6 +68,8 @@ static const struct {
     {ROTA_MESSAGE_SINK_CURSOR, rota_serve_sink_cursor},
     {ROTA_MESSAGE_PROPOSAL, rota_serve_proposal},
     {ROTA_MESSAGE_METRICS_QUERY, rota_serve_metrics},
+    {ROTA_MESSAGE_HEALTH_QUERY, rota_serve_health},
+    {ROTA_MESSAGE_SNAPSHOT_QUERY, rota_serve_snapshot},
     {ROTA_MESSAGE_BUDGETS_QUERY, rota_serve_budgets},
     {ROTA_MESSAGE_BUDGET_CHANGE, rota_serve_budget_change},
     {ROTA_MESSAGE_CHECKPOINT_TAKE, rota_serve_checkpoint_take},
@@ -289,6 +291,7 @@ int rota_scheduler_new (const rota_scheduler_config_t *config, rota_scheduler_t 
     self->stop_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
     self->steady_base_ms = rota_clock_wall_ms () - rota_clock_boot_ms ();
     rota_service_read_policy (self);
+    rota_snapshots_start (&self->snapshots, ROTA_SNAPSHOT_INTERVAL_MS);
     int r = self->stop_fd < 0 ? rota_error_set (error, -errno, "no descriptor left") : 0;
     if (r == 0)
         r = rota_service_read_resilience (self, error);

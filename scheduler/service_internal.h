@@ -12,6 +12,8 @@
  * upkeep.c     timers, trimming, backup, check figures.c      what is counted for /metrics
  * settled.c    roadmaps that have come to rest               room.c         a disk that is nearly full
  * claims.c     what tasks touch
+ * serve_health.c how things go
+ * serve_snapshots.c the next state, for those who watch
  * serve_context.c what agents are told, what they and people write down
  */
 #ifndef ROTA_SERVICE_INTERNAL_H
@@ -23,8 +25,10 @@
 #include "proto/words.h"
 #include "scheduler/core.h"
 #include "scheduler/define.h"
+#include "scheduler/health.h"
 #include "scheduler/quiet.h"
 #include "scheduler/service.h"
+#include "scheduler/snapshots.h"
 #include "scheduler/store.h"
 
 #include <czmq.h>
@@ -68,7 +72,8 @@ typedef struct {
     bool repository; /* the header names one */
     char *place;     /* which, from the root; NULL = none */
     bool dirty;
-    bool moves; /* something of it runs or can start by itself */
+    bool moves;       /* something of it runs or can start by itself */
+    char foreign[65]; /* where someone else moved its integration branch to, told already */
 } source_t;
 
 /* The session that a reported attempt left, until its end is stored. */
@@ -156,6 +161,7 @@ struct rota_scheduler {
     int64_t trim_after_ms;
     uint64_t batches, messages;
     rota_figures_t figures;
+    rota_snapshots_t snapshots;
     bool disk_low;   /* nothing new is taken or begun */
     int64_t room_ms; /* when to look again */
     int64_t sweep_after_ms;
@@ -212,6 +218,8 @@ void rota_service_drop_outgoing (service_t *self);
 
 /* assign.c */
 void rota_service_send_work (service_t *self, const rota_core_effects_t *effects);
+/* foreign.c: says that someone else moved the integration branch, once. */
+void rota_service_note_foreign (service_t *self, rota_node_t node, const Rota__Work *work);
 /* Location and target of the repository that the task's source names; false = none. */
 bool rota_service_locate_repository (service_t *self, const rota_core_node_t *node,
                                      Rota__Repository *ret_repository);
@@ -260,6 +268,10 @@ void rota_answers_end (rota_answers_t *self);
 void rota_answers_answer (rota_answers_t *self, const rota_envelope_t *request, uint32_t type,
                           const uint8_t *body, size_t size);
 
+/* serve_snapshots.c */
+/* Answers those who watch, when their turn has come; after the commit. */
+void rota_service_turn_snapshots (service_t *self);
+
 /* role.c: the lock scheduler.lock in the state directory */
 /* Takes the role, or finds another with it: -EBUSY, or 0 for one that stands by. */
 int rota_service_ask_role (service_t *self, rota_error_t *error);
@@ -284,6 +296,16 @@ void rota_claims_store (service_t *self);
 /* Makes this attempt's usage of what was counted since the session began. */
 void rota_spend_settle (service_t *self, rota_node_t node, Rota__Result *result, rota_settled_t *ret_settled);
 void rota_spend_ended (service_t *self, const rota_core_ended_t *ended);
+
+/* serve_quality.c */
+/* The score of the work that a result of its gates, review or merge is about; of a review in parts the last
+ * one is made what all of them said. */
+void rota_quality_note (service_t *self, rota_node_t node, uint32_t attempt, Rota__Result *result);
+/* The work went into the branch, or back, or is given up. */
+bool rota_quality_is_over (Rota__TaskStatus status);
+/* In the transaction: its round is over, and counts in the averages. */
+void rota_quality_ended (service_t *self, const rota_core_ended_t *ended);
+void rota_quality_fill (service_t *self, Rota__StatusReply *reply);
 
 /* serve_budget.c */
 int rota_budget_read_settings (service_t *self, rota_error_t *error);
@@ -339,6 +361,8 @@ HANDLER (checkpoint_take);
 HANDLER (checkpoints_query);
 HANDLER (checkpoint_restore);
 HANDLER (metrics);
+HANDLER (health);
+HANDLER (snapshot);
 
 /* room.c */
 void rota_service_look_at_room (service_t *self, int64_t now_ms);
@@ -386,6 +410,14 @@ void rota_import_tick (service_t *self);
 
 /* serve_query.c */
 void rota_event_message (service_t *self, const rota_stored_event_t *stored, Rota__Event *ret_event);
+/* ROTA_NONE (all) when a query names none; false when it names one that isn't there. */
+bool rota_read_source (const service_t *self, bool has, ProtobufCBinaryData name, uint32_t *ret_source);
+uint64_t rota_state_version (const service_t *self);
+void rota_fill_status (service_t *self, uint32_t source, Rota__StatusReply *ret_reply);
+void rota_fill_counts (service_t *self, const uint64_t status[ROTA_STATUSES], size_t *ret_count,
+                       Rota__StatusCount ***ret_list);
+/* In the batch's memory; the id when there is no title. */
+ProtobufCBinaryData rota_title_of (service_t *self, rota_node_t node);
 void rota_fill_state (service_t *self, rota_node_t node, bool specs, Rota__TaskState *ret_state);
 
 /* upkeep.c */

@@ -257,7 +257,8 @@ static int row_flags (const rota_core_node_t *it)
     return (it->approval ? ROW_APPROVAL : 0) | (it->keep_on_lost ? ROW_KEEP : 0) |
            (it->orphaned ? ROW_ORPHANED : 0) | (it->flagged ? ROW_FLAGGED : 0) |
            (it->skipped ? ROW_SKIPPED : 0) | (it->lost ? ROW_LOST : 0) |
-           (it->cancelling ? ROW_CANCELLING : 0) | (it->holding ? ROW_HOLDING : 0);
+           (it->cancelling ? ROW_CANCELLING : 0) | (it->holding ? ROW_HOLDING : 0) |
+           (it->approval_of_group ? ROW_SILENT : 0) | (it->asked ? ROW_ASKED : 0);
 }
 
 static int64_t reference (uint32_t index)
@@ -444,22 +445,41 @@ void rota_store_set_agent (rota_store_t *self, const rota_core_t *core, rota_age
     rota_store_run (self, s);
 }
 
+static void add_limit (rota_store_t *self, const rota_core_t *core, rota_account_t account, size_t place)
+{
+    sqlite3_stmt *s = rota_store_sql (self, SQL_ADD_LIMIT);
+    if (!s)
+        return;
+    rota_core_limit_t limit = rota_core_account_limit (core, account, place);
+    sqlite3_bind_int64 (s, 1, reference (account));
+    sqlite3_bind_int64 (s, 2, (int64_t)place);
+    sqlite3_bind_int (s, 3, limit.result_class);
+    sqlite3_bind_int (s, 4, limit.limit_kind);
+    sqlite3_bind_text (s, 5, limit.window, -1, SQLITE_STATIC);
+    sqlite3_bind_int64 (s, 6, limit.since_ms);
+    sqlite3_bind_int64 (s, 7, limit.until_ms);
+    sqlite3_bind_int64 (s, 8, limit.trips);
+    sqlite3_bind_text (s, 9, limit.reason, -1, SQLITE_STATIC);
+    rota_store_run (self, s);
+}
+
 void rota_store_set_account (rota_store_t *self, const rota_core_t *core, rota_account_t account)
 {
+    rota_core_account_view_t view;
+    rota_core_account_view (core, account, &view);
     sqlite3_stmt *s = rota_store_sql (self, SQL_SET_ACCOUNT);
     if (!s)
         return;
-    rota_core_account_view_t view;
-    rota_core_account_view (core, account, &view);
     sqlite3_bind_int64 (s, 1, reference (account));
     sqlite3_bind_text (s, 2, view.name, -1, SQLITE_STATIC);
-    sqlite3_bind_int (s, 3, view.result_class);
-    sqlite3_bind_int (s, 4, view.limit_kind);
-    sqlite3_bind_int64 (s, 5, view.since_ms);
-    sqlite3_bind_int64 (s, 6, view.until_ms);
-    sqlite3_bind_int64 (s, 7, view.trips);
-    sqlite3_bind_text (s, 8, view.reason, -1, SQLITE_STATIC);
     rota_store_run (self, s);
+    s = rota_store_sql (self, SQL_DROP_LIMITS);
+    if (!s)
+        return;
+    sqlite3_bind_int64 (s, 1, reference (account));
+    rota_store_run (self, s);
+    for (size_t i = 0; i < view.limit_count; i++)
+        add_limit (self, core, account, i);
 }
 
 /* A negative number is one that nobody knows. */
@@ -557,7 +577,7 @@ void rota_store_set_number (rota_store_t *self, const char *name, int64_t value)
     rota_store_run (self, s);
 }
 
-static void set_text (rota_store_t *self, const char *name, const char *text)
+void rota_store_set_text (rota_store_t *self, const char *name, const char *text)
 {
     sqlite3_stmt *s = rota_store_sql (self, SQL_SET_META);
     if (!s)
@@ -567,7 +587,7 @@ static void set_text (rota_store_t *self, const char *name, const char *text)
     rota_store_run (self, s);
 }
 
-static void get_text (rota_store_t *self, const char *name, char *ret_text, size_t capacity)
+void rota_store_get_text (rota_store_t *self, const char *name, char *ret_text, size_t capacity)
 {
     sqlite3_stmt *s = rota_store_sql (self, SQL_GET_META);
     ret_text[0] = '\0';
@@ -586,8 +606,8 @@ void rota_store_set_coordinator (rota_store_t *self, const rota_core_t *core)
     rota_core_coordinator (core, &role);
     if (role.agent != ROTA_NONE)
         rota_core_agent_view (core, role.agent, &agent);
-    set_text (self, "coordinator", agent.name ? agent.name : "");
-    set_text (self, "coordinator_reason", role.reason);
+    rota_store_set_text (self, "coordinator", agent.name ? agent.name : "");
+    rota_store_set_text (self, "coordinator_reason", role.reason);
     rota_store_set_number (self, "coordinator_epoch", (int64_t)role.epoch);
     rota_store_set_number (self, "coordinator_since", role.since_ms);
     rota_store_set_number (self, "coordinator_by_hand", role.by_hand);
@@ -596,8 +616,8 @@ void rota_store_set_coordinator (rota_store_t *self, const rota_core_t *core)
 void rota_store_load_coordinator (rota_store_t *self, rota_core_t *core)
 {
     char agent[256], reason[ROTA_ERROR_MAX_BYTES];
-    get_text (self, "coordinator", agent, sizeof agent);
-    get_text (self, "coordinator_reason", reason, sizeof reason);
+    rota_store_get_text (self, "coordinator", agent, sizeof agent);
+    rota_store_get_text (self, "coordinator_reason", reason, sizeof reason);
     rota_core_coordinator_t role = {
         .epoch = (uint64_t)rota_store_number (self, "coordinator_epoch", 0),
         .since_ms = rota_store_number (self, "coordinator_since", 0),

@@ -90,6 +90,9 @@ void rota_store_set_number (rota_store_t *self, const char *name, int64_t value)
 /* Holder, epoch, since when and why; load after the agents. */
 void rota_store_set_coordinator (rota_store_t *self, const rota_core_t *core);
 void rota_store_load_coordinator (rota_store_t *self, rota_core_t *core);
+/* The mode and what happened of late; load before anything happens. */
+void rota_store_set_health (rota_store_t *self, const rota_core_t *core);
+void rota_store_load_health (rota_store_t *self, rota_core_t *core);
 int64_t rota_store_number (rota_store_t *self, const char *name, int64_t fallback);
 void rota_store_set_conversation (rota_store_t *self, const uint8_t id[16], uint64_t low,
                                   const uint8_t *window, size_t window_size, int64_t wall_ms);
@@ -149,6 +152,21 @@ typedef struct {
 /* Newest first. */
 size_t rota_store_attempts (rota_store_t *self, rota_node_t node, size_t limit,
                             void (*each) (void *owner, const rota_stored_attempt_t *attempt), void *owner);
+/* Averages of quality (store_quality.c). 0, or -ENOENT: no data. The name's text is SQLite's while `each`
+ * runs. */
+typedef enum { ROTA_QUALITY_ALL, ROTA_QUALITY_KIND, ROTA_QUALITY_EPIC } rota_quality_scope_t;
+typedef struct {
+    int64_t average_micro;
+    uint64_t rounds;
+} rota_stored_quality_t;
+int rota_store_quality (rota_store_t *self, rota_quality_scope_t scope, const char *name, size_t length,
+                        rota_stored_quality_t *ret_quality);
+void rota_store_set_quality (rota_store_t *self, rota_quality_scope_t scope, const char *name, size_t length,
+                             const rota_stored_quality_t *quality);
+void rota_store_qualities (rota_store_t *self, size_t limit,
+                           void (*each) (void *owner, rota_quality_scope_t scope, const char *name,
+                                         size_t length, const rota_stored_quality_t *quality),
+                           void *owner);
 void rota_store_dependencies (rota_store_t *self, rota_node_t node,
                               void (*each) (void *owner, rota_node_t prerequisite, Rota__DependencyType type),
                               void *owner);
@@ -185,7 +203,8 @@ int rota_store_get_checkpoint (rota_store_t *self, uint64_t id,
 /* In a transaction: keeps at most `cap`, none that is older than `before_ms`. */
 void rota_store_trim_checkpoints (rota_store_t *self, int64_t before_ms, size_t cap);
 
-/* Moves the WAL into the file when it has grown; `idle` = nothing waits. Cheap to call after every batch. */
+/* Moves the WAL into the file when it has grown; `idle` = nothing waits. Cheap to call after every batch. Ends
+ * what was read last. */
 void rota_store_checkpoint (rota_store_t *self, bool idle);
 /* From this size on a checkpoint no longer waits for an idle moment; from twice of it on the WAL is cut. */
 void rota_store_set_wal_limit (rota_store_t *self, int64_t limit_bytes);

@@ -3,10 +3,12 @@
 #include "bus/names.h"
 #include "scheduler/store_internal.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define QUOTED_BYTES 1024
 #define PROBES 4 /* other texts with the same hash that are passed over */
 
 static int64_t reference (rota_node_t node)
@@ -153,7 +155,7 @@ static void read_row (sqlite3_stmt *s, rota_entry_t *ret_entry)
         ret_entry->text = "";
 }
 
-static void give (rota_store_t *self, sqlite3_stmt *s, rota_entry_fn *each, void *owner)
+static int give_rows (sqlite3_stmt *s, rota_entry_fn *each, void *owner)
 {
     int code;
     while ((code = sqlite3_step (s)) == SQLITE_ROW) {
@@ -161,10 +163,16 @@ static void give (rota_store_t *self, sqlite3_stmt *s, rota_entry_fn *each, void
         read_row (s, &entry);
         each (owner, &entry);
     }
-    if (code != SQLITE_DONE)
-        rota_store_fail (self, code);
     sqlite3_reset (s);
     sqlite3_clear_bindings (s);
+    return code;
+}
+
+static void give (rota_store_t *self, sqlite3_stmt *s, rota_entry_fn *each, void *owner)
+{
+    int code = give_rows (s, each, owner);
+    if (code != SQLITE_DONE)
+        rota_store_fail (self, code);
 }
 
 void rota_store_entries (rota_store_t *self, int64_t before, size_t limit, rota_entry_fn *each, void *owner)
@@ -201,18 +209,47 @@ void rota_store_entries_of_type (rota_store_t *self, Rota__NoteType type, int64_
     entries_of (self, SQL_ENTRIES_OF_TYPE, type, before, limit, each, owner);
 }
 
-/* Quoted, so that nothing in it is taken for an operator of the search. */
-void rota_store_entries_with_word (rota_store_t *self, const char *word, int64_t before, size_t limit,
-                                   rota_entry_fn *each, void *owner)
+static bool is_apart (char c)
 {
-    char quoted[128];
+    return (unsigned char)c < 0x80 && !isalnum ((unsigned char)c);
+}
+
+/* "snake_case words" as "snake" AND "case" AND "words": the index knows no places of words, so that words in
+ * one pair of quotes are an error; and quoted nothing is taken for an operator. False: there is none. */
+static bool quote (const char *words, char ret_quoted[QUOTED_BYTES])
+{
+    size_t used = 0;
+    for (const char *at = words; *at;) {
+        size_t length = 0;
+        while (*at && is_apart (*at))
+            at++;
+        while (at[length] && !is_apart (at[length]))
+            length++;
+        if (length && used + length + sizeof " AND \"\"" > QUOTED_BYTES)
+            return false;
+        if (length)
+            used += (size_t)snprintf (ret_quoted + used, QUOTED_BYTES - used, "%s\"%.*s\"",
+                                      used ? " AND " : "", (int)length, at);
+        at += length;
+    }
+    return used > 0;
+}
+
+void rota_store_entries_with_words (rota_store_t *self, const char *words, int64_t before, size_t limit,
+                                    rota_entry_fn *each, void *owner)
+{
+    char quoted[QUOTED_BYTES];
     sqlite3_stmt *s = rota_store_sql (self, SQL_ENTRIES_WITH_WORD);
-    if (!s || strchr (word, '"') || snprintf (quoted, sizeof quoted, "\"%s\"", word) >= (int)sizeof quoted)
+    if (!s || !quote (words, quoted))
         return;
     sqlite3_bind_text (s, 1, quoted, -1, SQLITE_STATIC);
     sqlite3_bind_int64 (s, 2, before);
     sqlite3_bind_int64 (s, 3, (int64_t)limit);
-    give (self, s, each, owner);
+    /* What the index takes for several words where no blank is (other scripts' marks) is not found; the store
+     * is well all the same. */
+    int code = give_rows (s, each, owner);
+    if (code != SQLITE_DONE && code != SQLITE_ERROR)
+        rota_store_fail (self, code);
 }
 
 size_t rota_store_entry_about (rota_store_t *self, uint64_t number, rota_node_t *ret_nodes, size_t capacity)

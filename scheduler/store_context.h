@@ -40,9 +40,9 @@ void rota_store_entries_of_node (rota_store_t *self, rota_node_t node, int64_t b
                                  rota_entry_fn *each, void *owner);
 void rota_store_entries_of_type (rota_store_t *self, Rota__NoteType type, int64_t before, size_t limit,
                                  rota_entry_fn *each, void *owner);
-/* `word`: letters, digits and "_" (bus/terms.h). */
-void rota_store_entries_with_word (rota_store_t *self, const char *word, int64_t before, size_t limit,
-                                   rota_entry_fn *each, void *owner);
+/* Those with all of the words, whatever stands between them. */
+void rota_store_entries_with_words (rota_store_t *self, const char *words, int64_t before, size_t limit,
+                                    rota_entry_fn *each, void *owner);
 /* What it is about, at most `capacity`. */
 size_t rota_store_entry_about (rota_store_t *self, uint64_t number, rota_node_t *ret_nodes, size_t capacity);
 

@@ -1,7 +1,7 @@
 /* store_internal.h - shared by the store's files.
  *
  * store.c opening, transactions, writes    store_read.c loading, queries    store_keep.c trimming,
- * checkpoints, backup store_check.c verification
+ * checkpoints, backup store_check.c verification  store_health.c the mode and what happened of late
  */
 #ifndef ROTA_STORE_INTERNAL_H
 #define ROTA_STORE_INTERNAL_H
@@ -42,6 +42,8 @@ enum {
     ROW_LOST = 32,
     ROW_CANCELLING = 64,
     ROW_HOLDING = 128,
+    ROW_SILENT = 256, /* of approval: as its group */
+    ROW_ASKED = 4096,
 };
 
 /* Ready to be bound; NULL when it can't be prepared (kept as a failure). */
@@ -49,5 +51,8 @@ sqlite3_stmt *rota_store_sql (rota_store_t *self, sql_t which);
 /* Runs a statement that gives no row and resets it. */
 void rota_store_run (rota_store_t *self, sqlite3_stmt *statement);
 void rota_store_fail (rota_store_t *self, int sqlite_code);
+/* Texts by name, beside rota_store_set_number's numbers; "" when there is none. */
+void rota_store_set_text (rota_store_t *self, const char *name, const char *text);
+void rota_store_get_text (rota_store_t *self, const char *name, char *ret_text, size_t capacity);
 
 #endif

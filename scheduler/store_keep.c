@@ -110,6 +110,10 @@ void rota_store_checkpoint (rota_store_t *self, bool idle)
     int64_t wal_bytes = (int64_t)rota_store_wal_bytes (self);
     if (self->in_transaction || (wal_bytes < limit_bytes && (!idle || self->wal_pages < CHECKPOINT_PAGES)))
         return;
+    /* One that was read from last still holds its snapshot: behind that nothing would be moved, ever. */
+    for (sqlite3_stmt *s = NULL; (s = sqlite3_next_stmt (self->db, s));)
+        if (sqlite3_stmt_busy (s))
+            sqlite3_reset (s);
     int mode = wal_bytes >= 2 * limit_bytes ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
     int left, copied;
     if (sqlite3_wal_checkpoint_v2 (self->db, NULL, mode, &left, &copied) == SQLITE_OK && left == copied)

@@ -50,6 +50,13 @@ typedef struct {
         uint64_t epoch;
     } * leases;
     size_t lease_count;
+    int64_t now_ms;
+    /* By node: when it ended (a group: its last member), and when the last that it waits for did. Rows don't
+     * say since when a task is ready that was never begun: becoming ready writes nothing. */
+    struct {
+        int64_t ended_ms, free_ms;
+    } * turns;
+    size_t turn_count;
 } loading_t;
 
 static int load_source (void *owner, sqlite3_stmt *s)
@@ -80,16 +87,24 @@ static int load_agent (void *owner, sqlite3_stmt *s)
 static int load_account (void *owner, sqlite3_stmt *s)
 {
     loading_t *self = owner;
-    rota_core_account_load (self->core, &(rota_core_account_view_t){
-                                            .name = text_at (s, 1),
-                                            .result_class = (uint8_t)sqlite3_column_int (s, 2),
-                                            .limit_kind = (uint8_t)sqlite3_column_int (s, 3),
-                                            .since_ms = sqlite3_column_int64 (s, 4),
-                                            .until_ms = sqlite3_column_int64 (s, 5),
-                                            .trips = (uint32_t)sqlite3_column_int64 (s, 6),
-                                            .reason = text_at (s, 7),
-                                        });
+    rota_core_account_load (self->core, text_at (s, 1), NULL, 0);
     return rota_core_account_count (self->core) == (size_t)sqlite3_column_int64 (s, 0) ? 0 : -EBADMSG;
+}
+
+static int load_limit (void *owner, sqlite3_stmt *s)
+{
+    loading_t *self = owner;
+    rota_core_limit_t limit = {
+        .result_class = (uint8_t)sqlite3_column_int (s, 1),
+        .limit_kind = (uint8_t)sqlite3_column_int (s, 2),
+        .window = text_at (s, 3),
+        .since_ms = sqlite3_column_int64 (s, 4),
+        .until_ms = sqlite3_column_int64 (s, 5),
+        .trips = (uint32_t)sqlite3_column_int64 (s, 6),
+        .reason = text_at (s, 7),
+    };
+    rota_core_account_load (self->core, text_at (s, 0), &limit, 1);
+    return 0;
 }
 
 static int load_class (void *owner, sqlite3_stmt *s)
@@ -146,6 +161,60 @@ static int keep_lease (loading_t *self, rota_node_t node, rota_agent_t agent, in
     return 0;
 }
 
+static int make_turns (loading_t *self, rota_node_t node)
+{
+    if (node < self->turn_count)
+        return 0;
+    size_t count = self->turn_count ? self->turn_count : 1024;
+    while (count <= node)
+        count *= 2;
+    void *grown = realloc (self->turns, count * sizeof *self->turns);
+    if (!grown)
+        return -ENOMEM;
+    self->turns = grown;
+    memset (self->turns + self->turn_count, 0, (count - self->turn_count) * sizeof *self->turns);
+    self->turn_count = count;
+    return 0;
+}
+
+static int keep_end (loading_t *self, rota_node_t node, int64_t ended_ms)
+{
+    int r = make_turns (self, node);
+    rota_core_node_t it;
+    for (rota_node_t up = node; r == 0 && up != ROTA_NONE; up = it.parent) {
+        if (self->turns[up].ended_ms < ended_ms)
+            self->turns[up].ended_ms = ended_ms;
+        if (!rota_core_get (self->core, up, &it))
+            break;
+    }
+    return r;
+}
+
+static int keep_turn (loading_t *self, rota_node_t node, rota_node_t prerequisite)
+{
+    int64_t ended_ms = prerequisite < self->turn_count ? self->turns[prerequisite].ended_ms : 0;
+    int r = ended_ms ? make_turns (self, node) : 0;
+    if (r == 0 && ended_ms && self->turns[node].free_ms < ended_ms)
+        self->turns[node].free_ms = ended_ms;
+    return r;
+}
+
+/* As they had it before: since the last that they wait for ended, or their groups. */
+static void give_turns (loading_t *self)
+{
+    size_t count = rota_core_count (self->core);
+    for (rota_node_t i = 0; self->turn_count && i < count; i++) {
+        rota_core_node_t it;
+        if (!rota_core_get (self->core, i, &it) || it.status != STATUS (PENDING) || it.attempt)
+            continue;
+        for (rota_node_t up = i; up != ROTA_NONE; up = it.parent)
+            if (!rota_core_get (self->core, up, &it))
+                break;
+            else if (up < self->turn_count && self->turns[up].free_ms)
+                rota_core_load_ready (self->core, i, self->turns[up].free_ms);
+    }
+}
+
 static int load_task (void *owner, sqlite3_stmt *s)
 {
     loading_t *self = owner;
@@ -177,6 +246,8 @@ static int load_task (void *owner, sqlite3_stmt *s)
         .lost = flags & ROW_LOST,
         .cancelling = flags & ROW_CANCELLING,
         .holding = flags & ROW_HOLDING,
+        .approval_of_group = flags & ROW_SILENT,
+        .asked = flags & ROW_ASKED,
         .ready_since_ms = sqlite3_column_int64 (s, 17),
         .not_before_ms = sqlite3_column_int64 (s, 18),
         .reason = (const char *)sqlite3_column_text (s, 20),
@@ -198,12 +269,17 @@ static int load_task (void *owner, sqlite3_stmt *s)
     if (agent != ROTA_NONE) {
         int r = agent < rota_core_agent_count (self->core)
                     ? keep_lease (self, at, agent, sqlite3_column_int64 (s, 19),
-                                  (uint64_t)sqlite3_column_int64 (s, 27))
+                                  (uint64_t)sqlite3_column_int64 (s, 28))
                     : -EBADMSG;
         if (r < 0)
             return r;
     }
-    return rota_core_load (self->core, at, &node);
+    /* The end of a backoff writes nothing either. */
+    if (node.not_before_ms <= self->now_ms && node.not_before_ms > node.ready_since_ms)
+        node.ready_since_ms = node.not_before_ms;
+    int r = rota_core_load (self->core, at, &node);
+    int64_t ended_ms = sqlite3_column_int64 (s, 27);
+    return r == 0 && ended_ms ? keep_end (self, at, ended_ms) : r;
 }
 
 static int load_claim (void *owner, sqlite3_stmt *s)
@@ -227,7 +303,8 @@ static int load_dependency (void *owner, sqlite3_stmt *s)
         return 0; /* of a staged row, removed below */
     if (!rota_core_get (self->core, prerequisite, &ignored))
         return -EBADMSG;
-    return rota_core_link (self->core, prerequisite, node);
+    int r = rota_core_link (self->core, prerequisite, node);
+    return r < 0 ? r : keep_turn (self, node, prerequisite);
 }
 
 static int load_conversation (void *owner, sqlite3_stmt *s)
@@ -246,16 +323,22 @@ static int load_all (loading_t *self, int64_t now_ms)
         sql_t which;
         int (*each) (void *owner, sqlite3_stmt *row);
     } steps[] = {
-        {SQL_LOAD_SOURCES, load_source}, {SQL_LOAD_ACCOUNTS, load_account},
-        {SQL_LOAD_AGENTS, load_agent},   {SQL_LOAD_CLASSES, load_class},
-        {SQL_LOAD_TASKS, load_task},     {SQL_LOAD_DEPENDENCIES, load_dependency},
-        {SQL_LOAD_CLAIMS, load_claim},   {SQL_LOAD_CONVERSATIONS, load_conversation},
+        {SQL_LOAD_SOURCES, load_source},
+        {SQL_LOAD_ACCOUNTS, load_account},
+        {SQL_LOAD_LIMITS, load_limit},
+        {SQL_LOAD_AGENTS, load_agent},
+        {SQL_LOAD_CLASSES, load_class},
+        {SQL_LOAD_TASKS, load_task},
+        {SQL_LOAD_DEPENDENCIES, load_dependency},
+        {SQL_LOAD_CLAIMS, load_claim},
+        {SQL_LOAD_CONVERSATIONS, load_conversation},
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         int r = each_row (self->store, steps[i].which, steps[i].each, self);
         if (r < 0)
             return r;
     }
+    give_turns (self);
     rota_core_open (self->core, 0, (rota_node_t)rota_core_count (self->core), true, now_ms);
     for (size_t i = 0; i < self->lease_count; i++)
         rota_core_load_lease (self->core, self->leases[i].node, self->leases[i].agent,
@@ -276,7 +359,7 @@ static int drop_staged (loading_t *self, rota_error_t *error)
 int rota_store_load (rota_store_t *self, rota_core_t *core, const rota_store_load_t *load, int64_t now_ms,
                      rota_error_t *error)
 {
-    loading_t loading = {.store = self, .core = core, .to = load};
+    loading_t loading = {.store = self, .core = core, .to = load, .now_ms = now_ms};
     self->failed = 0;
     self->generation = (uint64_t)rota_store_number (self, "generation", 0);
     int r = load_all (&loading, now_ms);
@@ -291,6 +374,7 @@ int rota_store_load (rota_store_t *self, rota_core_t *core, const rota_store_loa
     rota_core_effects_clear (core);
     free (loading.staged);
     free (loading.leases);
+    free (loading.turns);
     return r;
 }
 

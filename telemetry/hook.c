@@ -67,7 +67,7 @@ struct rota_hooks {
 
 /* ---- which events */
 
-static const char *const KINDS[] = {"blocked", "failed", "human", "budget", "failover", "finished", "disk"};
+static const char *const KINDS[] = {"blocked", "failed", "human", "budget", "failover", "finished", "disk", "moved"};
 #define KIND_COUNT (sizeof KINDS / sizeof *KINDS)
 
 const char *rota_hook_kind (const Rota__Event *event)
@@ -83,6 +83,8 @@ const char *rota_hook_kind (const Rota__Event *event)
         return "failover";
     case EVENT (ROADMAP_SETTLED):
         return "finished";
+    case EVENT (TARGET_MOVED):
+        return "moved";
     case EVENT (DISK_LOW):
     case EVENT (DISK_RECOVERED):
         return "disk";
@@ -436,7 +438,7 @@ int rota_hooks_check (const rota_settings_t *settings, rota_error_t *error)
             return rota_error_set (
                 error, -EINVAL,
                 "telemetry.hook_events: there is no \"%s\"; there are blocked, failed, human, "
-                "budget, failover, finished and disk",
+                "budget, failover, finished, disk and moved",
                 *kinds);
     }
     return 0;

@@ -6,7 +6,10 @@
  */
 #include "bus/clock.h"
 #include "proto/words.h"
+#include "scheduler/context.h"
 #include "scheduler/core.h"
+#include "scheduler/health.h"
+#include "scheduler/snapshots.h"
 #include "scheduler/store.h"
 #include "stack.h"
 #include "telemetry/event_json.h"
@@ -40,13 +43,17 @@ static void must (bool good, const char *what)
 
 typedef struct {
     rota_file_ops_t ops;
-    uint64_t writes;
+    uint64_t writes, of_events;
     int64_t wall_ms, monotonic_ms;
 } disk_t;
 
 static ssize_t count_write (void *owner, int fd, const void *bytes, size_t size)
 {
+    char link[40], name[400] = "";
+    snprintf (link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink (link, name, sizeof name - 1);
     ((disk_t *)owner)->writes++;
+    ((disk_t *)owner)->of_events += length > 0 && strstr (name, "/events-") != NULL;
     return ROTA_FILE_OPS.write (NULL, fd, bytes, size);
 }
 static int64_t wall (void *owner)
@@ -58,7 +65,7 @@ static int64_t monotonic (void *owner)
     return ((disk_t *)owner)->monotonic_ms;
 }
 
-static rota_journal_t *open_journal (disk_t *disk, const char *directory, size_t batch)
+static rota_journal_t *open_journal (disk_t *disk, const char *directory, size_t batch, int64_t interval_ms)
 {
     rota_error_t error = {""};
     rota_journal_t *journal;
@@ -68,7 +75,7 @@ static rota_journal_t *open_journal (disk_t *disk, const char *directory, size_t
     disk->ops.write = count_write;
     const rota_journal_config_t config = {.directory = directory,
                                           .batch_records = batch,
-                                          .batch_interval_ms = 5000,
+                                          .batch_interval_ms = interval_ms,
                                           .rotate_bytes = 64 << 20,
                                           .ops = &disk->ops,
                                           .owner = disk,
@@ -100,14 +107,15 @@ static void append (disk_t *disk, rota_journal_t *journal, uint64_t seq)
     rota_journal_tick (journal);
 }
 
-/* 1000 events in an hour, `burst` at a time. */
-static double writes_in_an_hour (size_t batch, int burst)
+/* 1000 events in an hour, `burst` at a time. *ret_of_events: without those of the cursor, which says after
+ * each sync up to where the journal is certainly on disk. */
+static double writes_in_an_hour (size_t batch, int burst, int64_t interval_ms, double *ret_of_events)
 {
     char directory[BENCH_PATH_BYTES], path[BENCH_PATH_BYTES + 16];
     disk_t disk;
     bench_make_directory (directory);
     snprintf (path, sizeof path, "%s/journal", directory);
-    rota_journal_t *journal = open_journal (&disk, path, batch);
+    rota_journal_t *journal = open_journal (&disk, path, batch, interval_ms);
     uint64_t seq = 0;
     while (seq < 1000) {
         for (int i = 0; i < burst; i++)
@@ -116,6 +124,7 @@ static double writes_in_an_hour (size_t batch, int burst)
     }
     rota_journal_close (&journal);
     bench_remove_directory (directory);
+    *ret_of_events = (double)disk.of_events;
     return (double)disk.writes;
 }
 
@@ -137,7 +146,7 @@ static double files_after_a_year (bool retain)
     const rota_retention_t limits = {.age_ms = INT64_C (30) * 86400000, .total_bytes = INT64_C (1) << 40};
     bench_make_directory (directory);
     snprintf (path, sizeof path, "%s/journal", directory);
-    rota_journal_t *journal = open_journal (&disk, path, 100);
+    rota_journal_t *journal = open_journal (&disk, path, 100, 5000);
     for (uint64_t day = 1; day <= 365; day++) {
         append (&disk, journal, day);
         disk.wall_ms += 86400000;
@@ -213,10 +222,59 @@ static double count_by_increment (const rota_core_t *core)
     int rounds = 0;
     for (; bench_now_ms () - began < 300; rounds += 1000)
         for (int i = 0; i < 1000; i++) {
-            rota_core_counts_t counts;
-            rota_core_counts (core, ROTA_NONE, 1000, &counts);
+            rota_core_health_t health;
+            rota_core_health (core, ROTA_NONE, 1000, &health);
         }
     return (bench_now_ms () - began) * 1000 / rounds;
+}
+
+/* ---- 5: snapshots for those who watch */
+
+typedef struct {
+    rota_snapshots_t snapshots;
+    uint64_t version, made_at, seen;
+} watching_t;
+
+static void make_snapshot (void *owner, uint32_t source)
+{
+    watching_t *self = owner;
+    (void)source;
+    self->made_at = self->version;
+}
+
+static void see (void *owner, const rota_watcher_t *to, bool unchanged)
+{
+    watching_t *self = owner;
+    self->seen = unchanged ? to->version : self->made_at;
+}
+
+static void watch (watching_t *self, int64_t now_ms)
+{
+    const rota_snapshots_to_t to = {.owner = self, .make = make_snapshot, .answer = see};
+    if (!self->snapshots.count) {
+        rota_watcher_t watcher = {.version = self->seen, .until_ms = now_ms + 10000};
+        rota_snapshots_wait (&self->snapshots, &watcher);
+    }
+    rota_snapshots_turn (&self->snapshots, self->version, now_ms, &to);
+}
+
+/* Of a minute in which something changes every ten milliseconds, by a clock of its own. */
+static double snapshots_in_a_minute (int64_t interval_ms)
+{
+    watching_t *self = calloc (1, sizeof *self);
+    must (self, "no memory");
+    int64_t now_ms = 1000;
+    rota_snapshots_start (&self->snapshots, interval_ms);
+    for (; now_ms < 61000; now_ms += 10) {
+        self->version++;
+        watch (self, now_ms);
+    }
+    double made = (double)self->snapshots.made;
+    for (; now_ms < 64000; now_ms += 10)
+        watch (self, now_ms);
+    must (self->seen == self->version, "the last change of the burst did not arrive");
+    free (self);
+    return made;
 }
 
 static double pick_by_walking (const rota_core_t *core)
@@ -326,6 +384,90 @@ static void indexes (void)
     bench_remove_directory (directory);
 }
 
+/* ---- 7: what an agent is told is gathered once for an attempt */
+
+#define ENTRIES 5000
+#define ATTEMPTS 400
+
+static void fill_context (rota_store_t *store, rota_core_t *core)
+{
+    static const char *const WORDS[] = {"parser", "store", "socket", "budget",
+                                        "review", "merge", "clock",  "lease"};
+    const rota_definition_t definition = {.title = "the parser and the store", .title_length = 24};
+    rota_error_t error = {""};
+    must (rota_store_begin (store, &error) == 0, error.text);
+    for (rota_node_t i = 0; i < TASKS; i++)
+        rota_store_add_task (store, core, i, 0, &definition, 0, 1000);
+    for (size_t i = 0; i < ENTRIES; i++) {
+        char topic[64], text[200];
+        bool new;
+        rota_node_t about = (rota_node_t)(i % TASKS);
+        snprintf (topic, sizeof topic, "%s and %s", WORDS[i % 8], WORDS[i / 8 % 8]);
+        snprintf (text, sizeof text, "what was learned of the %s, number %zu: mind the %s", WORDS[i % 8], i,
+                  WORDS[i / 64 % 8]);
+        const rota_entry_t entry = {.type = (Rota__NoteType)(1 + i % 3),
+                                    .task = about,
+                                    .author = "agent",
+                                    .time_ms = 1000 + (int64_t)i,
+                                    .confidence = 0.9,
+                                    .topic = topic,
+                                    .text = text,
+                                    .topic_length = strlen (topic),
+                                    .text_length = strlen (text)};
+        must (rota_store_add_entry (store, &entry, &about, 1, &new) > 0, "an entry");
+    }
+    must (rota_store_commit (store, &error) == 0, error.text);
+}
+
+/* Microseconds an attempt, gathered so many times for it. */
+static double gather (const rota_gathering_t *with, int times)
+{
+    double began = bench_now_ms ();
+    for (rota_node_t i = 0; i < ATTEMPTS; i++) {
+        Rota__TaskSpec spec = ROTA__TASK_SPEC__INIT;
+        spec.has_title = true;
+        spec.title = rota_bytes ("the parser and the store");
+        for (int n = 0; n < times; n++) {
+            Rota__Context context;
+            rota_context_gather (with, i, PHASE (WORK), &spec, &context);
+            must (context.n_parts > 0, "the context");
+        }
+        rota_arena_reset (with->arena);
+    }
+    return (bench_now_ms () - began) * 1000 / ATTEMPTS;
+}
+
+static void told (rota_core_t *core)
+{
+    char directory[BENCH_PATH_BYTES], path[BENCH_PATH_BYTES + 16];
+    rota_store_t *store;
+    rota_settings_t *settings;
+    rota_error_t error = {""};
+    uint64_t epoch;
+    bench_make_directory (directory);
+    snprintf (path, sizeof path, "%s/rota.yaml", directory);
+    FILE *file = fopen (path, "we");
+    must (file && fputs ("log: {level: warning}\n", file) >= 0 && fclose (file) == 0, "settings");
+    must (rota_settings_load (path, stderr, &settings, &error) == 0, error.text);
+    snprintf (path, sizeof path, "%s/rota.db", directory);
+    must (rota_store_open (path, &store, &error) == 0 && rota_store_take_role (store, &epoch, &error) == 0,
+          error.text);
+    fill_context (store, core);
+    const rota_gathering_t with = {.store = store,
+                                   .core = core,
+                                   .settings = settings,
+                                   .arena = rota_arena_new (64u << 20),
+                                   .wall_ms = 10000};
+    gather (&with, 1); /* fills caches */
+    double off = gather (&with, 2), on = gather (&with, 1);
+    row ("7 what an attempt is told, of 5 000 entries: for each use, once", "us", off, on, off / on, "2 x");
+    rota_arena_t *arena = with.arena;
+    rota_arena_destroy (&arena);
+    rota_settings_destroy (&settings);
+    rota_store_close (&store);
+    bench_remove_directory (directory);
+}
+
 /* ---- 1, 8, 9: nothing is left */
 
 static double bytes_left_after (int cycles)
@@ -346,15 +488,25 @@ int main (void)
 {
     puts ("| fix | without | with | gain | claimed |\n|---|---|---|---|---|");
     row ("1, 8, 9 bytes left after 100 lives of 200 tasks", "", 0, bytes_left_after (100), 1, "none");
-    double off = writes_in_an_hour (1, 100), on = writes_in_an_hour (100, 100);
-    row ("2 writes for 1000 events an hour, 100 at a time", "", off, on, off / on, "100 x");
-    off = writes_in_an_hour (1, 1), on = writes_in_an_hour (100, 1);
-    row ("2 the same, one by one", "", off, on, off / on, "100 x");
+    double off_events, on_events;
+    double off = writes_in_an_hour (1, 100, 5000, &off_events),
+           on = writes_in_an_hour (100, 100, 5000, &on_events);
+    row ("2 writes of 1000 events an hour, 100 at a time", "", off_events, on_events, off_events / on_events,
+         "100 x");
+    row ("2 the same with those of the cursor after each sync", "", off, on, off / on, "");
+    off = writes_in_an_hour (1, 1, 5000, &off_events), on = writes_in_an_hour (100, 1, 5000, &on_events);
+    row ("2 one by one, on disk within 5 s", "", off_events, on_events, off_events / on_events, "100 x");
+    on = writes_in_an_hour (100, 1, 600000, &on_events);
+    row ("2 one by one, telemetry.batch_interval: 10m", "", off_events, on_events, off_events / on_events,
+         "100 x");
     rota_core_t *core = make_core (TASKS);
     off = count_by_walking (core), on = count_by_increment (core);
     row ("3 health of 10 000 tasks, a request", "us", off, on, off / on, "100 x");
+    off = snapshots_in_a_minute (0), on = snapshots_in_a_minute (ROTA_SNAPSHOT_INTERVAL_MS);
+    row ("5 snapshots in a minute of 100 changes a second", "", off, on, off / on, "50 x");
     off = pick_by_walking (core), on = dispatch_one_by_one (core, TASKS);
     row ("6 the next of 10 000 ready tasks (with: its whole life)", "us", off, on, off / on, "1 query");
+    told (core);
     rota_core_destroy (&core);
     indexes ();
     off = files_after_a_year (false), on = files_after_a_year (true);

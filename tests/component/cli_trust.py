@@ -109,7 +109,8 @@ else:
         check("what was planted in the clone was run by nobody else", "hooked" not in text and "watched" not in text, text)
 
 history = git("rev-list", "--first-parent", "--reverse", f"{before}..rota/main").splitlines()
-check("one commit for each merge", len(history) == 10, history)
+taken = [git("log", "-1", "--format=%P", commit).split()[1:] for commit in history]
+check("each task's work was merged once, some of it together", sum(map(len, taken)) == 10 and len(set(sum(taken, []))) == 10, taken)
 work = os.path.join(place.path, ".rota", "try")
 for commit in history:
     git("worktree", "add", "-q", "--detach", work, commit)
@@ -118,6 +119,8 @@ for commit in history:
     git("worktree", "remove", "--force", work)
 messages = git("log", "--format=%B", f"{before}..rota/main")
 check("the history says who did what", "Rota-Task: judged" in messages and "Rota-Agent: sim@" in messages, messages)
+judged = git("log", "--first-parent", "--format=%(trailers:only,unfold)", "--grep=Rota-Task: judged", "rota/main")
+check("a merge says whose work it is and who approved it", "Rota-Work-By: sim@" in judged and "Rota-Reviewed-By: sim@" in judged, judged)
 
 branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads/rota-work/").splitlines()
 check("a key never comes into the repository", not any(branch.startswith("rota-work/leak.") for branch in branches), branches)

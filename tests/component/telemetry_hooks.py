@@ -167,9 +167,10 @@ try:
 
     # What waits at the end has a moment to go out.
     stop("rota-agent")
+    second.taken.clear()
     submit("last", "true")
     ran = place.run("cancel", "last")
-    second.taken.clear()
+    check("the last is taken back", ran.returncode == 0, ran)
     stop("rota-scheduler")
     stop("rota-telemetry")
     check("what came last was told before the end", second.kinds("finished") == [None], second.taken)

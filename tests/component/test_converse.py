@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Agents that must be talked to: the program that does it alone (rota-agent --converse), and as the kinds acp and codex."""
+"""Agents that must be talked to: the program that does it alone (rota-agent --converse), and as the kinds acp, claude and codex."""
+import fcntl
 import re
 import shutil
 import sys
@@ -15,6 +16,8 @@ WATCHDOG_S = 60
 ACP = [sys.executable, os.path.join(HERE, "fake_acp.py")]
 TWO = ("--protocol-version", "2")
 CODEX = [sys.executable, os.path.join(HERE, "fake_codex.py")]
+CLAUDE = [sys.executable, os.path.join(HERE, "fake_claude.py")]
+TELL_FD = 3
 
 
 def objects(text):
@@ -234,6 +237,35 @@ def codex_alone():
     check("codex: one that dies is exit 1", result.returncode == 1 and "exit code 3 in the middle" in result.stderr, result)
 
 
+def claude_alone():
+    for prompt, code, what in (("do it", 0, "a turn that ends well is exit 0, and its input ends with it"),
+                               ("error", 1, "a turn that ended with an error is exit 1"),
+                               ("badly", 1, "an exit code other than 0 counts against its word"),
+                               ("die", 1, "one that dies is exit 1")):
+        talk = Talk()
+        result = talk.run("claude-stream", CLAUDE, prompt)
+        kinds_of_lines = [line["type"] for line in objects(result.stdout)]
+        check(f"claude: {what}", result.returncode == code and "user" not in kinds_of_lines and
+              (prompt == "die" or kinds_of_lines[-1] == "result") and
+              talk.heard() == [{"type": "user", "message": {"role": "user", "content": prompt}}], result, talk.heard())
+    talk = Talk()
+    low, its = os.pipe()
+    ours = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 10)  # nor is it the one that it becomes
+    os.close(low)
+    process = subprocess.Popen([AGENT, "--converse", "claude-stream", "--tell", "--", *CLAUDE], cwd=talk.path, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, close_fds=False,
+                               preexec_fn=lambda: os.dup2(ours, TELL_FD))
+    os.write(its, b"mind the gap\0")
+    os.close(its)
+    out, err = process.communicate("be late", timeout=WATCHDOG_S)
+    os.close(ours)
+    ends = [line["result"] for line in objects(out) if line.get("type") == "result"]
+    texts = [message["message"]["content"] for message in talk.heard()]
+    check("claude: what it was told too late for its turn it takes up in another one, and ends after that",
+          process.returncode == 0 and (ends == ["The first is done.", "It is done."] and texts == ["be late", "mind the gap"]), out, err,
+          texts)
+
+
 # ---- under a shim
 
 def task_of(place, name):
@@ -368,6 +400,7 @@ def main():
     acp_of_version_2()
     acp_failures()
     codex_alone()
+    claude_alone()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGURG):
         stops("acp", ACP, "session/cancel", number)
     stops("acp", ACP + ["--speaks", "2"], "session/cancel", signal.SIGTERM, *TWO)
@@ -390,6 +423,13 @@ def main():
     is_told("acp", f"{{acp_command: [{ACP[0]}, {ACP[1]}, --speaks, '2'], acp_version: 2}}", None)
     is_told("codex", "{}", {"PATH": programs.path + ":" + os.environ["PATH"], "CODEX_API_KEY": "dummy", "CODEX_HOME": programs.path,
                             "OPENAI_BASE_URL": "http://127.0.0.1:9"})
+    shutil.copy(CLAUDE[1], programs.write("claude", ""))
+    text = programs.read("claude").replace("prompt = listen()", "if '--version' in sys.argv:\n    print('2.1.330 (Claude Code)')\n"
+                                           "    sys.exit(0)\nprompt = listen()", 1)
+    programs.write("claude", f"#!{sys.executable}\n{text}")
+    os.chmod(os.path.join(programs.path, "claude"), 0o755)
+    is_told("claude", "{}", {"PATH": programs.path + ":" + os.environ["PATH"], "ANTHROPIC_API_KEY": "dummy",
+                             "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"})
     others_are_not_told()
     refused_key(programs)
     print(f"     {time.monotonic() - started:.0f} s")

@@ -382,6 +382,59 @@ def gates_and_their_ends():
     check("gates: told to stop there is no record", process.returncode == 143 and not os.path.exists(spec["record"]))
 
 
+def gates_that_passed_are_not_run_again():
+    work = Work()
+    start, other = work.change({"x": "x\n"}), work.change({"y": "y\n"})
+    runs, cache = os.path.join(work.place, "runs"), os.path.join(work.state, "gates")
+    kept = {"gate_cache": cache, "gate_cache_ms": 3600000, "isolate": "off"}
+
+    def count(step, commit, gates, **more):
+        write(runs, "")
+        result = work.run(step, start=commit, base=work.first if step == "gate" else None,
+                          gates=[dict(item, command=f"echo run >> {runs}; " + item["command"]) for item in gates], **dict(kept, **more))
+        return result, len(read(runs).split())
+    good = [{"name": "a", "command": "test -e x || test -e y"}, {"name": "b", "command": "true"}]
+    first, runs_first = count("gate", start, good)
+    again, runs_again = count("gate", start, good)
+    check("cache: gates that passed on a tree are not run again there, and that is told", (runs_first, runs_again) == (2, 0) and
+          again.state == "done" and [item.get("cached") for item in again.record["gates"]] == [True, True, None] and
+          "cached" not in first.record["gates"][0] and gate(again, "diff: no secrets")["state"] == "passed", first, again)
+    check("cache: on another tree they are", count("gate", other, good)[1] == 2)
+    check("cache: so are other commands", count("gate", start, [dict(good[0], command="test -e x")])[1] == 1)
+    check("cache: and those of another task", count("gate", start, good, environment={"ROTA_TASK_ID": "other"})[1] == 2)
+    check("cache: and in another environment", count("gate", start, good, environment={"PATH": os.environ["PATH"] + ":/nowhere"})[1] == 2)
+    check("cache: or behind another set-up", count("gate", start, good, setup="true")[1] == 2)
+    check("cache: where an artifact is judged the gates that make it are run", [count("gate", start, [
+        {"name": "m", "command": "mkdir -p out; echo x > out/x"}], checks=[{"kind": "artifact", "value": "out/x"}])[0].state
+        for _ in range(2)] == ["done"] * 2)
+    bad = [good[0], {"name": "bad", "command": "false"}]
+    check("cache: with one that fails none is kept", [count("gate", start, bad, gate_retries=0)[1] for _ in range(2)] == [2, 2])
+    flaky = [{"name": "f", "command": "test -e ran && exit 0; touch ran; exit 1"}]
+    check("cache: nor a flaky one", [count("gate", start, flaky)[1] for _ in range(2)] == [2, 2])
+    for name in os.listdir(cache):
+        os.utime(os.path.join(cache, name), (time.time() - 7200, time.time() - 7200))
+    check("cache: for its time", count("gate", start, good)[1] == 2 and len(os.listdir(cache)) == 1, os.listdir(cache))
+    entry = os.path.join(cache, os.listdir(cache)[0])
+    write(entry, read(entry).replace("test -e x", "test -e z", 1))
+    check("cache: an entry of another list of the same name is none", count("gate", start, good)[1] == 2)
+    write(entry, "rubbish")
+    check("cache: nor is rubbish", count("gate", start, good)[1] == 2)
+    merged = work.run("merge", start=start, **dict(kept, gates=good))
+    result, times = count("merge", other, good, attempt=5)
+    git(work.path, "update-ref", "refs/heads/rota/main", merged.record["merged"])
+    again, times_again = count("merge", other, good, attempt=6)
+    check("cache: a merge that is done again finds its tree tested", (times, times_again) == (2, 0) and again.state == "done" and
+          gate(again, "a")["cached"] is True, result, again)
+    write(runs, "")
+    flaky = [{"name": "f", "command": f"test -e {work.place}/ran && exit 0; touch {work.place}/ran; exit 1"}]
+    third = work.change({"third": "x\n"})
+    result = work.run("merge", start=third, gates=flaky, isolate="off", flaky_fails=True)
+    check("flaky: it may stop a merge", result.state == "failed" and gate(result, "f")["state"] == "flaky", result)
+    os.unlink(f"{work.place}/ran")
+    result = work.run("merge", start=third, gates=flaky, isolate="off")
+    check("flaky: or not", result.state == "done" and gate(result, "f")["state"] == "flaky", result)
+
+
 def exit_criteria():
     work = Work({"old.md": "old\n", "src/a.c": "a\n", "empty": "", "ci/run": "x\n"})
     start = work.change({"new.md": "new\n", "src/b.c": "b\nb\n"})
@@ -496,6 +549,89 @@ def merge_and_its_ends():
     check("merge: the user's branch and files are as they were", work.rev("main") == work.first and work.status()[0] == "")
 
 
+def members(work, commits, **more):
+    """What the SPEC of a batch has beside the first."""
+    return [dict({"task": f"m{number}", "title": f"Do m{number}", "attempt": 7, "start": commit,
+                  "branch": f"rota-work/m{number}.7", "gates": more.get("gates", [])}) for number, commit in enumerate(commits, 2)]
+
+
+def states_of(result):
+    return [item.get("state") for item in [result.record, *result.record["members"]]]
+
+
+def batches_and_their_ends():
+    work = Work()
+    log = os.path.join(work.place, "runs")
+    gates = [{"name": "t", "command": f"echo run >> {log}; ls bad-* > /dev/null 2>&1 || test ! -e left || test ! -e right && "
+                                      "! ls bad-* 2> /dev/null"}]
+
+    def merge(commits, **more):
+        write(log, "")
+        work.sh("true")  # the integration branch is there
+        before = work.rev("rota/main")
+        result = work.run("merge", start=commits[0], gates=gates, members=members(work, commits[1:], gates=gates), isolate="off", **more)
+        return result, before, len(read(log).split())
+
+    good = [work.change({f"g{number}": "x\n"}) for number in range(8)]
+    for number in range(2, 9):
+        git(work.path, "branch", f"rota-work/m{number}.7", good[number - 1])
+    result, before, runs = merge(good, reviewed_by=["claude@here"])
+    head = work.rev("rota/main")
+    check("batch: eight that are good are one commit, and the gates run once", states_of(result) == ["done"] * 8 and runs == 1 and
+          git(work.path, "log", "-1", "--format=%P", head).split() == [before, *good], result, runs)
+    check("batch: each is told where it is, and what it changed", all(
+        item["merged"] == head and item["onto"] == before and item["batch"] == 8 and item["files"] == 1 and gate(result, "t")["state"] ==
+        "passed" for item in [result.record, *result.record["members"]]), result)
+    body = git(work.path, "log", "-1", "--format=%B", head)
+    check("batch: the commit says who did and who reviewed each", body.startswith("Merge 8 tasks: t, m2, m3") and
+          "Rota-Task: t\nRota-Attempt: 2\nRota-Agent: exec@here\nRota-Reviewed-By: claude@here\nRota-Task: m2\nRota-Attempt: 7\n" in body and
+          "* Do m8\n" in body, body)
+    check("batch: branches of earlier attempts are gone", not git(work.path, "for-each-ref", "refs/heads/rota-work/"))
+    result, _, runs = merge(good[3:])
+    check("batch: told again, each with its commit", states_of(result) == ["done"] * 5 and runs == 0 and work.rev("rota/main") == head and
+          all(item["merged"] == head for item in [result.record, *result.record["members"]]), result)
+
+    for culprit in (0, 4, 7):
+        mixed = [work.change({f"c{culprit}-{number}" if number != culprit else f"bad-{culprit}": "x\n"}) for number in range(8)]
+        result, before, runs = merge(mixed)
+        want = ["done"] * 8
+        want[culprit] = "failed"
+        records = [result.record, *result.record["members"]]
+        check(f"batch: the one that breaks it (number {culprit}) is found by halving, the others are merged", states_of(result) == want and
+              "the gate t fails" in records[culprit]["message"] and f"bad-{culprit}" in records[culprit]["gates"][0]["output"] and
+              not work.show(f"rota/main:bad-{culprit}") and all(work.show(f"rota/main:c{culprit}-{number}") == "x"
+                                                                for number in range(8) if number != culprit), result)
+        # A failed gate is run twice: all of it, then three halves, then the rest.
+        check(f"batch: that takes fewer runs than one by one ({runs})", runs <= 2 + 3 * 2 + 1, runs)
+
+    pair = [work.change({"left": "x\n"}), work.change({"between": "x\n"}), work.change({"right": "x\n"}), work.change({"after": "x\n"})]
+    result, before, runs = merge(pair)
+    check("batch: each good alone but not together: the later one is to be improved", states_of(result) ==
+          ["done", "done", "failed", "done"], result)
+    clash = [work.change({"same": "a\n"}), work.change({"same": "b\n"}), work.change({"other": "o\n"})]
+    result, before, runs = merge(clash)
+    check("batch: what conflicts with another member is told when that is in", states_of(result) == ["done", "conflict", "done"] and
+          result.record["members"][0]["conflicts"] == ["same"] and work.show("rota/main:same") == "a" and
+          work.show("rota/main:other") == "o", result)
+    clash = [work.change({"bad-x": "a\n", "later": "a\n"}), work.change({"later": "b\n"}), work.change({"fine": "o\n"})]
+    result, before, runs = merge(clash)
+    check("batch: and is merged where that is left out", states_of(result) == ["failed", "done", "done"] and
+          work.show("rota/main:later") == "b", result)
+    result, before, runs = merge([work.change({"q1": "x\n"}), "0" * 39 + "1", work.change({"q2": "x\n"})])
+    check("batch: a commit that isn't there says nothing of the others", states_of(result) == ["done", "environment", "done"], result)
+    history = git(work.path, "rev-list", "--first-parent", f"{work.first}..rota/main").split()
+    bad = [commit for commit in history if any(name.startswith("bad-") for name in git(work.path, "ls-tree", "--name-only", commit).split())]
+    check("batch: whatever was a head of the branch has passed", bad == [] and len(history) > 6, history)
+
+    write(log, "")
+    start = [work.change({f"w{number}": "x\n"}) for number in range(3)]
+    before = work.rev("rota/main")
+    result = work.run("merge", start=start[0], gates=gates, members=members(work, start[1:], gates=gates), setup="test ! -e w2",
+                      isolate="off")
+    check("batch: where the place is wrong that is all that is said", states_of(result) == ["environment"] * 3 and
+          work.rev("rota/main") == before, result)
+
+
 def others_move_the_branch():
     work = Work()
     work.run("merge", start=work.change({"x": "x\n"}))
@@ -590,6 +726,58 @@ def killed_at_any_moment():
     check("killed: nothing is left", work.leftovers() == [] and git(work.path, "fsck", "--strict", "--no-dangling") == "", work.leftovers())
 
 
+def batches_killed_at_any_moment():
+    rounds = 200 if LONG else 4
+    generator = random.Random(SEED + 1)
+    work = Work()
+    log, started_log = os.path.join(work.place, "passed"), os.path.join(work.place, "started")
+    gates = [{"name": "t", "command": f"echo run >> {started_log}; ls | grep -q bad && exit 1; git rev-parse HEAD^{{tree}} >> {log}"}]
+    write(log, "")
+    write(started_log, "")
+    work.sh("true")
+
+    def batch(number):
+        """Four, of which the third breaks."""
+        return [work.change({f"f{number}-{i}" if i != 2 else f"bad{number}": f"{number}\n"}) for i in range(4)]
+
+    def start(commits, how=work.start):
+        return how("merge", start=commits[0], gates=gates, members=members(work, commits[1:], gates=gates), isolate="off",
+                   gate_retries=0)
+
+    begun = time.monotonic()
+    start(batch(0), work.run)
+    whole = (time.monotonic() - begun) * 1.1
+    landed = partly = 0
+    for number in range(1, rounds + 1):
+        commits = batch(number)
+        before, runs = work.rev("rota/main"), len(read(started_log).split())
+        process, spec = start(commits)
+        # Any moment in every other round, in the others one behind one of the runs of the gates.
+        if number % 2:
+            time.sleep(generator.uniform(0, whole))
+        else:
+            wanted = runs + generator.randint(1, 4)
+            wait_until(lambda: len(read(started_log).split()) >= wanted or process.poll() is not None, WATCHDOG_S)
+            time.sleep(generator.uniform(0, whole / 8))
+        kill_tree(process.pid)
+        process.communicate()
+        head, passed = work.rev("rota/main"), set(read(log).split())
+        chain = git(work.path, "rev-list", "--first-parent", f"{before}..{head}").split()
+        landed += bool(chain)
+        partly += len(chain) == 1
+        for commit in chain:
+            if work.rev(commit + "^{tree}") not in passed or work.show(f"{commit}:bad{number}"):
+                check(f"batch killed (seed {SEED}, round {number}): the branch is a tree that passed", False, commit)
+        result = start(commits, work.run)
+        if states_of(result) != ["done", "done", "failed", "done"] or work.rev("rota/main^{tree}") not in set(read(log).split()):
+            check(f"batch killed (seed {SEED}, round {number}): the next one finishes it", False, result)
+    names = git(work.path, "ls-tree", "--name-only", "rota/main").split()
+    check(f"batch killed: {rounds} times, {landed} after the branch had moved, {partly} between its two moves: always a tree that passed, "
+          "and each was merged once", len(names) == 2 + 3 * (rounds + 1) and not any("bad" in name for name in names), names)
+    check("batch killed: nothing is left", work.leftovers() == [] and git(work.path, "fsck", "--strict", "--no-dangling") == "",
+          work.leftovers())
+
+
 # ---- kinds of repositories
 
 def submodules():
@@ -642,12 +830,56 @@ def other_kinds_of_checkouts():
     bare = os.path.join(work.place, "bare.git")
     git(work.place, "clone", "-q", "--bare", work.path, bare)
     check("bare: it has no checkout and needs none", work.sh("echo s > s", repository=bare, target="main").state == "done")
+    result = work.sh("touch ran", target="no-such-branch")
+    check("a target that isn't there: the place's fault, in words", result.state == "environment" and
+          'has no commit "no-such-branch"' in result.message, result)
     for what, repository in (("nothing", work.place), ("no commit", Work().place + "/fresh")):
         os.makedirs(repository, exist_ok=True)
         if what == "no commit":
             git(repository, "init", "-q")
         result = work.sh("touch ran", repository=repository)
         check(f"{what} there: the place's fault, in words", result.state == "environment" and result.message, result)
+
+
+def pointers_of_lfs():
+    """Whoever has no git-lfs has pointers, and they pass as they are, whatever the user's settings want done with them."""
+    def pointer(digit):
+        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{digit * 64}\nsize 12345\n"
+    work = Work({".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "one.bin": pointer("1"), "two.bin": pointer("2")})
+    for name, value in (("clean", "git-lfs clean -- %f"), ("smudge", "git-lfs smudge -- %f"), ("process", "git-lfs filter-process"),
+                        ("required", "true")):
+        git(work.path, "config", f"filter.lfs.{name}", value)
+    result = work.sh(f"cat one.bin; printf '{pointer('3')}' > two.bin; cp one.bin three.bin")
+    check("LFS: pointers are there, and are taken as they are", result.state == "done" and result.stdout == pointer("1") and
+          result.message == "" and work.show(result.record["commit"] + ":two.bin") + "\n" == pointer("3"), result)
+    merged = work.run("merge", start=result.record["commit"], gates=[{"name": "g", "command": "grep -q 3333 two.bin && cmp one.bin three.bin"}])
+    check("LFS: and merged so", merged.state == "done" and work.show("rota/main:three.bin") + "\n" == pointer("1") and
+          work.status()[0] == "", merged)
+
+
+def remote_kinds():
+    work = Work(initial=("-b", "main", "--object-format=sha256"))
+    bare = os.path.join(work.place, "bare.git")
+    git(work.place, "clone", "-q", "--bare", work.path, bare)
+    for target in (None, "main"):
+        first = work.sh("cat a.txt; echo x > x", repository="file://" + bare, target=target, mirrors=work.state + "/mirrors")
+        check(f"remote: SHA-256, target {target}", first.state == "done" and len(first.record["commit"]) == 64, first)
+    merged = work.run("merge", start=first.record["commit"], repository="file://" + bare)
+    check("remote: SHA-256 is merged", merged.state == "done" and git(bare, "show", "rota/main:x") == "x", merged)
+    result = work.sh("touch ran", repository="file://" + bare, target="gone")
+    check("remote: a target that isn't there is said", result.state == "environment" and 'has no commit "gone"' in result.message, result)
+    empty = os.path.join(work.place, "empty.git")
+    git(work.place, "init", "-q", "--bare", empty)
+    result = work.sh("touch ran", repository="file://" + empty)
+    check("remote: one without a commit is said", result.state == "environment" and "names no branch" in result.message, result)
+    shallow = os.path.join(work.place, "shallow.git")
+    plain = Work()
+    plain.commit("second", {"y": "y\n"})
+    git(work.place, "clone", "-q", "--bare", "--depth=1", "file://" + plain.path, shallow)
+    first = plain.sh("cat y; echo x > x", repository="file://" + shallow, mirrors=work.state + "/mirrors")
+    merged = plain.run("merge", start=(first.record or {}).get("commit"), repository="file://" + shallow, mirrors=work.state + "/mirrors")
+    check("remote: a shallow one", first.state == "done" and merged.state == "done" and git(shallow, "show", "rota/main:x") == "x", first,
+          merged)
 
 
 def remote_repositories():
@@ -683,11 +915,17 @@ def remote_repositories():
                  work.run("merge", start=start, repository=url)]
         check(f"{name}: gate, review, merge and told again", [item.state for item in steps] == ["done"] * 5 and
               rev("rota/main") == steps[3].record["merged"] and steps[4].record["merged"] == steps[2].record["merged"], *steps)
+        check(f"{name}: by nobody else so far", not any(item.record["head_moved"] for item in steps))
         foreign = git(path, "-c", "core.hooksPath=/dev/null", "commit-tree", f"{rev('rota/main')}^{{tree}}", "-p", rev("rota/main"), "-m", "f")
         racing = f"test -e {work.place}/raced || git --git-dir={path} -c core.hooksPath=/dev/null update-ref refs/heads/rota/main {foreign}"
         result = work.run("merge", start=third.record["commit"], repository=url, isolate="off", gates=[
             {"name": "race", "command": f"{racing}; touch {work.place}/raced"}])
         check(f"{name}: moved in the middle of a merge, it is done again", result.state == "done" and result.record["onto"] == foreign, result)
+        foreign = git(path, "-c", "core.hooksPath=/dev/null", "commit-tree", f"{rev('rota/main')}^{{tree}}", "-p", rev("rota/main"), "-m", "g")
+        git(path, "-c", "core.hooksPath=/dev/null", "update-ref", "refs/heads/rota/main", foreign)
+        result = work.sh("echo q > q", repository=url)
+        check(f"{name}: a move by someone else is noticed, and said", result.record["head_moved"] is True and
+              "someone else than rota moved rota/main" in result.stderr, result)
         os.unlink(f"{work.place}/raced")
     check("file://: nothing that was planted there is run", not os.path.exists(canary), read(canary) if os.path.exists(canary) else "")
     os.killpg(daemon.pid, signal.SIGTERM)
@@ -756,10 +994,11 @@ def many_at_once():
 SCENARIOS = (
     work_is_taken_and_the_checkout_is_left_alone, commits_of_the_program_are_kept, nothing_changed, shapes_of_files_change,
     goes_on_with_earlier_work, set_up_is_nobodys_work, told_to_stop, signals_reach_the_program, what_is_left_running_is_ended,
-    planted_in_the_repository, planted_in_the_clone, replaced_git_directories, outside_is_out_of_reach, gates_and_their_ends,
-    exit_criteria, secrets_are_found_and_not_told, review_gets_the_difference_as_data, merge_and_its_ends, others_move_the_branch,
-    locks_that_were_left, submodules, other_kinds_of_checkouts, remote_repositories, wrong_specs, hard_to_remove, many_at_once,
-    killed_at_any_moment)
+    planted_in_the_repository, planted_in_the_clone, replaced_git_directories, outside_is_out_of_reach, gates_and_their_ends, gates_that_passed_are_not_run_again,
+    exit_criteria, secrets_are_found_and_not_told, review_gets_the_difference_as_data, merge_and_its_ends, batches_and_their_ends, others_move_the_branch,
+    locks_that_were_left, submodules, other_kinds_of_checkouts, pointers_of_lfs, remote_kinds, remote_repositories,
+    wrong_specs, hard_to_remove, many_at_once,
+    killed_at_any_moment, batches_killed_at_any_moment)
 
 
 def main():

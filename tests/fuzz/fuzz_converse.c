@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CODEX = 1, SESSION = 2, TRUST = 4, VERSION_2 = 8, MODE = 16, AUTHENTICATE = 32 };
+enum { CODEX = 1, SESSION = 2, TRUST = 4, VERSION_2 = 8, MODE = 16, AUTHENTICATE = 32, CLAUDE = 64 };
 
 int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
 
@@ -57,7 +57,9 @@ int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
     if (!size)
         return 0;
     be_quiet (true);
-    rota_conversation_t self = {.protocol = data[0] & CODEX ? &ROTA_PROTOCOL_CODEX : &ROTA_PROTOCOL_ACP,
+    rota_conversation_t self = {.protocol = data[0] & CLAUDE  ? &ROTA_PROTOCOL_CLAUDE
+                                            : data[0] & CODEX ? &ROTA_PROTOCOL_CODEX
+                                                              : &ROTA_PROTOCOL_ACP,
                                 .options = {.session = data[0] & SESSION ? "one" : NULL,
                                             .mode = data[0] & MODE ? "default" : NULL,
                                             .authenticate = data[0] & AUTHENTICATE ? "key" : NULL,

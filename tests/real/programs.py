@@ -24,7 +24,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
 sys.dont_write_bytecode = True
 from checks import check, finish, processes_of, wait_until  # noqa: E402
+from installed import CODEX_CONFIG, install  # noqa: E402
 from model_api import INPUT_TOKENS, OUTPUT_TOKENS, Api  # noqa: E402
+from model_speakers import NOTE  # noqa: E402
 
 BIN = os.environ.get("ROTA_BIN") or sys.exit("ROTA_BIN is not set: run this by ctest or ./dev test")
 ROTA = os.path.join(BIN, "rota")
@@ -51,20 +53,6 @@ KINDS = {
     "opencode acp": Kind("acp", "acp_command: [opencode, acp]", False, False),
 }
 
-CODEX_CONFIG = """
-model = "gpt-5"
-model_provider = "ours"
-check_for_update_on_startup = false
-[analytics]
-enabled = false
-[model_providers.ours]
-name = "Ours"
-base_url = "{url}/v1"
-env_key = "CODEX_API_KEY"
-wire_api = "responses"
-request_max_retries = 1
-stream_max_retries = 1
-"""
 GEMINI_SETTINGS = {"security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
                    "privacy": {"usageStatisticsEnabled": False}, "general": {"disableAutoUpdate": True}}
 
@@ -74,15 +62,6 @@ def opencode_config(url):
             "enabled_providers": ["ours"], "provider": {"ours": {
                 "npm": "@ai-sdk/openai-compatible", "name": "Ours", "options": {"baseURL": url + "/v1", "apiKey": "dummy"},
                 "models": {"model": {"name": "model", "tool_call": True, "limit": {"context": 200000, "output": 10000}}}}}}
-
-
-def install():
-    """The directory of the programs; a test that has none fails, it doesn't skip."""
-    result = subprocess.run([os.path.join(HERE, "install")], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-                            timeout=600, check=False)
-    if result.returncode:
-        sys.exit("the agent programs could not be installed: tests/real/install says why above")
-    return result.stdout.strip()
 
 
 class Place:
@@ -133,8 +112,8 @@ class Place:
     def attempts(self):
         return [attempt.get("result", {}) for attempt in sorted(self.task()["attempts"], key=lambda attempt: attempt["number"])]
 
-    def tools(self):
-        return [(pid, command) for pid, command in processes_of(self.path, by_environment=True) if SLEEP in command]
+    def tools(self, words=SLEEP):
+        return [(pid, command) for pid, command in processes_of(self.path, by_environment=True) if words in command]
 
     def check(self, what, good, *more):
         check(f"{self.name}, {self.scenario}: {what}", good, *more)
@@ -202,6 +181,13 @@ def refused(place, _result):
                 and first["message"].startswith("1 permission refused (--trust-agents allows all)"), first, place.rota("log", "t"))
 
 
+def noted(place, _result):
+    entries = json.loads(place.rota("context", "list", "--json").stdout)["entries"]
+    place.check("what the model wrote down by rota's tool is in the store, with task and agent",
+                [(entry["text"], entry["task"], entry["author"].split("@")[0]) for entry in entries] ==
+                [(NOTE, "t", place.kind.agent)], entries, place.rota("log", "t"))
+
+
 def when(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
@@ -226,6 +212,22 @@ def stop_in_the_middle(name):
         place.rota("wait", "t")
         place.check("stopped in the middle of it the task is cancelled", place.task()["status"] == "cancelled", place.task())
         place.check("and the tool is dead", not place.tools(), place.tools())
+
+
+def told_in_the_middle(name):
+    """While its tool waits for a file: what it is told is in its next request."""
+    with Place(name, "waiting-tool") as place:
+        place.write("plan.yaml", f"name: plan\ntasks:\n  - {{id: t, prompt: 'Wait. FILE={place.path}/go'}}\n")
+        place.rota("up", "--agent", place.kind.agent, "--trust-agents")
+        place.rota("import", "plan.yaml")
+        place.check("a tool is running", wait_until(lambda: place.tools("until ["), 60), place.rota("log", "t"), place.attempts())
+        told = place.rota("tell", "t", "mind the gap")
+        place.check("it can be told something", told.returncode == 0, told)
+        place.write("go", "")
+        place.rota("wait", "t")
+        calls = api.calls_of(place.key)
+        place.check("it goes on with that in the same turn", place.task()["status"] == "done" and
+                    any("mind the gap" in prompt for call in calls for prompt in call.prompts), place.task(), calls, place.rota("log", "t"))
 
 
 def rests_as_long_as_said(name):
@@ -254,6 +256,31 @@ def version_2_of_acp():
                     ["limited", "ok"] and attempts[-1]["message"] == "Written." and attempts[-1]["session"] == "one", result,
                     attempts, place.rota("log", "t"))
         wrote(place, result)
+
+
+def mcp_by_its_libraries():
+    """`rota mcp` against public clients of both eras; their libraries refuse what their schemas don't have."""
+    packages = os.path.join(Place.programs, "..", "@modelcontextprotocol")
+    version_1 = [f"{packages}/sdk/dist/esm/client/{name}.js" for name in ("index", "stdio")]
+    version_2 = [f"{packages}/client/dist/{name}.mjs" for name in ("index", "stdio")]
+    with Place("mcp by its libraries", "ok") as place:
+        place.write("plan.yaml", "name: plan\ntasks:\n  - {id: t, run: 'true'}\n")
+        place.check("import", place.rota("import", "plan.yaml").returncode == 0)
+        for library, era, version in ((version_1, "", None), (version_2, "", "2025-11-25"), (version_2, "auto", "2026-07-28"),
+                                      (version_2, "2026-07-28", "2026-07-28")):
+            place.scenario = f"{library[0].split('@')[-1].split('/')[1]}, {era or 'handshake'}"
+            result = subprocess.run(["node", os.path.join(HERE, "mcp_client.mjs"), *library, ROTA, "mcp"], cwd=place.path,
+                                    env={**place.environment, "ERA": era}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                    timeout=WATCHDOG_S, check=False)
+            said = json.loads(result.stdout) if result.returncode == 0 else {}
+            place.check("it is understood", said and said["version"] == version and said["server"]["name"] == "rota" and
+                        "status" in said["tools"] and said["required"] == ["type", "text"], result)
+            place.check("tools answer", said and said["status"]["structuredContent"]["total"] == 1 and
+                        not said["note"].get("isError"), result)
+            place.check("and complain in words or with a code", said and "decision,constraint" in said["wrong"]["content"][0]["text"]
+                        and "nowhere" in said["missing"]["content"][0]["text"] and said["unknown"] == {"code": -32602}, result)
+        entries = json.loads(place.rota("context", "list", "--json").stdout)["entries"]
+        place.check("what they wrote down is there, once", [entry["text"] for entry in entries] == ["By a public client."], entries)
 
 
 def done_wrong(place, names):
@@ -323,6 +350,13 @@ def failing_api(kind):
 def jobs_of(kind):
     yield job(5, kind, "write", "ok", then=[wrote, counted], options=TRUSTED)
     yield Job(10, kind, "slow", lambda: stop_in_the_middle(kind))
+    if kind in ("claude", "codex by app-server"):
+        yield Job(10, kind, "tell", lambda: told_in_the_middle(kind))
+    if KINDS[kind].agent != "acp":
+        for trusted in ([], TRUSTED):
+            yield job(5, kind, "ok-note", "ok", then=[noted], options=trusted)
+    elif kind == "claude-agent-acp":
+        yield job(5, kind, "ok-note", "ok", then=[noted], options=TRUSTED)
     if kind in ("claude-agent-acp", "gemini --acp"):  # the others have a sandbox, or ask nobody
         yield job(5, kind, "ok-tool", "ok", then=[refused])
     if kind in ("gemini --acp", "opencode acp"):
@@ -344,6 +378,7 @@ def main():
     jobs = [job for kind in KINDS for job in jobs_of(kind)]
     jobs.append(Job(10, "claude", "key-refused", refused_key))
     jobs.append(Job(5, "", "version-2", version_2_of_acp))
+    jobs.append(Job(8, "", "mcp", mcp_by_its_libraries))
     jobs.append(Job(60, "", "random", many_tasks_with_limits_at_random))
     words = set(sys.argv[1:])
     kinds, names = words & set(KINDS), words - set(KINDS)

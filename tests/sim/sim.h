@@ -9,7 +9,9 @@
 #define ROTA_TEST_SIM_H
 
 #include "proto/words.h"
+#include "scheduler/budget.h"
 #include "scheduler/core.h"
+#include "scheduler/health.h"
 #include "tests/sim/model.h"
 
 #include <setjmp.h>
@@ -21,7 +23,7 @@
 
 #include <cmocka.h>
 
-enum { HOSTS = 3, HELD = 32, QUEUE = 256, HISTORY = 40, ACCOUNTS = 8, STAGED_EDGES = 24 };
+enum { HOSTS = 3, HELD = 32, QUEUE = 256, HISTORY = 40, ACCOUNTS = 8, STAGED_EDGES = 24, TALLIES = 128 };
 #define LEASE_MS 3000
 #define MARGIN_MS 500
 #define HEARTBEAT_MS 500
@@ -30,6 +32,7 @@ typedef struct {
     rota_core_node_t node; /* as committed */
     char id[16], reason[80], claim[32];
     size_t done; /* moves to done since it was opened last */
+    uint32_t score;
 } row_t;
 
 typedef struct {
@@ -43,6 +46,22 @@ typedef struct {
     uint8_t verdict;  /* 0 = none, 1 = changes, 2 = approved */
 } held_t;
 
+typedef enum {
+    LOST,
+    REPEATED,
+    OVERTAKEN,
+    DELAYED,
+    CUT,
+    HOST_CRASH,
+    HOST_STOP,
+    DEATH_BEFORE,
+    DEATH_AFTER,
+    BREAKER,
+    CLAIM,
+    BUDGET,
+    FAULT_KINDS
+} fault_t;
+
 typedef enum { REGISTERED, ASSIGN, STOP, HEARD, ACKNOWLEDGED, REGISTER, ACCEPTED, HEARTBEAT, REPORT } kind_t;
 
 typedef struct {
@@ -50,6 +69,7 @@ typedef struct {
     uint8_t instance; /* of the host it is from or to */
     bool full;
     int64_t due_ms, lease_ms, until_ms;
+    uint64_t number; /* of the host, rising */
     rota_node_t node;
     uint32_t attempt;
     uint64_t epoch;
@@ -62,12 +82,14 @@ typedef struct {
 typedef struct {
     message_t items[QUEUE]; /* a ring */
     size_t first, count;
-} queue_t; /* first in, first out, as a connection is */
+} queue_t; /* first in, first out, as a connection is; with faults some overtake others (a connection that
+              broke) */
 
 typedef struct {
     uint8_t instance;
     bool registered;
     int64_t stopped_until_ms, cut_until_ms, heartbeat_at_ms, register_at_ms;
+    uint64_t number;
     int64_t heard_ms; /* when the newest message was sent that was answered */
     held_t held[HELD];
     size_t count;
@@ -75,8 +97,9 @@ typedef struct {
 } host_t;
 
 typedef struct {
-    rota_core_account_view_t view; /* as committed */
-    char name[16], reason[80];
+    rota_core_limit_t limits[ROTA_LIMITS_MAX]; /* as committed */
+    size_t limit_count;
+    char name[16], reason[ROTA_LIMITS_MAX][80], window[ROTA_LIMITS_MAX][ROTA_WINDOW_NAME_BYTES];
     int64_t closed_until_ms; /* as the reports say that came since it worked last */
 } account_row_t;
 
@@ -106,9 +129,15 @@ typedef struct {
     size_t agent_count;
     account_row_t accounts[ACCOUNTS];
     size_t account_count;
+    rota_core_tally_t tallies[TALLIES]; /* as committed */
+    size_t tally_count, begun;          /* attempts that count, as committed */
+    int64_t limit;                      /* of them, 0 = none */
     host_t hosts[HOSTS];
     queue_t in;                   /* to the scheduler */
     rota_core_coordinator_t role; /* as committed */
+    rota_core_health_state_t health;
+    char mode_reason[200];
+    size_t modes, restored;
     size_t elections;
     uint32_t
         taken_away[MODEL_NODES]; /* the newest review that was begun anew while its reviewer may be at it */
@@ -116,8 +145,9 @@ typedef struct {
     unsigned next_id;
     char history[HISTORY][120];
     size_t acts, batches;
-    uint64_t verified;                                              /* the core's version when it was */
-    size_t refused_cycles, imports, limits, merges, stale_verdicts; /* that they come about at all */
+    uint64_t verified; /* the core's version when it was */
+    size_t refused_cycles, imports, limits, merges, batched, stale_verdicts; /* that they come about at all */
+    size_t faults_of[FAULT_KINDS];
 } world_t;
 
 uint64_t sim_draw (world_t *self);

@@ -21,20 +21,41 @@ static message_t *at (queue_t *queue, size_t index)
     return &queue->items[(queue->first + index) % QUEUE];
 }
 
+/* The last one takes the place of another that is on its way, or of several; times stay in order. */
+static void overtake (world_t *self, queue_t *queue)
+{
+    size_t last = queue->count - 1, to = sim_below (self, last);
+    message_t moved = *at (queue, last);
+    for (size_t i = last; i > to; i--) {
+        int64_t due_ms = at (queue, i)->due_ms;
+        *at (queue, i) = *at (queue, i - 1);
+        at (queue, i)->due_ms = due_ms;
+    }
+    moved.due_ms = at (queue, to)->due_ms;
+    *at (queue, to) = moved;
+    self->faults_of[OVERTAKEN]++;
+}
+
 void sim_post (world_t *self, queue_t *queue, const message_t *message, bool cut)
 {
-    if (queue->count == QUEUE || cut || (self->faults && sim_chance (self, 5)))
+    if (queue->count == QUEUE || cut || (self->faults && sim_chance (self, 5))) {
+        self->faults_of[cut ? CUT : LOST]++;
         return; /* lost: who waits asks again */
+    }
     int64_t earliest_ms = queue->count ? at (queue, queue->count - 1)->due_ms : 0;
     message_t *it = at (queue, queue->count++);
     *it = *message;
     it->due_ms = self->now_ms + (int64_t)sim_below (self, self->faults ? 120 : 10);
+    self->faults_of[DELAYED] += it->due_ms > self->now_ms + 10;
     if (it->due_ms < earliest_ms)
         it->due_ms = earliest_ms;
     if (self->faults && queue->count < QUEUE && sim_chance (self, 3)) { /* and once more */
         *at (queue, queue->count) = *it;
         queue->count++;
+        self->faults_of[REPEATED]++;
     }
+    if (self->faults && queue->count > 1 && sim_chance (self, 5))
+        overtake (self, queue);
 }
 
 bool sim_take (world_t *self, queue_t *queue, message_t *ret_message)
@@ -78,6 +99,7 @@ static void list_held (const host_t *host, message_t *message)
 static void say (world_t *self, host_t *host, kind_t kind, uint32_t sent_ms)
 {
     message_t message = {.kind = kind, .instance = host->instance, .attempt = sent_ms};
+    message.number = ++host->number;
     message.full = self->faults && sim_chance (self, 10);
     list_held (host, &message);
     sim_post (self, &self->in, &message, sim_is_cut (self, host));
@@ -93,14 +115,18 @@ static held_t *find_held (host_t *host, rota_node_t node, uint32_t attempt)
 
 static void accept (world_t *self, host_t *host, const message_t *assign)
 {
-    message_t message = {
-        .kind = ACCEPTED, .instance = host->instance, .node = assign->node, .attempt = assign->attempt};
+    message_t message = {.kind = ACCEPTED,
+                         .number = ++host->number,
+                         .instance = host->instance,
+                         .node = assign->node,
+                         .attempt = assign->attempt};
     sim_post (self, &self->in, &message, sim_is_cut (self, host));
 }
 
 static void report (world_t *self, host_t *host, const held_t *held)
 {
     message_t message = {.kind = REPORT,
+                         .number = ++host->number,
                          .instance = host->instance,
                          .node = held->node,
                          .attempt = held->attempt,
@@ -213,7 +239,9 @@ void sim_host_crashes (world_t *self, host_t *host)
         if (!host->held[i].running)
             host->held[kept++] = host->held[i];
     sim_note (self, "host %u crashes, comes back as %u", host->instance, (unsigned)self->next_instance);
+    self->faults_of[HOST_CRASH]++;
     host->count = kept;
+    host->number = 0;
     host->instance = self->next_instance++;
     host->registered = false;
     host->register_at_ms = self->now_ms + (int64_t)sim_below (self, 400);
@@ -223,6 +251,7 @@ void sim_host_crashes (world_t *self, host_t *host)
 /* Its shims are processes of their own: they keep their deadlines. */
 void sim_host_stops (world_t *self, host_t *host)
 {
+    self->faults_of[HOST_STOP]++;
     host->stopped_until_ms = self->now_ms + (int64_t)sim_below (self, 2 * LEASE_MS);
     for (size_t i = 0; i < host->count; i++) {
         held_t *held = &host->held[i];

@@ -47,6 +47,7 @@ static rota_node_t stage (world_t *self, Rota__NodeKind kind, rota_node_t parent
                               .attempts_allowed = 1 + (uint32_t)sim_below (self, 3),
                               .complexity = self->policy.coordinate && sim_chance (self, 30) ? 9 : 0,
                               .approval = sim_chance (self, 5),
+                              .approval_of_group = sim_chance (self, 30),
                               .wants = random_wants (self),
                               .author = ROTA_NONE,
                               .agent = ROTA_NONE,
@@ -197,6 +198,8 @@ static void redefine (world_t *self, rota_node_t node)
 {
     rota_core_node_t it;
     rota_core_get (self->core, node, &it);
+    if (it.kind != NODE (TASK) && sim_chance (self, 30))
+        it.approval = !it.approval;
     rota_core_redefine (self->core, node, &it, self->now_ms);
 }
 

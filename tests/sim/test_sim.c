@@ -113,6 +113,7 @@ static void commit_rows (world_t *self, const rota_core_effects_t *effects)
         rota_core_get (self->core, effects->dirty[i], &row->node);
         self->model.nodes[effects->dirty[i]].skipped = row->node.skipped;
         snprintf (row->reason, sizeof row->reason, "%s", reason ? reason : "");
+        row->score = rota_core_quality_of (self->core, effects->dirty[i]);
     }
     for (size_t i = 0; i < rota_core_agent_count (self->core) && i < HOSTS; i++) {
         rota_core_agent_view_t view;
@@ -125,10 +126,54 @@ static void commit_rows (world_t *self, const rota_core_effects_t *effects)
     assert_true (self->account_count <= ACCOUNTS);
     for (rota_account_t i = 0; i < self->account_count; i++) {
         account_row_t *row = &self->accounts[i];
-        rota_core_account_view (self->core, i, &row->view);
-        snprintf (row->name, sizeof row->name, "%s", row->view.name);
-        snprintf (row->reason, sizeof row->reason, "%s", row->view.reason);
+        rota_core_account_view_t view;
+        rota_core_account_view (self->core, i, &view);
+        snprintf (row->name, sizeof row->name, "%s", view.name);
+        row->limit_count = view.limit_count;
+        for (size_t k = 0; k < view.limit_count; k++) {
+            row->limits[k] = rota_core_account_limit (self->core, i, k);
+            snprintf (row->reason[k], sizeof row->reason[k], "%s", row->limits[k].reason);
+            snprintf (row->window[k], sizeof row->window[k], "%s", row->limits[k].window);
+        }
     }
+}
+
+/* A budget of attempts, which a person takes away at last. */
+static void set_limit (world_t *self)
+{
+    rota_limits_t limits;
+    rota_limits_init (&limits);
+    rota_core_name_source (self->core, 1, "plan");
+    if (self->limit)
+        limits.of[ROTA_MEASURE_ATTEMPTS][ROTA_PERIOD_LIFE] = self->limit;
+    assert_int_equal (
+        rota_core_budget_set (self->core, ROTA_SCOPE_SOURCE, "plan", true, &limits, self->now_ms), 0);
+}
+
+static void commit_tallies (world_t *self, const rota_core_effects_t *effects)
+{
+    size_t count;
+    const uint32_t *changed = rota_core_tallies_changed (self->core, &count);
+    for (size_t i = 0; i < count; i++) {
+        rota_core_tally_t now;
+        size_t at = 0;
+        rota_core_tally (self->core, changed[i], &now);
+        while (at < self->tally_count &&
+               (self->tallies[at].scope != now.scope || strcmp (self->tallies[at].name, now.name) != 0))
+            at++;
+        assert_true (at < TALLIES);
+        self->tallies[at] = now;
+        self->tally_count += at == self->tally_count;
+    }
+    for (size_t i = 0; i < effects->assign_count; i++)
+        self->begun += !effects->assigns[i].again && effects->assigns[i].phase == PHASE (WORK);
+    for (size_t i = 0; i < effects->ended_count; i++) {
+        const rota_core_ended_t *it = &effects->ended[i];
+        bool nothing = it->result_class == RESULT (LIMITED) || it->result_class == RESULT (ENVIRONMENT);
+        self->begun -= it->phase == PHASE (WORK) && nothing && self->begun;
+    }
+    EXPECT (self, !self->limit || self->begun <= (size_t)self->limit, "%zu attempts of %lld", self->begun,
+            (long long)self->limit);
 }
 
 static bool uses_an_attempt (Rota__ResultClass class)
@@ -177,20 +222,24 @@ static void expect_claims_kept (world_t *self, rota_node_t begun)
 /* On what the one before left (design: the merge queue). */
 static void expect_one_merge (world_t *self)
 {
-    size_t count = rota_core_lease_count (self->core), merging = 0;
+    size_t count = rota_core_lease_count (self->core), merging = 0, leading = 0;
     rota_core_lease_t lease;
     for (size_t i = 0; i < count; i++) {
         rota_core_lease (self->core, i, &lease);
         merging += lease.phase == PHASE (MERGE);
+        leading += lease.phase == PHASE (MERGE) && (!lease.with || lease.with == lease.node + 1);
     }
-    EXPECT (self, merging <= 1, "%zu merges at once", merging);
+    EXPECT (self, merging <= self->policy.merge_batch, "%zu merges at once", merging);
+    EXPECT (self, leading <= 1, "%zu merges at once that no batch holds together", leading);
     self->merges++;
+    self->batched += merging > 1;
 }
 
 static void commit_event (world_t *self, const rota_core_event_t *event)
 {
     model_node_t *it = event->node < MODEL_NODES ? &self->model.nodes[event->node] : NULL;
     rota_node_t one = ROTA_NONE;
+    self->modes += event->type == EVENT (MODE_CHANGED);
     if (!it || event->type != EVENT (TASK_MOVED))
         return;
     sim_note (self, "  n%u %s -> %s %s", event->node, rota_status_name (event->from),
@@ -212,6 +261,15 @@ static void commit_event (world_t *self, const rota_core_event_t *event)
         row->done = 0;
 }
 
+/* What stabilizes holds back what would be begun, and nothing for ever. */
+static void expect_share_kept (world_t *self)
+{
+    rota_core_mode_t mode;
+    rota_core_mode (self->core, &mode);
+    EXPECT (self, !mode.at_most || mode.working <= mode.at_most, "%u agents at work, at most %u",
+            mode.working, mode.at_most);
+}
+
 static bool needs_role (const world_t *self, const rota_core_assign_t *it)
 {
     bool complex = self->rows[it->node].node.complexity >= self->policy.complex_from;
@@ -224,7 +282,8 @@ static void let_out (world_t *self, const rota_core_effects_t *effects)
     for (size_t i = 0; i < effects->assign_count; i++) {
         const rota_core_assign_t *it = &effects->assigns[i];
         rota_core_agent_view (self->core, it->agent, &view);
-        EXPECT (self, view.busy <= view.slots, "more work than slots");
+        /* After a restart nobody knows who rides with whom, and each counts. */
+        EXPECT (self, it->again || view.busy <= view.slots, "more work than slots");
         EXPECT (self, it->again || view.breaker_until_ms <= self->now_ms,
                 "a task is given to an agent that is set aside");
         EXPECT (self, it->again || self->accounts[view.account].closed_until_ms <= self->now_ms,
@@ -234,6 +293,8 @@ static void let_out (world_t *self, const rota_core_effects_t *effects)
                     view.name);
         if (it->phase == PHASE (WORK) && !it->again)
             expect_claims_kept (self, it->node);
+        if (it->phase == PHASE (WORK) && !it->again && self->policy.breaker_failures)
+            expect_share_kept (self);
         host_t *host = sim_host_of (self, view.instance);
         message_t message = {.kind = ASSIGN,
                              .instance = view.instance[0],
@@ -269,9 +330,12 @@ uint32_t sim_class (world_t *self)
 static void load_accounts_and_agents (world_t *self)
 {
     for (size_t i = 0; i < self->account_count; i++) {
-        self->accounts[i].view.name = self->accounts[i].name;
-        self->accounts[i].view.reason = self->accounts[i].reason;
-        rota_core_account_load (self->core, &self->accounts[i].view);
+        account_row_t *row = &self->accounts[i];
+        for (size_t k = 0; k < row->limit_count; k++) {
+            row->limits[k].reason = row->reason[k];
+            row->limits[k].window = row->window[k];
+        }
+        rota_core_account_load (self->core, row->name, row->limits, row->limit_count);
     }
     for (size_t i = 0; i < self->agent_count; i++) {
         uint8_t instance[16];
@@ -305,6 +369,7 @@ static void rebuild (world_t *self)
             continue;
         assert_int_equal (rota_core_load (self->core, i, &node), 0);
         rota_core_claim (self->core, i, self->rows[i].claim, strlen (self->rows[i].claim), false);
+        rota_core_health_quality (self->core, i, self->rows[i].score, true);
     }
     for (size_t d = 0; d < model->dependency_count; d++)
         assert_int_equal (
@@ -315,6 +380,14 @@ static void rebuild (world_t *self)
         if (model->nodes[i].there && self->rows[i].node.agent != ROTA_NONE)
             rota_core_load_lease (self->core, i, self->rows[i].node.agent, self->rows[i].node.assigned_ms,
                                   self->rows[i].node.epoch);
+    rota_core_health_load (self->core, &self->health);
+    rota_core_mode_t mode;
+    rota_core_mode (self->core, &mode);
+    EXPECT (self, mode.mode == self->health.mode, "the mode did not outlive the scheduler");
+    self->restored += mode.mode != ROTA_MODE_BALANCE;
+    set_limit (self);
+    for (size_t i = 0; i < self->tally_count; i++)
+        rota_core_tally_load (self->core, &self->tallies[i]);
     rota_core_effects_clear (self->core);
     for (size_t h = 0; h < HOSTS; h++)
         self->hosts[h].registered = false; /* the new scheduler knows nobody: each is asked */
@@ -341,10 +414,16 @@ static void commit (world_t *self, const rota_core_effects_t *effects)
     for (size_t i = 0; i < effects->ended_count; i++)
         commit_ended (self, &effects->ended[i]);
     commit_rows (self, effects);
+    commit_tallies (self, effects);
     for (size_t i = 0; i < effects->event_count; i++)
         commit_event (self, &effects->events[i]);
     if (effects->role_changed)
         commit_role (self);
+    if (effects->health_changed) {
+        rota_core_health_state (self->core, &self->health);
+        snprintf (self->mode_reason, sizeof self->mode_reason, "%s", self->health.reason);
+        self->health.reason = self->mode_reason;
+    }
     if (++self->batches % COMPARE_EVERY == 0)
         expect_as_the_model_says (self);
     expect_limits_kept (self);
@@ -360,6 +439,8 @@ void sim_end_batch (world_t *self, host_t *host, const message_t *answer)
     rota_core_effects (self->core, &effects);
     if (fate != DIES_BEFORE)
         commit (self, &effects);
+    self->faults_of[DEATH_BEFORE] += fate == DIES_BEFORE;
+    self->faults_of[DEATH_AFTER] += fate == DIES_AFTER;
     if (fate == GOES_WELL) {
         if (answer && host)
             sim_post (self, &host->in, answer, sim_is_cut (self, host));
@@ -391,7 +472,7 @@ static size_t number_of_host (const world_t *self, const host_t *host)
 static void hear_register (world_t *self, host_t *host, const message_t *message)
 {
     char name[32];
-    static const char *const CAN[] = {"run", "prompt", "gate", "review", "merge"};
+    static const char *const CAN[] = {"run", "prompt", "gate", "review", "merge", "merge-batch"};
     snprintf (name, sizeof name, "host-%zu", number_of_host (self, host));
     rota_core_agent_t agent = {.name = name,
                                .kind = "exec",
@@ -438,8 +519,10 @@ static void scheduler_hears (world_t *self, const message_t *message)
     host_t *host = sim_host_of (self, instance);
     if (!host)
         return; /* the broker knows that this one is gone */
+    bool news = rota_core_agent_is_news (self->core, instance, instance, message->number);
     if (message->kind == REGISTER) {
-        hear_register (self, host, message);
+        if (news)
+            hear_register (self, host, message);
         return;
     }
     rota_agent_t agent = rota_core_agent_find (self->core, instance);
@@ -450,12 +533,18 @@ static void scheduler_hears (world_t *self, const message_t *message)
     Rota__Result result = ROTA__RESULT__INIT;
     result.has_result_class = true;
     result.result_class = message->class;
+    result.has_limit_kind = message->class == RESULT (LIMITED);
+    result.limit_kind = (Rota__LimitKind)(1 + message->attempt % 4);
     result.has_until_ms = message->until_ms != 0;
     result.until_ms = message->until_ms;
     Rota__Verdict verdict = ROTA__VERDICT__INIT;
     verdict.has_approved = true;
     verdict.approved = message->verdict == 2;
     result.verdict = message->verdict ? &verdict : NULL;
+    /* Some say something all the same, and some judge a part only. */
+    result.answer = rota_bytes (message->attempt % 2 ? "no idea" : "");
+    verdict.part = 1 + message->attempt % 3;
+    verdict.parts = 3;
     message_t answer = {.instance = message->instance, .node = message->node, .attempt = message->attempt};
     switch (message->kind) {
     case ACCEPTED:
@@ -463,6 +552,8 @@ static void scheduler_hears (world_t *self, const message_t *message)
         sim_end_batch (self, NULL, NULL);
         break;
     case HEARTBEAT:
+        if (!news)
+            break;
         rota_core_agent_heartbeat (self->core, agent, message->held, message->held_count, false,
                                    message->full, self->now_ms);
         answer.kind = HEARD;
@@ -472,6 +563,8 @@ static void scheduler_hears (world_t *self, const message_t *message)
         sim_note (self, "report n%u.%u %s", message->node, message->attempt,
                   rota_result_class_name (message->class));
         hear_report (self, message, &result);
+        if (message->class == RESULT (OK) && sim_chance (self, 20))
+            rota_core_health_quality (self->core, message->node, (uint32_t)sim_below (self, 1001), false);
         answer.kind = ACKNOWLEDGED;
         sim_end_batch (self, host, &answer);
         break;
@@ -547,6 +640,21 @@ static void strike (world_t *self)
     }
 }
 
+/* That breakers, claims and budgets hold anything back at all. */
+static void count_holds (world_t *self)
+{
+    rota_core_counts_t counts;
+    rota_core_counts (self->core, ROTA_NONE, self->now_ms, &counts);
+    self->faults_of[CLAIM] += counts.place[ROTA_PLACE_CLAIMED] > 0;
+    int64_t until_ms;
+    self->faults_of[BUDGET] += rota_core_budget_waiting (self->core, ROTA_NONE, &until_ms) > 0;
+    for (rota_agent_t i = 0; i < rota_core_agent_count (self->core); i++) {
+        rota_core_agent_view_t view;
+        rota_core_agent_view (self->core, i, &view);
+        self->faults_of[BREAKER] += view.breaker_until_ms > self->now_ms;
+    }
+}
+
 static void step (world_t *self, int64_t by_ms)
 {
     message_t message;
@@ -562,6 +670,7 @@ static void step (world_t *self, int64_t by_ms)
     if (self->faults)
         strike (self);
     sim_expect_one_runner (self);
+    count_holds (self);
 }
 
 /* ----------------------------------------------------------------------------------------- the runs */
@@ -587,14 +696,22 @@ static void set_up (world_t *self, unsigned seed)
     self->policy.breaker_rest_max_ms = 800;
     self->policy.give_up_after = (uint32_t)(seed % 4);
     self->policy.claim_patience_ms = 2000;
+    self->policy.merge_batch = 1 + (uint32_t)(seed % 4);
     self->policy.coordinate = seed % 2;
+    self->policy.mode.half_life_ms = 4000;
+    self->policy.mode.dwell_ms = 500;
+    self->policy.mode.samples = 3;
     self->role.agent = ROTA_NONE;
-    self->role.reason = "";
+    self->role.reason = self->health.reason = "";
+    for (size_t i = 0; i < MODEL_NODES; i++)
+        self->rows[i].score = ROTA_UNKNOWN;
     self->policy.wip_limit = sim_chance (self, 20) ? 5 : 0;
     self->policy.wip_epic = sim_chance (self, 30) ? 1 + (uint32_t)sim_below (self, 2) : 0;
     self->source_limit = sim_chance (self, 20) ? 4 : 0;
     self->core = rota_core_new (&self->policy, self->now_ms);
     rota_core_limit_source (self->core, 1, self->source_limit);
+    self->limit = seed % 5 == 1 ? 6 + (int64_t)sim_below (self, 10) : 0;
+    set_limit (self);
     for (size_t h = 0; h < HOSTS; h++)
         self->hosts[h].instance = self->next_instance++;
 }
@@ -630,7 +747,9 @@ static void expect_all_ended (world_t *self)
 
 /* What came about in all runs; a simulator in which nothing happens proves nothing. */
 static struct {
-    size_t nodes, imports, refused_cycles, limits, merges, elections, stale_verdicts;
+    size_t nodes, imports, refused_cycles, limits, merges, batched, elections, stale_verdicts, modes,
+        restored;
+    size_t faults_of[FAULT_KINDS];
 } total;
 
 static void run (unsigned seed)
@@ -646,6 +765,8 @@ static void run (unsigned seed)
     self->faults = false;
     sim_note (self, "the faults are over");
     rota_core_pause (self->core, false, self->now_ms);
+    self->limit = 0;
+    set_limit (self);
     for (int i = 0; i < 3000 && !(i > 200 && rota_core_is_settled (self->core, ROTA_NONE, self->now_ms)); i++)
         step (self, 50);
     expect_all_ended (self);
@@ -654,7 +775,12 @@ static void run (unsigned seed)
     total.refused_cycles += self->refused_cycles;
     total.limits += self->limits;
     total.merges += self->merges;
+    total.batched += self->batched;
     total.elections += self->elections;
+    total.modes += self->modes;
+    total.restored += self->restored;
+    for (int i = 0; i < FAULT_KINDS; i++)
+        total.faults_of[i] += self->faults_of[i];
     total.stale_verdicts += self->stale_verdicts;
     rota_core_destroy (&self->core);
     free (self);
@@ -669,12 +795,31 @@ static void every_seed_holds_all_invariants (void **state)
     print_message ("seeds %u to %u\n", first, first + count - 1);
     for (unsigned i = 0; i < count; i++)
         run (first + i);
-    print_message ("%zu nodes, %zu imports, %zu refused for a cycle, %zu limits, %zu merges, %zu elections, "
-                   "%zu late verdicts\n",
-                   total.nodes, total.imports, total.refused_cycles, total.limits, total.merges,
-                   total.elections, total.stale_verdicts);
+    print_message (
+        "%zu nodes, %zu imports, %zu refused for a cycle, %zu limits, %zu merges (%zu in batches), %zu "
+        "elections, %zu late verdicts, %zu modes, %zu of them restored\n",
+        total.nodes, total.imports, total.refused_cycles, total.limits, total.merges, total.batched,
+        total.elections, total.stale_verdicts, total.modes, total.restored);
+    static const char *const FAULTS[FAULT_KINDS] = {"messages lost",
+                                                    "repeated",
+                                                    "that overtook others",
+                                                    "delayed",
+                                                    "cut off",
+                                                    "hosts crashed",
+                                                    "hosts stopped",
+                                                    "deaths before a commit",
+                                                    "after a commit",
+                                                    "breakers open",
+                                                    "tasks held back by a claim",
+                                                    "by a budget"};
+    for (int i = 0; i < FAULT_KINDS; i++) {
+        print_message ("%s%zu %s", i ? ", " : "", total.faults_of[i], FAULTS[i]);
+        assert_true (total.faults_of[i] > count / 2);
+    }
+    print_message ("\n");
     assert_true (total.imports > count && total.refused_cycles > count / 10 && total.limits > count &&
-                 total.merges > count && total.elections > count && total.stale_verdicts > count / 50);
+                 total.merges > count && total.batched > count / 10 && total.elections > count &&
+                 total.stale_verdicts > count / 50 && total.modes > count && total.restored > count / 10);
 }
 
 int main (void)

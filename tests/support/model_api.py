@@ -18,6 +18,7 @@ import argparse
 import collections
 import email.utils
 import json
+import os
 import random
 import re
 import select
@@ -39,9 +40,10 @@ Call = collections.namedtuple("Call", "scenario key answer earlier api model str
 
 
 class Api:
-    def __init__(self, log=None, seed=1, window_s=3, random_percent=30, beside=None):
+    def __init__(self, log=None, seed=1, window_s=3, random_percent=30, beside=None, script=None):
         self.calls, self.turns, self.overrides, self.dice = [], {}, {}, {}
         self.beside = beside  # the answer to requests that offer no tool, which use up none of the scenario's; None: as others
+        self.script = script  # the answer "scripted": a function of the speaker, which makes it say something
         self.log, self.seed, self.window_s, self.random_percent = log, seed, window_s, random_percent
         self.lock = threading.Lock()
         self.ended = threading.Event()
@@ -208,12 +210,27 @@ def write_then_text(prefer_shell):
     return lambda _handler, speak: speak.text() if speak.has_result() else speak.write(prefer_shell)
 
 
+def note_then_text(_handler, speak):
+    if speak.has_result() and (speak.tool_results() > 1 or "ToolSearch" not in speak.tools()):
+        speak.text()
+    else:
+        speak.note()
+
+
 def slow_tool(_handler, speak):
     if speak.has_result():
         speak.text()
     else:  # two children: one that the shell waits for, one in the background
         sleep = f"python3 -c 'import time; time.sleep({SLOW_S})'"
         speak.shell(f"{sleep} & {sleep}")
+
+
+def waiting_tool(_handler, speak):
+    path, _ = speak.wanted()
+    if os.path.exists(path):
+        speak.text()
+    else:
+        speak.shell(f"until [ -e '{path}' ]; do sleep 0.1; done")
 
 
 def cut(handler, speak):
@@ -252,8 +269,10 @@ ANSWERS = {
     "ok-approve": say("approve"),       # words, and the verdict of a reviewer
     "ok-tool": write_then_text(True),   # by the shell
     "ok-write": write_then_text(False),  # by the tool for writing, where there is one
+    "ok-note": note_then_text,          # by the tool of `rota mcp`
     "ok-warn": say("warned"),           # served, with the word that 92 % of a window are used
     "slow-tool": slow_tool,             # minutes
+    "waiting-tool": waiting_tool,       # until the file is there
     "429-short": rate({"retry-after": "2"}),
     "429-long": rate({"retry-after": "3600"}),
     "429-date": rate(lambda: {"retry-after": email.utils.formatdate(time.time() + 3600, usegmt=True)}),
@@ -274,9 +293,10 @@ ANSWERS = {
     "failing-stream": say("failing_stream"),  # an error inside a stream that began well
     "cut": cut,
     "hang": lambda handler, _speak: handler.hang(),
+    "scripted": lambda handler, speak: handler.api.script(speak),
     "stream-hang": stream_hang,
 }
-ASK_FOR_TOOL = ("ok-tool", "ok-write", "slow-tool")
+ASK_FOR_TOOL = ("ok-tool", "ok-write", "ok-note", "slow-tool", "waiting-tool")
 ALIASES = {"limit-once-then-ok": "window+ok-tool", "ok": "ok-text", "write": "ok-write", "slow": "slow-tool", "rate": "429-long",
            "overloaded": "529", "auth": "401", "error": "500", "key-refused": "401"}
 

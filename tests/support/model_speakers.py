@@ -10,6 +10,7 @@ import time
 INPUT_TOKENS, OUTPUT_TOKENS = 1000, 50
 SLOW_S = 300
 MARK = "the answer of our model"
+NOTE = "The model wrote this down by a tool."
 
 
 def event_bytes(event):
@@ -34,13 +35,12 @@ class Speaker:
     """One of the languages; it knows its request."""
 
     def __init__(self, handler, request):
-        self.handler, self.request, self.words = handler, request, MARK
+        self.handler, self.request = handler, request
 
     def approve(self):
-        self.words = MARK + '\n{"verdict": "approve", "summary": "good", "score": 90, "comments": []}'
-        self.text()
+        self.text(words=MARK + '\n{"verdict": "approve", "summary": "good", "score": 90, "comments": []}')
 
-    def text(self, headers=None):
+    def text(self, headers=None, words=MARK):
         raise NotImplementedError
 
     def messages(self):
@@ -48,7 +48,8 @@ class Speaker:
         return [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
 
     def prompts(self):
-        texts = [text_of(message.get("content")) for message in self.messages() if message.get("role") == "user"]
+        """What people said: Claude Code hands on what it is told in the middle of a turn as a word of the system's."""
+        texts = [text_of(message.get("content")) for message in self.messages() if message.get("role") in ("user", "system")]
         return [text for text in texts if text]
 
     def earlier(self):
@@ -75,6 +76,17 @@ class Speaker:
         self.shell(f"echo {content} > '{path}'")
 
     def shell(self, command):
+        raise NotImplementedError
+
+    def note(self):
+        """By the tool of rota's own server, where the program offers it: otherwise nothing is noted."""
+        name = next((name for name in self.tools() if name and name.endswith("note_add")), None)
+        if name:
+            self.tool(name, {"type": "learning", "text": NOTE})
+        else:
+            self.text()
+
+    def tool(self, name, arguments):
         raise NotImplementedError
 
 
@@ -114,8 +126,8 @@ class Anthropic(Speaker):
         self.handler.send_json(200, {**message, "content": [full], "stop_reason": reason, "usage": {
             "input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS}}, headers)
 
-    def text(self, headers=None):
-        self.send({"type": "text", "text": ""}, {"type": "text_delta", "text": self.words}, "end_turn", headers)
+    def text(self, headers=None, words=MARK):
+        self.send({"type": "text", "text": ""}, {"type": "text_delta", "text": words}, "end_turn", headers)
 
     def tool(self, name, arguments):
         self.send({"type": "tool_use", "id": f"toolu_{time.time_ns()}", "name": name, "input": {}},
@@ -127,6 +139,15 @@ class Anthropic(Speaker):
             self.tool("Write", {"file_path": path, "content": content + "\n"})
         else:
             super().write(prefer_shell)
+
+    def note(self):
+        """Claude Code keeps the tools of servers back until they are looked for."""
+        if any(name and name.endswith("note_add") for name in self.tools()) or "ToolSearch" not in self.tools():
+            super().note()
+        elif not self.tool_results():
+            self.tool("ToolSearch", {"query": "select:mcp__rota__note_add", "max_results": 1})
+        else:
+            self.tool("mcp__rota__note_add", {"type": "learning", "text": NOTE})
 
     def shell(self, command):
         self.tool("Bash", {"command": command, "description": "Do it", "timeout": SLOW_S * 1000})
@@ -208,18 +229,29 @@ class Responses(Speaker):
         self.handler.send_events([*self.begin(), {"type": "response.output_item.done", "output_index": 0, "item": item},
                                   {"type": "response.completed", "response": response}], headers)
 
-    def text(self, headers=None):
+    def text(self, headers=None, words=MARK):
         self.send({"type": "message", "role": "assistant", "id": "msg_1", "status": "completed",
-                   "content": [{"type": "output_text", "text": self.words, "annotations": []}]}, headers)
+                   "content": [{"type": "output_text", "text": words, "annotations": []}]}, headers)
 
     def shell(self, command):
         offered = self.tools()
         name = next((name for name in ("exec_command", "shell_command", "shell", "bash") if name in offered), "exec_command")
         arguments = {"exec_command": {"cmd": command, "yield_time_ms": 250000},
                      "shell": {"command": ["bash", "-c", command], "timeout_ms": SLOW_S * 1000}}
-        arguments = arguments.get(name, {"command": command, "timeout_ms": SLOW_S * 1000})
+        self.tool(name, arguments.get(name, {"command": command, "timeout_ms": SLOW_S * 1000}))
+
+    def note(self):
+        """Codex puts the tools of a server into a space of names."""
+        spaces = [tool.get("name") for tool in self.request.get("tools") or [] if isinstance(tool, dict)
+                  and "note_add" in [one.get("name") for one in tool.get("tools") or []]]
+        if spaces:
+            self.tool("note_add", {"type": "learning", "text": NOTE}, namespace=spaces[0])
+        else:
+            super().note()
+
+    def tool(self, name, arguments, **more):
         self.send({"type": "function_call", "id": "fc_1", "call_id": f"call_{time.time_ns()}", "name": name,
-                   "arguments": json.dumps(arguments)})
+                   "arguments": json.dumps(arguments), **more})
 
     def begin(self):
         return [{"type": "response.created", "response": self.response(status="in_progress")}]
@@ -296,7 +328,7 @@ class Chat(Responses):
         self.handler.send_events([*self.begin(), self.chunk(message), self.chunk({}, reason), counted, None], headers)
 
     def text(self, headers=None):
-        self.complete({"content": self.words}, "stop", headers)
+        self.complete({"content": MARK}, "stop", headers)
 
     def shell(self, command):
         offered = self.tools()
@@ -344,7 +376,7 @@ class Gemini(Speaker):
             self.handler.send_json(200, body, headers)
 
     def text(self, headers=None):
-        self.send({"text": self.words}, headers)
+        self.send({"text": MARK}, headers)
 
     def write(self, prefer_shell):
         path, content = self.wanted()

@@ -221,6 +221,7 @@ rota_node_t drive_stage (drive_t *self, const drive_node_t *given)
                            .complexity = given->complexity,
                            .attempts_allowed = given->attempts ? given->attempts : 3,
                            .approval = given->approval,
+                           .approval_of_group = given->silent,
                            .wants = given->wants,
                            .agent = ROTA_NONE,
                            .ready_since_ms = self->now_ms,

@@ -57,9 +57,9 @@ typedef struct {
     uint32_t source, complexity;
     uint32_t attempts; /* 0 = 3 */
     int32_t priority;
-    bool approval;
-    uint8_t wants;       /* ROTA_WANTS_* */
-    const char *touches; /* globs, one a line */
+    bool approval, silent; /* silent: as its group */
+    uint8_t wants;         /* ROTA_WANTS_* */
+    const char *touches;   /* globs, one a line */
     int64_t not_before_ms;
 } drive_node_t;
 #define ADD(self, ...) drive_add ((self), &(drive_node_t){__VA_ARGS__})

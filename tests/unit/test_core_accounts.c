@@ -87,6 +87,27 @@ static size_t dispatch (scene_t *self, rota_core_assign_t *ret_assigns, size_t c
     return count;
 }
 
+/* A limit of a kind, of the window that the program says is used up ("" = it doesn't say). */
+static void report_limit (scene_t *self, const rota_core_assign_t *it, Rota__LimitKind kind,
+                          const char *window_name, int64_t until_ms)
+{
+    Rota__Result result = ROTA__RESULT__INIT;
+    Rota__Usage usage = ROTA__USAGE__INIT;
+    Rota__UsageWindow window = ROTA__USAGE_WINDOW__INIT, *windows[] = {&window};
+    window.name = (ProtobufCBinaryData){.data = (uint8_t *)window_name, .len = strlen (window_name)};
+    window.used_permille = 1000;
+    usage.n_windows = *window_name ? 1 : 0;
+    usage.windows = windows;
+    result.usage = &usage;
+    result.result_class = RESULT (LIMITED);
+    result.has_limit_kind = true;
+    result.limit_kind = kind;
+    result.has_until_ms = until_ms != 0;
+    result.until_ms = until_ms;
+    assert_int_equal (rota_core_report (self->core, it->node, it->attempt, &result, self->now_ms), 0);
+    verify (self);
+}
+
 static void report (scene_t *self, const rota_core_assign_t *it, Rota__ResultClass class, int64_t until_ms)
 {
     Rota__Result result = ROTA__RESULT__INIT;
@@ -165,8 +186,8 @@ static void a_limit_rests_every_agent_of_the_account_until_the_stated_time (void
         add (self, (const char *[]){"a", "b", "c"}[i], "", 5);
     assert_int_equal (dispatch (self, given, 8), 3);
     report (self, &given[0], RESULT (LIMITED), self->now_ms + 10 * MINUTE_MS);
-    assert_int_equal (account (self, self->claude_there).result_class, RESULT (LIMITED));
-    assert_int_equal (account (self, self->claude_there).until_ms,
+    assert_int_equal (account (self, self->claude_there).last.result_class, RESULT (LIMITED));
+    assert_int_equal (account (self, self->claude_there).last.until_ms,
                       self->now_ms + 10 * MINUTE_MS + self->policy.cooldown_margin_ms);
     assert_int_equal (dispatch (self, given + 3, 5), 0);
     /* What ran goes on, and its end opens nothing. */
@@ -189,7 +210,7 @@ static void a_limit_uses_no_attempt (void **state)
         assert_int_equal (dispatch (self, given, 8), 1);
         report (self, &given[0], RESULT (LIMITED), self->now_ms + MINUTE_MS);
         assert_int_equal (status_of (self, "a"), STATUS (PENDING));
-        self->now_ms = account (self, self->claude_here).until_ms;
+        self->now_ms = account (self, self->claude_here).last.until_ms;
     }
     assert_int_equal (used_of (self, "a"), 0);
     assert_int_equal (dispatch (self, given, 8), 1);
@@ -207,12 +228,12 @@ static void one_task_tries_whether_the_limit_is_over_and_then_all_go_on (void **
     assert_int_equal (dispatch (self, given, 8), 4);
     for (int i = 0; i < 4; i++)
         report (self, &given[i], RESULT (LIMITED), self->now_ms + MINUTE_MS);
-    self->now_ms = account (self, self->claude_here).until_ms;
+    self->now_ms = account (self, self->claude_here).last.until_ms;
     assert_int_equal (dispatch (self, given, 8), 1);
     assert_true (account (self, self->claude_here).probing);
     assert_int_equal (dispatch (self, given + 1, 7), 0);
     report (self, &given[0], RESULT (OK), 0);
-    assert_int_equal (account (self, self->claude_here).result_class, 0);
+    assert_int_equal (account (self, self->claude_here).last.result_class, 0);
     assert_int_equal (dispatch (self, given, 8), 3);
 }
 
@@ -226,7 +247,7 @@ static void a_probe_that_is_limited_again_rests_the_account_for_longer (void **s
     for (int i = 0; i < 4; i++) {
         assert_int_equal (dispatch (self, given, 8), 1);
         report (self, &given[0], RESULT (LIMITED), 0);
-        rest_ms[i] = account (self, self->claude_here).until_ms - self->now_ms;
+        rest_ms[i] = account (self, self->claude_here).last.until_ms - self->now_ms;
         self->now_ms += rest_ms[i];
     }
     assert_int_equal (rest_ms[0], self->policy.default_cooldown_ms);
@@ -244,10 +265,10 @@ static void a_probe_of_which_nothing_follows_is_tried_again (void **state)
     add (self, "a", "", 5);
     assert_int_equal (dispatch (self, given, 8), 1);
     report (self, &given[0], RESULT (LIMITED), self->now_ms + MINUTE_MS);
-    self->now_ms = account (self, self->claude_here).until_ms;
+    self->now_ms = account (self, self->claude_here).last.until_ms;
     assert_int_equal (dispatch (self, given, 8), 1);
     report (self, &given[0], RESULT (KILLED), 0);
-    assert_int_equal (account (self, self->claude_here).result_class, RESULT (LIMITED));
+    assert_int_equal (account (self, self->claude_here).last.result_class, RESULT (LIMITED));
     self->now_ms += 10 * MINUTE_MS;
     assert_int_equal (dispatch (self, given, 8), 1);
 }
@@ -260,12 +281,12 @@ static void stated_times_are_held_to_floor_and_ceiling (void **state)
     add (self, "a", "", 5);
     assert_int_equal (dispatch (self, given, 8), 1);
     report (self, &given[0], RESULT (LIMITED), self->now_ms - MINUTE_MS);
-    assert_int_equal (account (self, self->claude_here).until_ms,
+    assert_int_equal (account (self, self->claude_here).last.until_ms,
                       self->now_ms + self->policy.cooldown_floor_ms + self->policy.cooldown_margin_ms);
-    self->now_ms = account (self, self->claude_here).until_ms;
+    self->now_ms = account (self, self->claude_here).last.until_ms;
     assert_int_equal (dispatch (self, given, 8), 1);
     report (self, &given[0], RESULT (LIMITED), INT64_MAX - 1);
-    assert_int_equal (account (self, self->claude_here).until_ms,
+    assert_int_equal (account (self, self->claude_here).last.until_ms,
                       self->now_ms + self->policy.cooldown_ceiling_ms + self->policy.cooldown_margin_ms);
 }
 
@@ -381,16 +402,109 @@ static void what_was_limited_when_it_was_stored_still_is_after_loading (void **s
 {
     scene_t *self = *state;
     rota_core_assign_t given[8];
-    rota_core_account_load (self->core, &(rota_core_account_view_t){.name = "claude/default",
-                                                                    .result_class = RESULT (LIMITED),
-                                                                    .until_ms = self->now_ms + MINUTE_MS,
-                                                                    .reason = "it was"});
+    rota_core_limit_t limit = {
+        .result_class = RESULT (LIMITED), .until_ms = self->now_ms + MINUTE_MS, .reason = "it was"};
+    rota_core_account_load (self->core, "claude/default", &limit, 1);
     join_claudes (self);
     add (self, "a", "", 5);
     assert_int_equal (dispatch (self, given, 8), 0);
-    assert_string_equal (account (self, self->claude_here).reason, "it was");
+    assert_string_equal (account (self, self->claude_here).last.reason, "it was");
     self->now_ms += MINUTE_MS;
     assert_int_equal (dispatch (self, given, 8), 1);
+}
+
+static void each_limit_has_its_breaker_and_the_account_rests_until_the_last (void **state)
+{
+    scene_t *self = *state;
+    rota_core_assign_t given[8];
+    join_claudes (self);
+    for (int i = 0; i < 3; i++)
+        add (self, (char[]){(char)('a' + i), '\0'}, "claude", 5);
+    assert_int_equal (dispatch (self, given, 8), 3);
+    int64_t five_ms = self->now_ms + 60 * MINUTE_MS, week_ms = self->now_ms + 500 * MINUTE_MS;
+    report_limit (self, &given[0], LIMIT (WINDOW), "seven_day", week_ms);
+    report_limit (self, &given[1], LIMIT (WINDOW), "five_hour", five_ms);
+    report_limit (self, &given[2], LIMIT (BURST), "", self->now_ms + MINUTE_MS);
+    assert_int_equal (account (self, self->claude_here).limit_count, 3);
+    assert_int_equal (account (self, self->claude_here).last.until_ms,
+                      week_ms + self->policy.cooldown_margin_ms);
+    assert_string_equal (account (self, self->claude_here).last.window, "seven_day");
+
+    /* The shorter ones end, and nothing is tried: the longest still holds. */
+    self->now_ms = five_ms + 10 * MINUTE_MS;
+    assert_int_equal (dispatch (self, given, 8), 0);
+
+    /* Then one task tries for all three. */
+    self->now_ms = account (self, self->claude_here).last.until_ms;
+    assert_int_equal (dispatch (self, given, 8), 1);
+    report (self, &given[0], RESULT (OK), 0);
+    assert_int_equal (account (self, self->claude_here).limit_count, 0);
+    assert_int_equal (dispatch (self, given, 8), 2);
+}
+
+static void a_probe_that_meets_another_limit_leaves_the_first_to_be_tried (void **state)
+{
+    scene_t *self = *state;
+    rota_core_assign_t given[8];
+    join_claudes (self);
+    add (self, "a", "claude", 5);
+    assert_int_equal (dispatch (self, given, 8), 1);
+    report_limit (self, &given[0], LIMIT (CAPACITY), "", 0);
+    int64_t capacity_ms = account (self, self->claude_here).last.until_ms - self->now_ms;
+    self->now_ms += capacity_ms;
+    assert_int_equal (dispatch (self, given, 8), 1);
+    report_limit (self, &given[0], LIMIT (BURST), "", 0);
+    assert_int_equal (account (self, self->claude_here).limit_count, 2);
+
+    /* Each counts its own times in a row: the guess for this one is not doubled. */
+    assert_int_equal (account (self, self->claude_here).last.trips, 1);
+    assert_int_equal (account (self, self->claude_here).last.until_ms - self->now_ms,
+                      self->policy.default_cooldown_ms);
+    self->now_ms = account (self, self->claude_here).last.until_ms;
+    assert_int_equal (dispatch (self, given, 8), 1);
+    report_limit (self, &given[0], LIMIT (CAPACITY), "", 0);
+    assert_int_equal (account (self, self->claude_here).last.until_ms - self->now_ms, 2 * capacity_ms);
+    self->now_ms = account (self, self->claude_here).last.until_ms;
+    assert_int_equal (dispatch (self, given, 8), 1);
+    report (self, &given[0], RESULT (OK), 0);
+    assert_int_equal (account (self, self->claude_here).limit_count, 0);
+}
+
+static void what_is_told_while_a_task_tries_outlasts_its_success (void **state)
+{
+    scene_t *self = *state;
+    rota_core_assign_t given[8], probe[8];
+    join_claudes (self);
+    for (int i = 0; i < 3; i++)
+        add (self, (char[]){(char)('a' + i), '\0'}, "claude", 5);
+    assert_int_equal (dispatch (self, given, 8), 3);
+    report_limit (self, &given[0], LIMIT (BURST), "", self->now_ms + MINUTE_MS);
+    self->now_ms = account (self, self->claude_here).last.until_ms;
+    assert_int_equal (dispatch (self, probe, 8), 1);
+    report_limit (self, &given[1], LIMIT (WINDOW), "five_hour", self->now_ms + 60 * MINUTE_MS);
+    report (self, &probe[0], RESULT (OK), 0);
+    assert_int_equal (account (self, self->claude_here).limit_count, 1);
+    assert_int_equal (dispatch (self, probe, 8), 0);
+}
+
+static void more_limits_than_there_is_room_for_keep_the_longest (void **state)
+{
+    scene_t *self = *state;
+    rota_core_assign_t given[16];
+    char window[8];
+    join_claudes (self);
+    self->claude_here = join (self, "wide", "claude", "claude/default", 16, 9);
+    for (int i = 0; i < 12; i++)
+        add (self, (char[]){(char)('a' + i), '\0'}, "claude", 5);
+    size_t count = dispatch (self, given, 16);
+    assert_int_equal (count, 12);
+    for (size_t i = 0; i < count; i++) {
+        snprintf (window, sizeof window, "w%zu", i);
+        report_limit (self, &given[i], LIMIT (WINDOW), window,
+                      self->now_ms + (int64_t)(i == 3 ? 900 : 60 + i) * MINUTE_MS);
+    }
+    assert_int_equal (account (self, self->claude_here).limit_count, ROTA_LIMITS_MAX);
+    assert_string_equal (account (self, self->claude_here).last.window, "w3");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown (name, open_scene, close_scene)
@@ -411,6 +525,10 @@ int main (void)
         TEST (in_quiet_hours_nothing_paid_begins),
         TEST (an_agent_that_cannot_work_is_given_nothing),
         TEST (what_was_limited_when_it_was_stored_still_is_after_loading),
+        TEST (each_limit_has_its_breaker_and_the_account_rests_until_the_last),
+        TEST (a_probe_that_meets_another_limit_leaves_the_first_to_be_tried),
+        TEST (what_is_told_while_a_task_tries_outlasts_its_success),
+        TEST (more_limits_than_there_is_room_for_keep_the_longest),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }

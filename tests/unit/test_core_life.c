@@ -357,6 +357,26 @@ static void what_a_host_holds_without_a_lease_is_to_end_there (void **state)
     EXPECT_STATUS (self, "a", IN_PROGRESS);
 }
 
+/* Those of a connection that broke come late: a heartbeat from before an assignment ended what was assigned.
+ */
+static void what_a_host_said_before_its_newest_message_is_no_news (void **state)
+{
+    drive_t *self = *state;
+    static const uint8_t one[16] = {1}, other[16] = {2}, nobody[16] = {99};
+    rota_core_agent_view_t view;
+    rota_core_agent_view (self->core, drive_join (self, "host", 1, NULL), &view);
+    assert_true (rota_core_agent_is_news (self->core, view.instance, one, 7));
+    assert_true (rota_core_agent_is_news (self->core, view.instance, one, 7)); /* the same, sent again */
+    assert_false (rota_core_agent_is_news (self->core, view.instance, one, 6));
+    assert_true (rota_core_agent_is_news (self->core, view.instance, one, 8));
+    assert_true (rota_core_agent_is_news (self->core, view.instance, other, 1)); /* it counts anew */
+    assert_true (rota_core_agent_is_news (self->core, nobody, one, 1));
+    /* Also when the broker took it for gone: its old list is still old. */
+    rota_core_agent_gone (self->core, rota_core_agent_find (self->core, view.instance), self->now_ms);
+    assert_true (rota_core_agent_is_news (self->core, view.instance, other, 2));
+    assert_false (rota_core_agent_is_news (self->core, view.instance, other, 1));
+}
+
 static void a_restarted_scheduler_gives_leases_anew_and_in_full (void **state)
 {
     drive_t *self = *state;
@@ -448,6 +468,7 @@ int main (void)
         DRIVE_TEST (a_host_that_started_anew_lost_what_it_does_not_hold),
         DRIVE_TEST (an_assignment_is_sent_again_until_it_is_accepted),
         DRIVE_TEST (what_a_host_holds_without_a_lease_is_to_end_there),
+        DRIVE_TEST (what_a_host_said_before_its_newest_message_is_no_news),
         DRIVE_TEST (a_restarted_scheduler_gives_leases_anew_and_in_full),
         DRIVE_TEST (a_limit_of_an_attempt_from_before_a_restart_rests_the_hosts_account),
     };

@@ -230,6 +230,168 @@ static void a_person_may_judge_before_an_agent_does (void **state)
     EXPECT_STATUS (self, "a", DONE);
 }
 
+/* The gate step ends well, with one gate in this state. */
+static void gates_say (drive_t *self, Rota__GateState state)
+{
+    Rota__GateResult gate = ROTA__GATE_RESULT__INIT, *list[] = {&gate};
+    Rota__Result result = ROTA__RESULT__INIT;
+    gate.has_name = gate.has_state = result.has_result_class = true;
+    gate.name = rota_bytes ("lint");
+    gate.state = state;
+    result.result_class = RESULT (OK);
+    result.n_gates = 1;
+    result.gates = list;
+    assert_int_equal (rota_core_report (self->core, drive_find (self, "a"), drive_get (self, "a").attempt,
+                                        &result, self->now_ms),
+                      0);
+    drive_let_out (self);
+}
+
+static void what_a_flaky_gate_and_one_without_a_command_mean_is_policy (void **state)
+{
+    drive_t *self = *state;
+    static const struct {
+        Rota__GateState gate;
+        rota_gate_policy_t flaky, uncheckable;
+        Rota__TaskStatus status;
+        uint32_t used;
+    } CASES[] = {
+        {ROTA__GATE_STATE__GATE_STATE_PASSED, ROTA_GATE_FAILS, ROTA_GATE_FAILS, STATUS (NEEDS_REVIEW), 0},
+        {ROTA__GATE_STATE__GATE_STATE_FLAKY, ROTA_GATE_PASSES, ROTA_GATE_FAILS, STATUS (NEEDS_REVIEW), 0},
+        {ROTA__GATE_STATE__GATE_STATE_FLAKY, ROTA_GATE_FAILS, ROTA_GATE_PASSES, STATUS (NEEDS_IMPROVEMENT),
+         1},
+        {ROTA__GATE_STATE__GATE_STATE_FLAKY, ROTA_GATE_ASKS, ROTA_GATE_PASSES, STATUS (BLOCKED), 0},
+        {ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE, ROTA_GATE_FAILS, ROTA_GATE_PASSES, STATUS (NEEDS_REVIEW),
+         0},
+        {ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE, ROTA_GATE_PASSES, ROTA_GATE_FAILS, STATUS (FAILED), 0},
+        {ROTA__GATE_STATE__GATE_STATE_NOT_CHECKABLE, ROTA_GATE_PASSES, ROTA_GATE_ASKS, STATUS (BLOCKED), 0},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        self->policy.flaky = CASES[i].flaky;
+        self->policy.uncheckable = CASES[i].uncheckable;
+        drive_renew (self);
+        staff (self);
+        ADD (self, .id = "a", .wants = ALL);
+        step (self, PHASE (WORK));
+        handed_to (self, "a", PHASE (GATE));
+        gates_say (self, CASES[i].gate);
+        assert_int_equal (drive_get (self, "a").status, CASES[i].status);
+        assert_int_equal (drive_get (self, "a").attempts_used, CASES[i].used);
+        if (CASES[i].status != STATUS (BLOCKED))
+            continue;
+        /* Who lets it through says nothing of the review, which comes next. */
+        assert_int_equal (drive_get (self, "a").blocked, CAUSE (NEEDS_HUMAN));
+        assert_int_equal (drive_control (self, "a", VERB (APPROVE)), 0);
+        EXPECT_STATUS (self, "a", NEEDS_REVIEW);
+        step (self, PHASE (REVIEW));
+        step (self, PHASE (MERGE));
+        EXPECT_STATUS (self, "a", DONE);
+    }
+}
+
+/* The review that is under way ends so; `answer` with no verdict. */
+static void review_says (drive_t *self, Rota__Verdict *verdict, const char *answer, uint32_t quality)
+{
+    Rota__Result result = ROTA__RESULT__INIT;
+    result.has_result_class = true;
+    result.result_class = RESULT (OK);
+    result.verdict = verdict;
+    result.has_answer = answer != NULL;
+    result.answer = rota_bytes (answer ? answer : "");
+    result.has_quality_permille = quality > 0;
+    result.quality_permille = quality;
+    drive_forget_effects (self);
+    assert_int_equal (rota_core_report (self->core, drive_find (self, "a"), drive_get (self, "a").attempt,
+                                        &result, self->now_ms),
+                      0);
+    drive_let_out (self);
+}
+
+static void one_without_a_verdict_is_asked_for_it_once (void **state)
+{
+    drive_t *self = *state;
+    staff (self);
+    ADD (self, .id = "a", .wants = ROTA_WANTS_REVIEW);
+    step (self, PHASE (WORK));
+    handed_to (self, "a", PHASE (REVIEW));
+    rota_agent_t reviewer = self->assigns[0].agent;
+    review_says (self, NULL, "fine by me", 0);
+    assert_int_equal (self->assign_count, 1); /* at once, and to the same */
+    assert_int_equal (self->assigns[0].agent, reviewer);
+    assert_true (drive_get (self, "a").asked);
+    assert_int_equal (drive_get (self, "a").stumbles, 0);
+    review_says (self, NULL, "fine by me", 0);
+    assert_int_equal (self->assign_count, 0);
+    assert_false (drive_get (self, "a").asked);
+    assert_int_equal (drive_get (self, "a").stumbles, 1); /* now it counts */
+    EXPECT_STATUS (self, "a", NEEDS_REVIEW);
+    handed_to (self, "a", PHASE (REVIEW));
+    review_says (self, NULL, NULL, 0); /* it said nothing at all: there is nothing to ask about */
+    assert_false (drive_get (self, "a").asked);
+    assert_int_equal (drive_get (self, "a").stumbles, 2);
+}
+
+static void one_that_cannot_go_on_is_not_waited_for (void **state)
+{
+    drive_t *self = *state;
+    staff (self);
+    ADD (self, .id = "a", .wants = ROTA_WANTS_REVIEW);
+    step (self, PHASE (WORK));
+    handed_to (self, "a", PHASE (REVIEW));
+    rota_core_agent_drain (self->core, self->assigns[0].agent, true, self->now_ms);
+    review_says (self, NULL, "fine by me", 0);
+    assert_false (drive_get (self, "a").asked);
+    assert_int_equal (drive_get (self, "a").stumbles, 1);
+    EXPECT_PLACE (self, "a", READY);
+}
+
+static void a_part_of_a_review_decides_nothing (void **state)
+{
+    drive_t *self = *state;
+    Rota__Verdict verdict = ROTA__VERDICT__INIT;
+    verdict.has_approved = verdict.approved = true;
+    verdict.parts = 3;
+    staff (self);
+    ADD (self, .id = "a", .wants = ROTA_WANTS_REVIEW);
+    step (self, PHASE (WORK));
+    handed_to (self, "a", PHASE (REVIEW));
+    for (verdict.part = 1; verdict.part < 3; verdict.part++) {
+        verdict.approved = verdict.part == 1; /* also one that wants changes: the others are to be heard */
+        review_says (self, &verdict, NULL, 0);
+        EXPECT_STATUS (self, "a", IN_REVIEW);
+        assert_int_equal (self->assign_count, 1);
+        assert_int_equal (drive_get (self, "a").rounds, 0);
+    }
+    verdict.approved = true;
+    review_says (self, &verdict, NULL, 0);
+    EXPECT_STATUS (self, "a", DONE);
+}
+
+static void work_that_is_worth_too_little_is_marked_or_goes_back (void **state)
+{
+    drive_t *self = *state;
+    Rota__Verdict verdict = ROTA__VERDICT__INIT;
+    verdict.has_approved = verdict.approved = true;
+    for (int improves = 0; improves < 2; improves++)
+        for (uint32_t quality = 590; quality <= 600; quality += 10) {
+            self->policy.quality_min = 600;
+            self->policy.quality_improves = improves;
+            drive_renew (self);
+            staff (self);
+            ADD (self, .id = "a", .wants = ROTA_WANTS_REVIEW);
+            step (self, PHASE (WORK));
+            handed_to (self, "a", PHASE (REVIEW));
+            review_says (self, &verdict, NULL, quality);
+            bool back = improves && quality < 600;
+            assert_int_equal (drive_get (self, "a").status,
+                              back ? STATUS (NEEDS_IMPROVEMENT) : STATUS (DONE));
+            bool said = false;
+            for (size_t i = 0; i < self->event_count; i++)
+                said |= strstr (self->reasons[i], "its quality is 0.59, 0.60 is wanted") != NULL;
+            assert_int_equal (said, quality < 600);
+        }
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +407,11 @@ int main (void)
         DRIVE_TEST (merges_come_one_by_one_in_the_order_of_approval),
         DRIVE_TEST (what_is_held_in_a_later_phase_goes_on_there),
         DRIVE_TEST (a_person_may_judge_before_an_agent_does),
+        DRIVE_TEST (one_without_a_verdict_is_asked_for_it_once),
+        DRIVE_TEST (one_that_cannot_go_on_is_not_waited_for),
+        DRIVE_TEST (a_part_of_a_review_decides_nothing),
+        DRIVE_TEST (work_that_is_worth_too_little_is_marked_or_goes_back),
+        DRIVE_TEST (what_a_flaky_gate_and_one_without_a_command_mean_is_policy),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }

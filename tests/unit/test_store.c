@@ -222,6 +222,55 @@ static void what_a_task_failed_of_outlives_the_scheduler (void **state)
     rota_core_destroy (&again);
 }
 
+/* A definition that was read for an assignment held a snapshot, and the WAL grew for as long as work went on. */
+static void what_was_read_last_does_not_keep_the_wal_from_being_moved (void **state)
+{
+    fixture_t *self = *state;
+    rota_definition_t definition;
+    make_world (self);
+    rota_store_set_wal_limit (self->store, 1);
+    assert_true (rota_store_wal_bytes (self->store) > 0);
+    assert_int_equal (rota_store_definition (self->store, rota_core_find (self->core, "b", 1), &definition), 0);
+    begin (self);
+    rota_store_set_number (self->store, "some", 1);
+    commit (self);
+    rota_store_checkpoint (self->store, false);
+    assert_int_equal (rota_store_wal_bytes (self->store), 0);
+}
+
+static int64_t ready_since (const rota_core_t *core, rota_node_t node)
+{
+    rota_core_node_t it;
+    assert_true (rota_core_get (core, node, &it));
+    assert_int_equal (rota_core_place (core, node), ROTA_PLACE_READY);
+    return it.ready_since_ms;
+}
+
+/* Becoming ready writes no row: a restart put such tasks before all that had become ready before them. */
+static void who_became_ready_keeps_its_turn_when_the_scheduler_starts_again (void **state)
+{
+    fixture_t *self = *state;
+    make_world (self); /* a ended at 6000 */
+    begin (self);
+    rota_node_t first = add (self, "first", NODE (TASK), ROTA_NONE, 0);
+    rota_node_t after_a = add (self, "after-a", NODE (TASK), ROTA_NONE, 0);
+    rota_node_t group = add (self, "G", NODE (EPIC), ROTA_NONE, 0);
+    rota_node_t inside = add (self, "inside", NODE (TASK), group, 0);
+    rota_node_t a = rota_core_find (self->core, "a", 1);
+    assert_int_equal (rota_core_link (self->core, a, after_a), 0);
+    assert_int_equal (rota_core_link (self->core, a, group), 0);
+    rota_store_add_dependency (self->store, after_a, a, DEPENDENCY (BLOCKS));
+    rota_store_add_dependency (self->store, group, a, DEPENDENCY (BLOCKS));
+    rota_core_open (self->core, first, inside + 1, false, 1200);
+    apply (self);
+    commit (self);
+    rota_core_t *again = reload (self);
+    assert_true (ready_since (again, first) < 6000);
+    assert_int_equal (ready_since (again, after_a), 6000);
+    assert_int_equal (ready_since (again, inside), 6000);
+    rota_core_destroy (&again);
+}
+
 static void a_newer_schema_is_refused (void **state)
 {
     fixture_t *self = *state;
@@ -502,6 +551,8 @@ int main (void)
     const struct CMUnitTest tests[] = {
         TEST (the_core_is_rebuilt_as_it_was),
         TEST (what_a_task_failed_of_outlives_the_scheduler),
+        TEST (what_was_read_last_does_not_keep_the_wal_from_being_moved),
+        TEST (who_became_ready_keeps_its_turn_when_the_scheduler_starts_again),
         TEST (a_newer_schema_is_refused),
         TEST (what_is_no_database_is_refused),
         TEST (the_file_is_closed_to_others),
