@@ -1,6 +1,7 @@
 #include "scheduler/store.h"
 
 #include "bus/names.h"
+#include "scheduler/health.h"
 #include "scheduler/schema.h"
 #include "scheduler/store_internal.h"
 

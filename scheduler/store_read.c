@@ -1,6 +1,8 @@
 /* The core rebuilt from the file, and what queries ask of it. */
 #include "scheduler/store_internal.h"
 
+#include "scheduler/health.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -35,13 +35,12 @@ class Speaker:
     """One of the languages; it knows its request."""
 
     def __init__(self, handler, request):
-        self.handler, self.request, self.words = handler, request, MARK
+        self.handler, self.request = handler, request
 
     def approve(self):
-        self.words = MARK + '\n{"verdict": "approve", "summary": "good", "score": 90, "comments": []}'
-        self.text()
+        self.text(words=MARK + '\n{"verdict": "approve", "summary": "good", "score": 90, "comments": []}')
 
-    def text(self, headers=None):
+    def text(self, headers=None, words=MARK):
         raise NotImplementedError
 
     def messages(self):
@@ -127,8 +126,8 @@ class Anthropic(Speaker):
         self.handler.send_json(200, {**message, "content": [full], "stop_reason": reason, "usage": {
             "input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS}}, headers)
 
-    def text(self, headers=None, words=None):
-        self.send({"type": "text", "text": ""}, {"type": "text_delta", "text": words or self.words}, "end_turn", headers)
+    def text(self, headers=None, words=MARK):
+        self.send({"type": "text", "text": ""}, {"type": "text_delta", "text": words}, "end_turn", headers)
 
     def tool(self, name, arguments):
         self.send({"type": "tool_use", "id": f"toolu_{time.time_ns()}", "name": name, "input": {}},
@@ -230,9 +229,9 @@ class Responses(Speaker):
         self.handler.send_events([*self.begin(), {"type": "response.output_item.done", "output_index": 0, "item": item},
                                   {"type": "response.completed", "response": response}], headers)
 
-    def text(self, headers=None, words=None):
+    def text(self, headers=None, words=MARK):
         self.send({"type": "message", "role": "assistant", "id": "msg_1", "status": "completed",
-                   "content": [{"type": "output_text", "text": words or self.words, "annotations": []}]}, headers)
+                   "content": [{"type": "output_text", "text": words, "annotations": []}]}, headers)
 
     def shell(self, command):
         offered = self.tools()
@@ -329,7 +328,7 @@ class Chat(Responses):
         self.handler.send_events([*self.begin(), self.chunk(message), self.chunk({}, reason), counted, None], headers)
 
     def text(self, headers=None):
-        self.complete({"content": self.words}, "stop", headers)
+        self.complete({"content": MARK}, "stop", headers)
 
     def shell(self, command):
         offered = self.tools()
@@ -377,7 +376,7 @@ class Gemini(Speaker):
             self.handler.send_json(200, body, headers)
 
     def text(self, headers=None):
-        self.send({"text": self.words}, headers)
+        self.send({"text": MARK}, headers)
 
     def write(self, prefer_shell):
         path, content = self.wanted()
