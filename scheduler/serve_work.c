@@ -366,12 +366,6 @@ static Rota__ErrorCode take_report (service_t *self, const Rota__AttemptReport *
                                     report->coordinator_epoch, result, rota_service_now_ms (self));
     if (r == -ESTALE && result->verdict) /* what is kept of it says nothing that counts */
         void_verdict (result);
-    rota_core_node_t now;
-    bool over = r == 0 && rota_core_get (self->core, (rota_node_t)(report->key - 1), &now) &&
-                rota_core_is_judged (now.status);
-    if (over && result->has_quality_permille)
-        rota_core_health_quality (self->core, (rota_node_t)(report->key - 1), result->quality_permille,
-                                  false);
     if (r == 0 && result->work)
         rota_service_note_foreign (self, (rota_node_t)(report->key - 1), result->work);
     if (r == 0 && result->work)
