@@ -32,8 +32,8 @@
 #define DRAIN_MS 4000
 #define READY_MS 30000
 #define SCHEDULER_PER_MS 4 /* queries it can answer */
-/* Nine tenths; sanitizers make each message several times as dear, on two processors that the hostile peer uses
- * too. */
+/* Nine tenths; sanitizers make each message several times as dear, on two processors that the hostile peer
+ * uses too. */
 #ifdef __SANITIZE_ADDRESS__
 #define SHARE_PERCENT 75
 #else
