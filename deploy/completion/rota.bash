@@ -2,7 +2,7 @@
 _rota()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}
-    local first=2 options verbs='init run validate import export submit status tasks task show attempts why diff review open context log events wait agents leader coordinator budget doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check checkpoint key keygen grant revoke keys config completion man help'
+    local first=2 options verbs='init run validate import export submit status tasks task show attempts why diff review open context mcp log events wait agents leader coordinator health budget doctor limits merge retry approve reject answer tell cancel reopen hold release priority stop pause resume drain up down store backup restore check checkpoint key keygen grant revoke keys config completion man help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$verbs --help --version" -- "$word"); return
@@ -45,6 +45,7 @@ _rota()
         submit:--timeout) mapfile -t COMPREPLY < <(:); return ;;
         submit:--attempts) mapfile -t COMPREPLY < <(:); return ;;
         status:--source) mapfile -t COMPREPLY < <(:); return ;;
+        status:--epic) mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return ;;
         tasks:--status|tasks:-s) mapfile -t COMPREPLY < <(compgen -W 'pending in_progress needs_review in_review needs_improvement done blocked failed cancelled' -- "$word"); return ;;
         tasks:--in) mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return ;;
         tasks:--epic) mapfile -t COMPREPLY < <(:); return ;;
@@ -56,12 +57,14 @@ _rota()
         add:--topic|add:-t) mapfile -t COMPREPLY < <(:); return ;;
         add:--task) mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return ;;
         add:--confidence) mapfile -t COMPREPLY < <(:); return ;;
+        mcp:--allow) mapfile -t COMPREPLY < <(:); return ;;
         log:--attempt) mapfile -t COMPREPLY < <(:); return ;;
         log:--tail|log:-n) mapfile -t COMPREPLY < <(:); return ;;
         events:--after) mapfile -t COMPREPLY < <(:); return ;;
         events:--tail|events:-n) mapfile -t COMPREPLY < <(:); return ;;
         events:--task) mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return ;;
         wait:--timeout) mapfile -t COMPREPLY < <(:); return ;;
+        health:--epic) mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return ;;
         limits:--rules) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
         limits:--provider) mapfile -t COMPREPLY < <(:); return ;;
         limits:--zone) mapfile -t COMPREPLY < <(:); return ;;
@@ -101,7 +104,7 @@ _rota()
             options+=' --id --title --after --priority --agent --timeout --attempts --wait'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         status)
-            options+=' --source --leader'
+            options+=' --source --watch --epic --health --leader'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         tasks)
             options+=' --status --in --epic --source'
@@ -136,6 +139,9 @@ _rota()
         remove)
             options+=''
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
+        mcp)
+            options+=' --allow --read-only'
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         log)
             options+=' --follow --attempt --tail'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -W "$(rota tasks --json --connect-timeout 1 2>/dev/null | sed -n 's/^.*"id": *"\([^"\\]*\)".*$/\1/p')" -- "$word"); return; } ;;
@@ -153,6 +159,9 @@ _rota()
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         coordinator)
             options+=''
+            [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
+        health)
+            options+=' --epic'
             [[ $word == -* ]] || { mapfile -t COMPREPLY < <(:); return; } ;;
         budget)
             options+=' --all'

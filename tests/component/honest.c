@@ -295,6 +295,7 @@ void honest_assert_served (size_t kind, const char *name, unsigned long least_do
     hostile_go (&hostiles[kind]);
     uint64_t answered = offer_for_a_window (&honest, drain);
     unsigned long done = hostile_end (&hostiles[kind]);
+    look_at_broker (&honest); /* it may have been started again since the last offer */
     print_message (
         "%-12s offered %llu answered %llu (quiet %llu) broker %lld MiB restarts %llu hostile did %lu\n", name,
         (unsigned long long)honest.offered, (unsigned long long)answered, (unsigned long long)quiet_answered,

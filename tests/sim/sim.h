@@ -116,7 +116,7 @@ typedef struct {
 typedef struct {
     uint64_t random;
     unsigned seed;
-    int64_t now_ms;
+    int64_t now_ms, rebuilt_ms;
     bool faults;
     rota_core_t *core;
     rota_core_policy_t policy;
