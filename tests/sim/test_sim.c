@@ -188,8 +188,11 @@ static void commit_ended (world_t *self, const rota_core_ended_t *it)
     bool may_use = !asked && it->phase != PHASE (REVIEW); /* the author's attempts, not the reviewer's */
     if (self->policy.coordinate && it->phase == PHASE (REVIEW) && it->result_class == RESULT (LOST))
         self->taken_away[it->node] = it->attempt;
-    EXPECT (self, it->used == (uses_an_attempt (it->result_class) && may_use), "n%u.%u used %s attempt",
-            it->node, it->attempt, it->used ? "an" : "no");
+    /* What stops a batch of merges says nothing of one member: that goes again, alone. */
+    bool of_batch =
+        it->phase == PHASE (MERGE) && self->policy.merge_batch > 1 && it->result_class != RESULT (FAILED);
+    EXPECT (self, it->used == (uses_an_attempt (it->result_class) && may_use) || (of_batch && !it->used),
+            "n%u.%u used %s attempt", it->node, it->attempt, it->used ? "an" : "no");
     if (it->agent == ROTA_NONE)
         return; /* of a lost attempt, after all */
     rota_core_agent_view_t agent;
