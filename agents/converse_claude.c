@@ -17,7 +17,6 @@ static void say (rota_conversation_t *self, json_t *text)
 
 static void begin (rota_conversation_t *self)
 {
-    self->unheard = 1;
     say (self, rota_conversation_prompt (self));
 }
 
@@ -28,12 +27,13 @@ static void steer (rota_conversation_t *self)
     rota_conversation_told (self);
 }
 
-/* The echo of what we said isn't news. */
+/* The echo of what we said isn't news; the first is that of the prompt. */
 static bool hear (rota_conversation_t *self, json_t *message)
 {
     const char *type = json_string_value (json_object_get (message, "type"));
     if (type && strcmp (type, "user") == 0 && json_is_true (json_object_get (message, "isReplay"))) {
-        self->unheard -= self->unheard > 0;
+        self->unheard -= self->accepted && self->unheard;
+        self->accepted = true;
         return false;
     }
     if (type && strcmp (type, "result") == 0) {

@@ -50,7 +50,7 @@ struct rota_conversation {
     bool working, accepted, ran; /* the turn is asked for; the agent took it on; it said that it runs */
     int denied;                  /* permissions */
     json_t *session, *turn;      /* strings, or NULL */
-    unsigned unheard;            /* messages of ours that the agent has not taken up yet */
+    unsigned unheard;            /* words that the agent was told and has not taken up yet */
     bool steering;               /* the agent was asked to take the word, and has not answered yet */
 
     /* The loop's. */

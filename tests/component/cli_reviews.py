@@ -12,7 +12,7 @@ import json, re, sys
 if "--version" in sys.argv:
     print("2.1.330 (Claude Code)")
     sys.exit()
-prompt = sys.stdin.read()
+prompt = json.loads(sys.stdin.readline())["message"]["content"]
 task = re.search("Task ([a-z]+): |at task ([a-z]+) [(]", prompt)
 task = task.group(1) or task.group(2)
 again = "no verdict could be read" in prompt
