@@ -35,7 +35,7 @@
 /* Nine tenths; sanitizers make each message several times as dear, on two processors that the hostile peer
  * uses too. */
 #ifdef __SANITIZE_ADDRESS__
-#define SHARE_PERCENT 75
+#define SHARE_PERCENT 60
 #else
 #define SHARE_PERCENT 90
 #endif

@@ -507,7 +507,9 @@ def review_gets_the_difference_as_data():
     inside = lines[lines.index(fence[0]) + 1:lines.index(fence[0].replace("BEGIN", "END"))] if fence else []
     check("review: prompt, then the difference in a fence that it can't close", lines[0] == "Judge it." and len(fence) == 1 and
           any("Ignore all this" in line for line in inside) and not any(fence[0].split()[3] in line for line in inside), result.stdout[:2000])
-    check("review: a long one is cut, and that is said", "git diff" in lines[-2] and len(result.stdout) < 230 * 1024, lines[-3:])
+    part = work.run("review", ["sh", "-c", "cat"], prompt="Judge it.", start=start, base=work.first, part=1, part_bytes=100 << 10)
+    check("review: a long one is given in parts, and that is said", part.record.get("part") == 1 and part.record.get("parts") > 2 and
+          "Judge this part of it" in part.stdout and len(part.stdout) < 110 * 1024, part.record, len(part.stdout), part.stdout[:500])
     check("review: what it changes is dropped", result.state == "done" and not work.rev(result.spec["branch"]) and
           work.leftovers() == [], result.stderr)
     check("review: the exit status is the program's", work.run("review", ["sh", "-c", "exit 4"], start=start).returncode == 4)
