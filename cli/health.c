@@ -85,7 +85,7 @@ static void put_late (const Rota__HealthPart *part)
     else
         printf ("%-11s no data\n", "throughput");
     if (part->has_quality_permille)
-        printf ("%-11s %.1f of 100, mean of %llu task%s\n", "quality", part->quality_permille / 10.0,
+        printf ("%-11s %.2f, mean of %llu task%s\n", "quality", part->quality_permille / 1000.0,
                 (unsigned long long)part->scored, part->scored == 1 ? "" : "s");
     else
         printf ("%-11s no data: no task has a score\n", "quality");
@@ -123,7 +123,7 @@ static void put_epics (const rota_cli_t *cli, const Rota__HealthReply *reply)
         else
             rota_table_addf (table, ROTA_STYLE_DIM, "no data");
         if (it->has_quality_permille)
-            rota_table_addf (table, ROTA_STYLE_PLAIN, "%.1f", it->quality_permille / 10.0);
+            rota_table_addf (table, ROTA_STYLE_PLAIN, "%.2f", it->quality_permille / 1000.0);
         else
             rota_table_addf (table, ROTA_STYLE_DIM, "no data");
     }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PRECISION JSON_REAL_PRECISION (15) /* 0.1 is written as 0.1 */
+
 /* Jansson takes only valid UTF-8; NUL is fine with json_stringn. */
 static json_t *text_of (const void *bytes, size_t length)
 {
@@ -515,7 +517,7 @@ void rota_json_line (FILE *stream, json_t *value)
 {
     if (!value)
         return;
-    json_dumpf (value, stream, JSON_COMPACT);
+    json_dumpf (value, stream, JSON_COMPACT | PRECISION);
     fputc ('\n', stream);
     fflush (stream);
     json_decref (value);
@@ -525,7 +527,7 @@ void rota_json_document (FILE *stream, json_t *value)
 {
     if (!value)
         return;
-    json_dumpf (value, stream, JSON_INDENT (2));
+    json_dumpf (value, stream, JSON_INDENT (2) | PRECISION);
     fputc ('\n', stream);
     json_decref (value);
 }

@@ -152,8 +152,8 @@ static bool is_to_stabilize (const rota_core_t *self, const figures_t *at, char 
                   "agents met about %u limits of their providers of late (more than %u)",
                   (at->limits + 5) / 10, STABILIZE_LIMITS_BEGIN / 10);
     else if (at->quality != ROTA_UNKNOWN && at->quality < BEYOND (STABILIZE_QUALITY, is))
-        snprintf (ret_words, WORDS_BYTES, "the work of late scored %u of 100 (below %u)", at->quality / 10,
-                  STABILIZE_QUALITY_BEGIN / 10);
+        snprintf (ret_words, WORDS_BYTES, "the work of late scored %.2f (below %.2f)", at->quality / 1000.0,
+                  STABILIZE_QUALITY_BEGIN / 1000.0);
     else
         return false;
     return true;
@@ -169,7 +169,7 @@ static bool is_to_accelerate (const rota_core_t *self, const figures_t *at, char
     size_t used = (size_t)snprintf (ret_words, WORDS_BYTES, "%u %% of the agents' work of late failed",
                                     at->failures / 10);
     if (at->quality != ROTA_UNKNOWN)
-        snprintf (ret_words + used, WORDS_BYTES - used, ", and it scored %u of 100", at->quality / 10);
+        snprintf (ret_words + used, WORDS_BYTES - used, ", and it scored %.2f", at->quality / 1000.0);
     return true;
 }
 

@@ -108,6 +108,12 @@ status = json.loads(place.run("status", "--json").stdout)
 check("the average is told, of all and of the kind that did the work", 0 < status["average_quality"] <= 1 and
       status["quality"]["kinds"]["sim"]["rounds"] == 6, status)
 check("and shown", "quality 0." in place.run("status").stdout, place.run("status"))
+# The services were started again meanwhile: the scores come from the store.
+health = json.loads(place.run("health", "--json").stdout)
+scores = [next(attempt["quality"] for attempt in task(name)["attempts"] if attempt["phase"] == "work")
+          for name in ("prose", "later", "both", "large")]
+check("health has the scores of those that were judged, also after a restart",
+      health["scored"] == 4 and abs(health["quality"] - sum(scores) / 4) < 0.002, health, scores)
 result = place.run("check")
 check("rota check", result.returncode == 0, result)
 place.run("down")
