@@ -59,12 +59,12 @@ void rota_alarm_set (rota_alarm_t *self, int64_t at_ms)
 {
     if (at_ms >= self->set_ms)
         return;
-    int64_t now_ms = rota_clock_monotonic_ms ();
-    if (at_ms < now_ms)
-        at_ms =
-            now_ms; /* a zero would disarm it, and who fakes the wall clock gets times of long ago wrong */
-    struct itimerspec when = {.it_value = {.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000}};
-    int failed = timerfd_settime (self->item.fd, TFD_TIMER_ABSTIME, &when, NULL);
+    /* Relative: what fakes the wall clock for a process takes absolute times for those of that clock. */
+    int64_t left_ms = at_ms - rota_clock_monotonic_ms ();
+    struct itimerspec when = {.it_value = {.tv_nsec = 1}}; /* a zero would disarm it */
+    if (left_ms > 0)
+        when.it_value = (struct timespec){.tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1000000};
+    int failed = timerfd_settime (self->item.fd, 0, &when, NULL);
     assert (!failed);
     self->set_ms = at_ms;
 }
