@@ -409,7 +409,7 @@ static void explain_phase (why_t *self, const rota_core_node_t *it)
     else if (it->status == STATUS (IN_PROGRESS) && it->phase == PHASE (GATE))
         SAY (GATE, 0, "the work of %s waits to be checked", author ? author : "an agent");
     else if (it->status == STATUS (IN_PROGRESS))
-        SAY (MERGE, 0, "it waits to be merged, which is done one by one");
+        SAY (MERGE, 0, "it waits to be merged");
     else if (it->status == STATUS (NEEDS_IMPROVEMENT)) {
         rota_node_t node = rota_core_find (self->service->core, it->id, it->id_length);
         const char *reason = rota_core_reason (self->service->core, node);

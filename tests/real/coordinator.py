@@ -15,6 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
 sys.dont_write_bytecode = True
 from checks import check, finish, processes_of, wait_until  # noqa: E402
+from installed import CODEX_CONFIG, install  # noqa: E402
 from model_api import Api  # noqa: E402
 from scripted_agent import ScriptedAgent  # noqa: E402
 
@@ -24,28 +25,6 @@ SETTINGS = """
 scheduler: {backoff_base: 100ms, cooldown_floor: 1s, cooldown_margin: 300ms, failback: 2s, grace: 5s, prefer_complex: [claude, codex]}
 agents: {codex_protocol: exec}
 """
-CODEX = """
-model = "gpt-5"
-model_provider = "ours"
-check_for_update_on_startup = false
-[analytics]
-enabled = false
-[model_providers.ours]
-name = "Ours"
-base_url = "{url}/v1"
-env_key = "CODEX_API_KEY"
-wire_api = "responses"
-request_max_retries = 1
-stream_max_retries = 1
-"""
-
-
-def install():
-    result = subprocess.run([os.path.join(HERE, "install")], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-                            timeout=600, check=False)
-    if result.returncode:
-        sys.exit("the agent programs could not be installed: tests/real/install says why above")
-    return result.stdout.strip()
 
 
 class Place:
@@ -53,7 +32,7 @@ class Place:
         self.path = tempfile.mkdtemp(prefix="rota-real-", dir="/var/tmp")
         subprocess.run(["git", "init", "-q", self.path], check=True)
         self.write("rota.yaml", SETTINGS)
-        self.write("home/.codex/config.toml", CODEX.format(url=api.url("ok-approve", "codex")))
+        self.write("home/.codex/config.toml", CODEX_CONFIG.format(url=api.url("ok-approve", "codex")))
         self.environment = {"PATH": install() + ":" + os.environ["PATH"], "HOME": self.path + "/home", "TERM": "dumb",
                             "ANTHROPIC_BASE_URL": api.url("ok-approve", "claude"), "CLAUDE_CODE_OAUTH_TOKEN": "dummy",
                             "CODEX_API_KEY": "dummy", "CODEX_HOME": self.path + "/home/.codex"}
