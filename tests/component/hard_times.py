@@ -12,6 +12,7 @@ LIBRARY = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,6 +39,18 @@ int clock_gettime (clockid_t clock, struct timespec *now)
     if (r == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
         now->tv_sec += number_in ("HARD_CLOCK");
     return r;
+}
+
+/* As libfaketime has it: a time is one of the clock that it fakes, whatever clock the timer has. */
+int timerfd_settime (int timer, int flags, const struct itimerspec *when, struct itimerspec *before)
+{
+    static int (*real) (int, int, const struct itimerspec *, struct itimerspec *);
+    if (!real)
+        real = (int (*) (int, int, const struct itimerspec *, struct itimerspec *))dlsym (RTLD_NEXT, "timerfd_settime");
+    struct itimerspec moved = *when;
+    if (flags & TFD_TIMER_ABSTIME)
+        moved.it_value.tv_sec -= number_in ("HARD_CLOCK");
+    return real (timer, flags, &moved, before);
 }
 
 time_t time (time_t *ret)
@@ -117,6 +130,14 @@ try:
     check("the task ends as the first attempt", done("long") and task("long")["attempt"] == 1, task("long"))
     events = [line for line in place.run("events", "--json").stdout.splitlines() if line]
     check("no event is missing", len(events) == json.loads(place.run("status", "--json").stdout)["last_event"], len(events))
+
+    place.write("clock", "-86400")
+    running["rota-broker"].kill()
+    running["rota-broker"].wait()
+    start("rota-broker")
+    submit("refound", "true")
+    check("a day back the new broker is found by all", done("refound"), task("refound"), place.read("rota-scheduler.log")[-2000:])
+    place.write("clock", "0")
 
     place.write("fork", "1")
     submit("forks", "true")

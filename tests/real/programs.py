@@ -32,7 +32,6 @@ BIN = os.environ.get("ROTA_BIN") or sys.exit("ROTA_BIN is not set: run this by c
 ROTA = os.path.join(BIN, "rota")
 WATCHDOG_S = 150
 AT_ONCE = 2
-QUIET = ", attempts: 1, silence: 20s"
 SLEEP = "time.sleep(300)"  # in the command line of the tool that takes long
 api = Api(beside="ok-text")  # some programs have the session's title made up meanwhile
 
@@ -40,8 +39,9 @@ SETTINGS = """
 scheduler: {backoff_base: 200ms, cooldown: 1s, cooldown_capacity: 1s, cooldown_floor: 1s, cooldown_margin: 300ms, grace: 5s}
 """
 
-# `tokens`: whether it tells how many it used; `cost`: and what they cost.
-Kind = collections.namedtuple("Kind", "agent settings tokens cost")
+# `tokens`: whether it tells how many it used; `cost`: and what they cost; `silence`: how long it may be silent where that ends
+# it, far more than it takes to start on a busy machine, so that nothing else is ended by it.
+Kind = collections.namedtuple("Kind", "agent settings tokens cost silence", defaults=["30s"])
 KINDS = {
     "claude": Kind("claude", "claude_tools: [Write, Bash]", True, True),
     "codex": Kind("codex", "codex_protocol: exec", True, False),
@@ -50,7 +50,7 @@ KINDS = {
     "codex-acp": Kind("acp", "acp_command: [codex-acp], acp_mode: full-access", False, False),
     "gemini --acp": Kind("acp", "acp_command: [gemini, --acp, -m, gemini-2.5-flash], acp_authenticate: gemini-api-key",
                          True, False),
-    "opencode acp": Kind("acp", "acp_command: [opencode, acp]", False, False),
+    "opencode acp": Kind("acp", "acp_command: [opencode, acp]", False, False, "60s"),
 }
 
 GEMINI_SETTINGS = {"security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
@@ -168,6 +168,11 @@ def unused(place, result):
     place.check("no attempt was used", place.task().get("attempts_used", 0) == 0, place.task(), result)
 
 
+def quiet(kind):
+    """One attempt that ends when it is silent."""
+    return f", attempts: 1, silence: {KINDS[kind].silence}"
+
+
 def limit(kind):
     def look(place, _result):
         first = place.attempts()[0]
@@ -207,7 +212,7 @@ def stop_in_the_middle(name):
         place.write("plan.yaml", "name: plan\ntasks:\n  - {id: t, prompt: 'Wait.'}\n")
         place.rota("up", "--agent", place.kind.agent, "--trust-agents")
         place.rota("import", "plan.yaml")
-        place.check("a tool is running", wait_until(place.tools, 60), place.rota("log", "t"), place.attempts())
+        place.check("a tool is running", wait_until(place.tools, WATCHDOG_S), place.rota("log", "t"), place.attempts())
         place.rota("cancel", "t")
         place.rota("wait", "t")
         place.check("stopped in the middle of it the task is cancelled", place.task()["status"] == "cancelled", place.task())
@@ -220,7 +225,7 @@ def told_in_the_middle(name):
         place.write("plan.yaml", f"name: plan\ntasks:\n  - {{id: t, prompt: 'Wait. FILE={place.path}/go'}}\n")
         place.rota("up", "--agent", place.kind.agent, "--trust-agents")
         place.rota("import", "plan.yaml")
-        place.check("a tool is running", wait_until(lambda: place.tools("until ["), 60), place.rota("log", "t"), place.attempts())
+        place.check("a tool is running", wait_until(lambda: place.tools("until ["), WATCHDOG_S), place.rota("log", "t"), place.attempts())
         told = place.rota("tell", "t", "mind the gap")
         place.check("it can be told something", told.returncode == 0, told)
         place.write("go", "")
@@ -233,10 +238,10 @@ def told_in_the_middle(name):
 def rests_as_long_as_said(name):
     """For those that tell the time of a long wait, or sit it out until the watchdog ends that."""
     with Place(name, "429-long") as place:
-        place.write("plan.yaml", f"name: plan\ntasks:\n  - {{id: t, prompt: 'Write hello. FILE={place.path}/made.txt'{QUIET}}}\n")
+        place.write("plan.yaml", f"name: plan\ntasks:\n  - {{id: t, prompt: 'Write hello. FILE={place.path}/made.txt'{quiet(name)}}}\n")
         place.rota("up", "--agent", place.kind.agent)
         place.rota("import", "plan.yaml")
-        wait_until(lambda: place.attempts()[:1] not in ([], [{}]), 60)
+        wait_until(lambda: place.attempts()[:1] not in ([], [{}]), WATCHDOG_S)
         result = (place.attempts() or [{}])[0]
         place.check("limited", result.get("class") == "limited", result, place.rota("log", "t"))
         ahead = when(result["limited_until"]) - time.time() if result.get("limited_until") else 0
@@ -343,8 +348,8 @@ def failing_api(kind):
     for answer in ("529", "cut", "429-short", "429-date", "429-bare", "429-no-retry", "429-long"):
         then = [unused] if answer == "cut" else [unused, limit("capacity" if answer == "529" else "burst")]
         answers = (answer + "+") * (2 if answer in TWICE[family] else 1) + "ok"
-        seconds = 25 if family == "codex" and answer in SITS_OUT else 5
-        yield job(seconds, kind, answers, "network ok" if answer == "cut" else "limited ok", task=QUIET, then=then)
+        seconds = 35 if family == "codex" and answer in SITS_OUT else 5
+        yield job(seconds, kind, answers, "network ok" if answer == "cut" else "limited ok", task=quiet(kind), then=then)
 
 
 def jobs_of(kind):
@@ -360,14 +365,14 @@ def jobs_of(kind):
     if kind in ("claude-agent-acp", "gemini --acp"):  # the others have a sandbox, or ask nobody
         yield job(5, kind, "ok-tool", "ok", then=[refused])
     if kind in ("gemini --acp", "opencode acp"):
-        yield Job(30, kind, "429-long", lambda: rests_as_long_as_said(kind))
+        yield Job(70, kind, "429-long", lambda: rests_as_long_as_said(kind))
         return
     yield job(13, kind, "window+write", "limited ok", then=[wrote, resumed, unused], options=TRUSTED)
     yield job(5, kind, "context", "context_limit")
     yield job(12, kind, "auth", "auth", then=[unused])
-    yield job(25, kind, "hang", "timeout", task=QUIET)
+    yield job(35, kind, "hang", "timeout", task=quiet(kind))
     if KINDS[kind].agent == "acp":
-        yield job(20, kind, "429-long+ok", "limited ok", task=QUIET, then=[unused, limit("burst")])
+        yield job(30, kind, "429-long+ok", "limited ok", task=quiet(kind), then=[unused, limit("burst")])
     else:
         yield from failing_api(kind)
 
@@ -379,12 +384,15 @@ def main():
     jobs.append(Job(10, "claude", "key-refused", refused_key))
     jobs.append(Job(5, "", "version-2", version_2_of_acp))
     jobs.append(Job(8, "", "mcp", mcp_by_its_libraries))
-    jobs.append(Job(60, "", "random", many_tasks_with_limits_at_random))
+    alone = Job(60, "", "random", many_tasks_with_limits_at_random)  # four programs by itself
+    jobs.append(alone)
     words = set(sys.argv[1:])
     kinds, names = words & set(KINDS), words - set(KINDS)
     jobs = [job for job in jobs if (not kinds or job.kind in kinds) and (not names or job.name in names)]
+    if alone in jobs:
+        timed(alone)
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        for future in [pool.submit(timed, job) for job in sorted(jobs, key=lambda job: -job.seconds)]:
+        for future in [pool.submit(timed, job) for job in sorted(jobs, key=lambda job: -job.seconds) if job is not alone]:
             future.result()
     api.close()
     print(f"     {len(jobs)} scenarios, {time.monotonic() - started:.0f} s")
