@@ -5,7 +5,7 @@
 typedef struct {
     rota_route_key_t route;
     unsigned faults;
-    bool is_mute;
+    bool is_mute, is_named;
     int64_t mute_until_ms;
     int64_t told_ms; /* HELLO_REQUIRED */
     int64_t last_ms;
@@ -77,7 +77,7 @@ rota_culprit_verdict_t rota_culprits_fault (rota_culprits_t *self, rota_route_ke
         return ROTA_CULPRIT_SILENT;
     if (now_ms - entry->last_ms >= ROTA_BROKER_MUTE_MS) {
         entry->faults = 0;
-        entry->is_mute = false;
+        entry->is_mute = entry->is_named = false;
     }
     entry->last_ms = now_ms;
     if (entry->is_mute)
@@ -96,6 +96,15 @@ bool rota_culprits_is_mute (const rota_culprits_t *self, rota_route_key_t route,
         return false;
     const culprit_t *entry = find (self, route);
     return entry && entry->is_mute && now_ms < entry->mute_until_ms;
+}
+
+bool rota_culprits_name (rota_culprits_t *self, rota_route_key_t route)
+{
+    culprit_t *entry = find (self, route);
+    if (!entry || entry->is_named)
+        return false;
+    entry->is_named = true;
+    return true;
 }
 
 bool rota_culprits_tell_stranger (rota_culprits_t *self, rota_route_key_t route, int64_t now_ms)

@@ -26,6 +26,10 @@ void rota_culprits_destroy (rota_culprits_t **self_p);
 rota_culprit_verdict_t rota_culprits_fault (rota_culprits_t *self, rota_route_key_t route, int64_t now_ms);
 bool rota_culprits_is_mute (const rota_culprits_t *self, rota_route_key_t route, int64_t now_ms);
 
+/* Whether the log still has to name it: true once for each series of faults. For a log that may not grow
+ * faster than it says, ask only when there is room for a line. */
+bool rota_culprits_name (rota_culprits_t *self, rota_route_key_t route);
+
 /* Whether a stranger is told HELLO_REQUIRED (again). No fault: after a restart of the broker all peers are
  * strangers. */
 bool rota_culprits_tell_stranger (rota_culprits_t *self, rota_route_key_t route, int64_t now_ms);

@@ -91,8 +91,12 @@ void lead_refuse (rota_broker_t *self, const rota_wire_t *wire, rota_route_key_t
     find_hint (self, wire, hint);
     refusal.has_code = refusal.has_text = true;
     refusal.code = ROTA__ERROR_CODE__ERROR_CODE_NOT_LEADER;
-    refusal.text = rota_bytes ("this broker stands by; another leads");
     refusal.has_leader = hint[0] != '\0';
+    refusal.text =
+        rota_bytes (refusal.has_leader || !self->leadership.leader[0]
+                        ? "this broker stands by; another leads"
+                        : "this broker stands by, and the one that leads can't be reached from here: "
+                          "name all brokers, --broker tcp://HOST:PORT,...");
     refusal.leader = rota_bytes (hint);
     rota_envelope_answer (request, ROTA_MESSAGE_ERROR, &answer);
     self->counts.refused++;

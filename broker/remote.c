@@ -17,6 +17,8 @@
 #define CODE(name) ROTA__ERROR_CODE__ERROR_CODE_##name
 #define ROLE(name) ROTA__ROLE__ROLE_##name
 #define LOG_EVERY_MS 1000
+#define UNSAID_MAX 64 /* who comes when so many wait is named when it comes again */
+#define UNSAID_BYTES 400
 #define ADMISSIONS_A_TURN 64
 #define ACCEPTED_A_TURN 1024
 #define STRANGERS_WINDOW_MS (ROTA_BROKER_HANDSHAKE_MS + 1000)
@@ -37,6 +39,9 @@ struct rota_remote {
     rota_keys_t *keys;
     rota_culprits_t *turned_away; /* by address and key */
     rota_strangers_t *strangers;
+    char unsaid[UNSAID_MAX][UNSAID_BYTES]; /* lines about those who were turned away */
+    size_t unsaid_first, unsaid_count;
+    int64_t said_ms;
     void *monitors[3 * ROTA_BROKER_MAX_ENDPOINTS]; /* of the sockets: whom they accept */
     size_t monitor_count;
     uint64_t monitors_ever;
@@ -109,14 +114,24 @@ static void note_accepted (rota_remote_t *self, void *monitor, int64_t now_ms)
     }
 }
 
-static void say_strangers (rota_remote_t *self, int64_t now_ms)
+/* A line a second of each kind: what else there is to say waits for its turn. */
+static void say_who_knocked (rota_remote_t *self, int64_t now_ms)
 {
-    const char *address;
     uint64_t connections;
-    while ((address = rota_strangers_next (self->strangers, now_ms, &connections)))
-        rota_log_limited (ROTA_LOG_WARNING, "peer.stranger", "peer.stranger", LOG_EVERY_MS,
-                          "address=%s connections=%llu reason=\"connected and never showed a key\"", address,
-                          (unsigned long long)connections);
+    if (self->said_ms && now_ms - self->said_ms < LOG_EVERY_MS)
+        return;
+    const char *address = rota_strangers_next (self->strangers, now_ms, &connections);
+    if (address)
+        rota_log (ROTA_LOG_WARNING, "peer.stranger",
+                  "address=%s connections=%llu reason=\"connected and never showed a key\"", address,
+                  (unsigned long long)connections);
+    if (self->unsaid_count > 0) {
+        rota_log (ROTA_LOG_WARNING, "peer.turned_away", "%s", self->unsaid[self->unsaid_first]);
+        self->unsaid_first = (self->unsaid_first + 1) % UNSAID_MAX;
+        self->unsaid_count--;
+    } else if (!address)
+        return;
+    self->said_ms = now_ms;
 }
 
 /* ---- life */
@@ -286,10 +301,12 @@ static void say_turned_away (rota_broker_t *broker, const rota_zap_request_t *re
     int length = snprintf (text, sizeof text, "%s %s %s", request->address, request->key, request->domain);
     rota_route_key_t peer = rota_hash (text, (size_t)length);
     broker->counts.turned_away++;
-    if (rota_culprits_fault (self->turned_away, peer, broker->now_ms) == ROTA_CULPRIT_ANSWER_AND_LOG)
-        rota_log_limited (ROTA_LOG_WARNING, "peer.turned_away", "peer.turned_away", LOG_EVERY_MS,
-                          "address=%s key=%.16s name=%s for=%s reason=\"%s\"", request->address,
-                          request->has_key ? request->key : "-", name ? name : "-", request->domain, why);
+    rota_culprits_fault (self->turned_away, peer, broker->now_ms);
+    if (self->unsaid_count == UNSAID_MAX || !rota_culprits_name (self->turned_away, peer))
+        return;
+    snprintf (self->unsaid[(self->unsaid_first + self->unsaid_count++) % UNSAID_MAX], UNSAID_BYTES,
+              "address=%s key=%.16s name=%s for=%s reason=\"%s\"", request->address,
+              request->has_key ? request->key : "-", name ? name : "-", request->domain, why);
 }
 
 static void admit (rota_broker_t *broker)
@@ -455,7 +472,7 @@ int remote_turn (rota_broker_t *broker, bool thoroughly)
     admit (broker);
     if (thoroughly) {
         rota_culprits_forget (self->turned_away, broker->now_ms);
-        say_strangers (self, broker->now_ms);
+        say_who_knocked (self, broker->now_ms);
     }
     return result;
 }

@@ -248,6 +248,20 @@ static int write_grant (const rota_cli_t *cli, const char *directory, const rota
     return ROTA_EXIT_DONE;
 }
 
+/* What is granted is this broker's alone. */
+static void remind_of_others (const rota_cli_t *cli)
+{
+    rota_settings_t *settings = NULL;
+    rota_error_t error = {""};
+    if (rota_settings_load (rota_options_text (cli->options, "config", NULL), stderr, &settings, &error) < 0)
+        return;
+    if (strcmp (rota_setting_text (settings, ROTA_SETTING_ELECTION_BACKEND), "etcd") == 0)
+        rota_cli_note (
+            "this holds for the broker of this host; do the same on the other brokers' hosts, any of "
+            "which may lead");
+    rota_settings_destroy (&settings);
+}
+
 int rota_verb_key_grant (rota_cli_t *cli)
 {
     const char *who = rota_options_argument (cli->options, 0);
@@ -274,7 +288,10 @@ int rota_verb_key_grant (rota_cli_t *cli)
     grant.roles = roles;
     memcpy (grant.agents, agents, sizeof agents);
     grant.revoked[0] = '\0';
-    return write_grant (cli, directory, &grant);
+    code = write_grant (cli, directory, &grant);
+    if (code == ROTA_EXIT_DONE)
+        remind_of_others (cli);
+    return code;
 }
 
 int rota_verb_key_revoke (rota_cli_t *cli)
@@ -298,6 +315,8 @@ int rota_verb_key_revoke (rota_cli_t *cli)
             code = write_grant (cli, directory, &grant);
         }
     }
+    if (code == ROTA_EXIT_DONE)
+        remind_of_others (cli);
     return code;
 }
 

@@ -296,6 +296,58 @@ class Remote(Hosts):
         result = self.alice("status", "--connect-timeout", "5", endpoint=f"tcp://127.0.0.1:{free_ports()}", expect=3)
         self.assertIn("nothing answers there", result.stderr)
 
+    def test_the_log_names_everyone_who_is_turned_away_once(self):
+        self.start_broker()
+        wrong = {name: self.key(name) for name in ("mallory", "oscar", "trudy")}
+        tries = [subprocess.Popen(
+            [program("rota"), "status", "--broker", self.endpoint, "--key", f"{name}.key", "--connect-timeout", "8"],
+            cwd=self.path, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL) for _ in range(5) for name in wrong]
+        quiet = []
+        for last in (1, 2, 3):
+            for _ in range(20):
+                one = socket.socket()
+                one.bind((f"127.0.0.{last}", 0))
+                one.connect(("127.0.0.1", self.port))
+                quiet.append(one)
+        for one in tries:
+            self.assertEqual(one.wait(PATIENCE_S), 4)
+
+        def named(event, word):
+            return re.findall(event + r" .*\b" + word, self.log("broker"))
+
+        self.until("all addresses are named", lambda: all(
+            named("peer.stranger", f"address=127.0.0.{last} connections=20 ") for last in (1, 2, 3)))
+        self.until("all keys are named", lambda: all(named("peer.turned_away", "key=" + public[:16]) for public in wrong.values()))
+        self.assertEqual(len(named("peer.turned_away", "key=")), 3, self.log("broker"))
+        self.assertEqual(len(named("peer.stranger", "address=")), 3, self.log("broker"))
+        for one in quiet:
+            one.close()
+
+    def test_a_key_that_was_revoked_stays_out_when_another_broker_leads(self):
+        self.start_broker()
+        self.key("alice", "operate")
+        self.key("eve", "operate")
+        self.start("scheduler", program("rota-scheduler"), "--state", "b")
+        first, self.port = self.endpoint, free_ports()
+        self.endpoint = f"tcp://127.0.0.1:{self.port}"
+        self.start("second", program("rota-broker"), "--state", "b")
+        self.until("the second stands by", lambda: "stands by" in self.log("second"))
+        both = f"{first},{self.endpoint}"
+        self.rota("status", "--broker", both, "--key", "eve.key")
+        self.rota("key", "revoke", "eve", "--state", "b")
+        self.running["broker"].kill()
+        self.running["broker"].wait()
+        self.until("the second leads", lambda: "broker.ready" in self.log("second"))
+        self.alice("status", endpoint=both)
+        refused = self.rota("status", "--broker", self.endpoint, "--key", "eve.key", expect=4)
+        self.assertIn("was revoked", refused.stderr)
+        # Brokers that don't share the files are told one by one, and that is said.
+        self.assertNotIn("other brokers", self.rota("key", "revoke", "eve", "--state", "b").stderr)
+        (self.path / "rota.yaml").write_text("election: {backend: etcd}\n")
+        for verb in (["revoke", "eve"], ["grant", "eve", "read"]):
+            self.assertIn("the same on the other brokers' hosts", self.rota("key", *verb, "--state", "b").stderr)
+
     def tasks(self):
         return len(json.loads(self.alice("tasks", "--json").stdout)["tasks"])
 

@@ -31,7 +31,9 @@ units = sorted(os.path.basename(path) for path in glob.glob(os.path.join(root, "
 check("it has the units", units == ["rota-agent@.service", "rota-broker.service", "rota-scheduler.service", "rota-telemetry.service",
                                     "rota.target"], units)
 with open(os.path.join(control, "postinst"), encoding="utf-8") as file:
-    check("and enables none", not os.path.exists(os.path.join(root, "etc/systemd")) and "systemctl enable" not in file.read())
+    script = file.read()
+check("and enables none", not os.path.exists(os.path.join(root, "etc/systemd")) and "systemctl enable" not in script)
+check("an upgrade leaves alone what runs", re.findall(r"systemctl (\S+)", script) == ["daemon-reload"], script)
 for path in ("usr/lib/sysusers.d/rota.conf", "usr/lib/tmpfiles.d/rota.conf", "etc/rota/rota.yaml", "etc/rota/agent.env",
              "usr/share/man/man1/rota.1", "usr/share/bash-completion/completions/rota", "usr/share/zsh/vendor-completions/_rota",
              "usr/share/doc/rota/operations.md", "usr/share/doc/rota/reference/settings.md"):

@@ -247,6 +247,22 @@ static void a_stranger_is_told_once_in_a_while (void **state)
     rota_culprits_destroy (&book);
 }
 
+static void a_culprit_is_named_once_in_a_series_and_whenever_there_is_room_for_it (void **state)
+{
+    (void)state;
+    rota_culprits_t *book = rota_culprits_new (8);
+    assert_false (rota_culprits_name (book, 1)); /* it did nothing */
+    for (int i = 0; i < 3 * ROTA_BROKER_FAULTS_ANSWERED; i++)
+        rota_culprits_fault (book, 1, 1000 + i);
+    assert_true (rota_culprits_name (book, 1)); /* also when it was left out at first, and is mute by now */
+    assert_false (rota_culprits_name (book, 1));
+    rota_culprits_fault (book, 1, 2000);
+    assert_false (rota_culprits_name (book, 1));
+    rota_culprits_fault (book, 1, 2000 + ROTA_BROKER_MUTE_MS);
+    assert_true (rota_culprits_name (book, 1));
+    rota_culprits_destroy (&book);
+}
+
 static int open_fixture (void **state)
 {
     fixture_t *f = calloc (1, sizeof *f);
@@ -284,6 +300,7 @@ int main (void)
         cmocka_unit_test (the_first_faults_are_answered_and_then_the_connection_is_mute_for_a_while),
         cmocka_unit_test (the_book_of_culprits_is_bounded_and_empties),
         cmocka_unit_test (a_stranger_is_told_once_in_a_while),
+        cmocka_unit_test (a_culprit_is_named_once_in_a_series_and_whenever_there_is_room_for_it),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }
