@@ -28,6 +28,7 @@ def one_leads_and_the_others_name_it(stage):
     stage.service("scheduler", "scheduler", "s", "--broker", f"ipc://{stage.path(leader, 'run', 'service.sock')}")
     text = subprocess.run([os.path.join(BIN, "rota"), "--broker", stage.client_endpoint(leader), "leader"], check=True,
                           capture_output=True, text=True, timeout=PATIENCE_S).stdout
+    assert "INSECURE" not in text, text
     assert "elected by etcd" in text and f"epoch {welcome.leader_epoch}," in text, text
 
 
@@ -161,6 +162,30 @@ def running_work_goes_on_while_leader_and_scheduler_change(stage):
     client.close()
 
 
+def a_broker_that_is_started_later_is_followed(stage):
+    """Its name was given to all, and it had never run."""
+    etcd = Etcd(stage).wait_ready()
+    names = ["b0", "b1"]
+    broker(stage, "b0", etcd)
+    _, first = who_leads(stage, ["b0"])
+    start_services(stage, names)
+    client = Client([stage.client_endpoint(name) for name in names], stage.history)
+    long = Long(stage, client)
+    broker(stage, "b1", etcd)
+    stage.wait_for_log("b1", "stands by:")
+    assert "broker.deposed" not in stage.log("b0")
+    joined = stage.log("agent0").count("agent.registered")
+    stage.kill("b0")
+    leader, second = who_leads(stage, names)
+    assert leader == "b1" and second.leader_epoch > first.leader_epoch, (leader, second)
+    stage.wait_for_log("agent0", "agent.registered name=agent0 slots=2 held=1", joined)
+    long.expect_one_attempt()
+    client.submit([task("later", "true")])
+    wait_until(lambda: client.status().get("DONE") == 2, "the other one hands tasks out")
+    assert max(stage.history.epochs("leader")) == second.leader_epoch, stage.history.epochs("leader")
+    client.close()
+
+
 def all_services_follow_and_each_task_is_done_once(stage):
     etcd = Etcd(stage).wait_ready()
     names = brokers(stage, etcd, 3)
@@ -217,5 +242,6 @@ if __name__ == "__main__":
         without_etcd_the_leader_stands_down_and_with_it_one_leads_again,
         a_lease_or_key_that_is_taken_away_ends_the_leadership,
         running_work_goes_on_while_leader_and_scheduler_change,
+        a_broker_that_is_started_later_is_followed,
         all_services_follow_and_each_task_is_done_once,
     ])

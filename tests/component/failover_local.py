@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Several brokers and schedulers over one state directory: one acts, the others stand by; kill -9 and SIGSTOP of each, under
 load. What was acknowledged is there, each task was done once, and no two ever acted in one epoch."""
+import json
 import os
 import random
 import sqlite3
@@ -89,6 +90,11 @@ def the_one_that_stands_by_names_the_leader(stage):
     text = subprocess.run([os.path.join(BIN, "rota"), "--broker", stage.client_endpoint("s"), "leader"], check=True,
                           capture_output=True, text=True, timeout=PATIENCE_S).stdout
     assert f"pid {stage.processes['broker0'].pid} " in text and "epoch 1," in text, text
+    # Whoever asks is told what is open without keys, of the one that leads.
+    assert f"INSECURE: {stage.processes['broker0'].endpoint} is open without keys" in text and text.count("INSECURE") == 1, text
+    told = subprocess.run([os.path.join(BIN, "rota"), "--broker", stage.client_endpoint("s"), "leader", "--json"], check=True,
+                          capture_output=True, text=True, timeout=PATIENCE_S).stdout
+    assert json.loads(told)["insecure"] == [stage.processes["broker0"].endpoint], told
 
 
 def killed_leaders_are_followed_and_each_task_is_done_once(stage):
