@@ -129,7 +129,10 @@ class Client:
             self.welcome = rota.Welcome.FromString(data)
             self.cluster = self.welcome.leader_cluster
             self.history.note(self.name, "leader", self.cluster, self.welcome.leader_epoch, self.welcome.broker.hex())
-        elif envelope.role == rota.ROLE_SCHEDULER:
+        elif self.welcome and envelope.leader_epoch and envelope.type != ERROR:
+            # A broker stamps what it passes on and what it says itself; that it doesn't lead is no act.
+            self.history.note(self.name, "leader", self.cluster, envelope.leader_epoch, self.welcome.broker.hex())
+        if envelope.role == rota.ROLE_SCHEDULER:
             self.history.note(self.name, "scheduler", envelope.store.hex(), envelope.scheduler_epoch, envelope.sender.hex())
         return envelope, data
 
