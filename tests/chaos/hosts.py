@@ -275,7 +275,7 @@ class Cluster(support.Stage):
         ends = [self.network.cut(name, others=ETCDS) for name in BROKERS]
 
         def end():
-            wait_until(lambda: not any(led[-1]["until"] is None for led in map(self.leaderships, BROKERS) if led), "nobody leads", PATIENCE_S)
+            wait_until(lambda: self.leaderships(self.leader())[-1]["until"] is not None, "nobody leads", PATIENCE_S)
             for it in ends:
                 it()
         return end
