@@ -38,6 +38,15 @@ static void log_hold (rota_log_level_t level, const char *event, const rota_hold
               more[0] ? " " : "", more);
 }
 
+/* Of what only the coordinator gets it says under which epoch. */
+static void log_begun (const rota_hold_t *hold)
+{
+    char epoch[48] = "";
+    if (hold->epoch)
+        snprintf (epoch, sizeof epoch, "coordinator_epoch=%llu", (unsigned long long)hold->epoch);
+    log_hold (ROTA_LOG_DEBUG, "attempt.begun", hold, epoch);
+}
+
 /* ---- ends */
 
 static bool is_old (const rota_agent_t *self, const rota_hold_t *hold)
@@ -320,7 +329,7 @@ rota_taking_t rota_agent_take (rota_agent_t *self, const uint8_t store[16],
         return ROTA_NOT_TAKEN;
     }
     self->accepted++;
-    log_hold (ROTA_LOG_DEBUG, "attempt.begun", hold, "");
+    log_begun (hold);
     if (status < 0)
         finish_by (self, hold,
                    status == -EINVAL || status == -E2BIG ? RESULT (INVALID) : RESULT (ENVIRONMENT),

@@ -32,12 +32,12 @@ static int pack_body (uint32_t type, const ProtobufCMessage *message, zmq_msg_t 
     return result;
 }
 
-static void sign (const rota_broker_t *self, rota_envelope_t *envelope)
+static void sign (rota_broker_t *self, rota_envelope_t *envelope)
 {
     envelope->has_sender = true;
     memcpy (envelope->sender, self->instance, sizeof envelope->sender);
     envelope->role = ROLE (BROKER);
-    envelope->leader_epoch = self->leadership.epoch;
+    envelope->leader_epoch = lead_acts (self);
 }
 
 int answers_send (rota_broker_t *self, rota_wire_t *wire, rota_route_key_t route,

@@ -37,6 +37,7 @@ struct rota_broker {
     bool leads; /* as the peers were told */
     uint64_t led_cluster, led_epoch;
     int64_t leads_since_ms; /* wall clock */
+    int64_t acted_ms;       /* boot clock: when the last message went out while it led */
     char host[ROTA_BROKER_MAX_HOST_BYTES + 1];
     bool owns_sockets; /* those of the state directory were bound */
 
@@ -84,6 +85,8 @@ int lead_follow (rota_broker_t *self);
 /* Whether this broker may act as the leader now, by the clock too: it may have been stopped since it last
  * looked. */
 bool lead_holds (const rota_broker_t *self);
+/* The epoch under which a message goes out; the log says later when the last one did. */
+uint64_t lead_acts (rota_broker_t *self);
 /* Answers NOT_LEADER, with the endpoint at which the leader has the same part as `wire` here. */
 void lead_refuse (rota_broker_t *self, const rota_wire_t *wire, rota_route_key_t route,
                   const rota_envelope_t *request);

@@ -37,7 +37,7 @@
 /* A watch that ends at once must not have us ask as fast as we can. */
 #define FOLLOW_PAUSE_MS 100
 #define WATCH_PAUSE_MS 1000
-#define LEARN_EVERY_MS 60000
+#define LEARN_EVERY_MS 10000
 #define LAST_WORDS_MS 500
 
 typedef struct {

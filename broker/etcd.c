@@ -1,5 +1,6 @@
 #include "broker/etcd.h"
 #include "bus/clock.h"
+#include "bus/log.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -552,6 +553,16 @@ int rota_etcd_call (rota_etcd_t *self, const char *path, json_t *body, int64_t t
     return result;
 }
 
+static void log_servers (const rota_etcd_t *self)
+{
+    char list[1024];
+    size_t used = 0;
+    list[0] = '\0';
+    for (size_t e = 0; e < self->endpoints_count && used < sizeof list; e++)
+        used += (size_t)snprintf (list + used, sizeof list - used, "%s%s", e ? " " : "", self->endpoints[e]);
+    rota_log (ROTA_LOG_INFO, "etcd.servers", "named=%zu servers=\"%s\"", self->named_count, list);
+}
+
 void rota_etcd_learn (rota_etcd_t *self, int64_t timeout_ms)
 {
     rota_error_t error;
@@ -561,7 +572,9 @@ void rota_etcd_learn (rota_etcd_t *self, int64_t timeout_ms)
     if (rota_etcd_call (self, "/v3/cluster/member/list", json_object (), timeout_ms, timeout_ms, &reply,
                         &error) < 0)
         return;
-    char current[URL_MAX_BYTES];
+    char current[URL_MAX_BYTES], before[ENDPOINTS_MAX][URL_MAX_BYTES];
+    size_t before_count = self->endpoints_count;
+    memcpy (before, self->endpoints, sizeof before);
     memcpy (current, self->endpoints[self->turn], sizeof current);
     self->endpoints_count = self->named_count;
     json_array_foreach (json_object_get (reply, "members"), i, member)
@@ -581,6 +594,11 @@ void rota_etcd_learn (rota_etcd_t *self, int64_t timeout_ms)
         if (strcmp (self->endpoints[e], current) == 0)
             self->turn = e;
     json_decref (reply);
+    bool same = before_count == self->endpoints_count;
+    for (size_t e = 0; same && e < before_count; e++)
+        same = strcmp (before[e], self->endpoints[e]) == 0;
+    if (!same)
+        log_servers (self);
 }
 
 /* ---- the watch */

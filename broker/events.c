@@ -41,7 +41,7 @@ static int receive_event (void *socket, event_t *event)
 
 /* Only services reach the local socket, and of them only a scheduler publishes; which one is known if the
  * kernel says the process. On the remote one the key tells. */
-static void stamp (const rota_broker_t *self, uint32_t pid, const char *key, rota_envelope_t *envelope)
+static void stamp (rota_broker_t *self, uint32_t pid, const char *key, rota_envelope_t *envelope)
 {
     const rota_member_t *scheduler = rota_presence_scheduler (self->presence);
     if (key)
@@ -51,7 +51,7 @@ static void stamp (const rota_broker_t *self, uint32_t pid, const char *key, rot
     if (envelope->has_sender)
         memcpy (envelope->sender, scheduler->identity.instance, sizeof envelope->sender);
     envelope->role = ROTA__ROLE__ROLE_SCHEDULER;
-    envelope->leader_epoch = self->leadership.epoch;
+    envelope->leader_epoch = lead_acts (self);
     envelope->pid = pid;
 }
 

@@ -112,6 +112,7 @@ static void take_over (rota_broker_t *self)
     self->led_cluster = self->leadership.cluster;
     self->led_epoch = self->leadership.epoch;
     self->leads_since_ms = rota_clock_wall_ms ();
+    self->acted_ms = rota_clock_boot_ms ();
     coordinator_begin (self);
 }
 
@@ -126,6 +127,7 @@ static void stand_down (rota_broker_t *self)
 {
     static const rota_envelope_t NOTHING;
     size_t count = rota_presence_count (self->presence);
+    int64_t silent_ms = rota_clock_boot_ms () - self->acted_ms;
     self->leads = false;
     for (rota_member_t *member; (member = rota_presence_each (self->presence, NULL));) {
         lead_refuse (self, &self->wires[member->identity.endpoint], member->identity.route, &NOTHING);
@@ -133,14 +135,21 @@ static void stand_down (rota_broker_t *self)
     }
     rota_presence_reported (self->presence);
     self->served_arrival = 0;
-    rota_log (ROTA_LOG_WARNING, "broker.deposed", "epoch=%llu peers=%zu", (unsigned long long)self->led_epoch,
-              count);
+    rota_log (ROTA_LOG_WARNING, "broker.deposed", "epoch=%llu peers=%zu silent_ms=%lld",
+              (unsigned long long)self->led_epoch, count, (long long)silent_ms);
 }
 
 bool lead_holds (const rota_broker_t *self)
 {
     return self->leads &&
            (self->leadership.until_ms == INT64_MAX || rota_clock_boot_ms () < self->leadership.until_ms);
+}
+
+uint64_t lead_acts (rota_broker_t *self)
+{
+    if (self->leads)
+        self->acted_ms = rota_clock_boot_ms ();
+    return self->leadership.epoch;
 }
 
 static int step (rota_broker_t *self, rota_error_t *error)

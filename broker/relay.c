@@ -89,12 +89,12 @@ static void refuse_member (rota_broker_t *self, const rota_member_t *member, con
 }
 
 /* The broker says who speaks (design 2.3). */
-static void stamp (const rota_broker_t *self, const rota_member_t *sender, rota_envelope_t *envelope)
+static void stamp (rota_broker_t *self, const rota_member_t *sender, rota_envelope_t *envelope)
 {
     envelope->has_sender = true;
     memcpy (envelope->sender, sender->identity.instance, sizeof envelope->sender);
     envelope->role = sender->identity.role;
-    envelope->leader_epoch = self->leadership.epoch;
+    envelope->leader_epoch = lead_acts (self);
     envelope->pid = sender->identity.pid;
 }
 

@@ -9,6 +9,8 @@ A record is a dict; `what` says which:
           the coordinator's
   verdict task, attempt: a review said what is to become of the task, and that became of it
   done    task, attempt
+  led     actor, epoch, since, until: a broker's own word, in seconds of one clock: it led from `since` on, and said nothing more
+          as the leader after `until` (None: it was ended, or leads still)
   hold    epoch, actor: the coordinator's role was given to actor (None: to nobody)
   healed  from here on nothing was in the way
   moved   something was done after `healed`
@@ -17,6 +19,7 @@ A record is a dict; `what` says which:
 NAMES = {
     "two in one epoch": "two acted in the same role under the same epoch, and both were accepted",
     "epoch fell": "a witness took a lower epoch after a higher one",
+    "overlap": "a leader acted when another one of a higher epoch had begun",
     "lost": "a task was acknowledged and is not there, or not done",
     "done twice": "a task was completed more than once",
     "stale accepted": "a completion came from an attempt that was not the newest",
@@ -40,6 +43,15 @@ def faults_of_epochs(records):
         if it["epoch"] < highest:
             yield "epoch fell", f"{witness} took {role} {it['epoch']} of {it['actor']} after {highest}"
         newest[witness, role, scope] = max(highest, it["epoch"])
+
+
+def faults_of_leaders(records):
+    led = [it for it in records if it["what"] == "led"]
+    for it in led:
+        for other in led:
+            if it["until"] is not None and other["epoch"] > it["epoch"] and other["since"] < it["until"]:
+                yield "overlap", (f"{it['actor']} acted in epoch {it['epoch']} until {it['until']:.3f}, and {other['actor']} in "
+                                  f"{other['epoch']} from {other['since']:.3f} on")
 
 
 def faults_of_tasks(records):
@@ -77,4 +89,4 @@ def faults_of_progress(records):
 
 
 def faults(records):
-    return [*faults_of_epochs(records), *faults_of_tasks(records), *faults_of_progress(records)]
+    return [*faults_of_epochs(records), *faults_of_leaders(records), *faults_of_tasks(records), *faults_of_progress(records)]

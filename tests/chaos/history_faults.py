@@ -31,7 +31,12 @@ def hold(epoch, actor):
     return {"what": "hold", "epoch": epoch, "actor": actor}
 
 
+def led(epoch, actor, since, until):
+    return {"what": "led", "epoch": epoch, "actor": actor, "since": since, "until": until}
+
+
 GOOD = [
+    led(4, "b1", 10.0, 12.5), led(9, "b2", 12.5, None), led(12, "b1", 14.0, 15.0),
     act("client", "leader", 4, "b1"), act("client", "scheduler", 1, "s"), ack("a"), ack("b"), hold(1, "x"),
     start("a", 1, "y"), start("b", 1, "x", True), act("client", "leader", 9, "b2"), act("log", "leader", 4, "b1"),
     act("log", "leader", 9, "b2"), act("client", "leader", 3, "b9", "another cluster"), done("a", 1), hold(2, None), hold(3, "y"),
@@ -49,6 +54,8 @@ PLANTED = {
     "two schedulers in one epoch": ("two in one epoch", GOOD + [act("client", "scheduler", 2, "s")]),
     "two coordinators in one epoch": ("two in one epoch", GOOD + [hold(3, "x")]),
     "a leader of an older epoch": ("epoch fell", GOOD + [act("client", "leader", 4, "b1")]),
+    "a leader that goes on when another has begun": ("overlap", GOOD + [led(13, "b2", 14.8, None)]),
+    "a leader that wakes and acts": ("overlap", GOOD + [led(8, "b3", 12.5, 14.1)]),
     "a scheduler that woke up": ("epoch fell", GOOD + [act("client", "scheduler", 1, "s")]),
     "an acknowledged task that is gone": ("lost", GOOD + [ack("c")]),
     "an acknowledged task that is never done": ("lost", without("done", task="a")),

@@ -4,13 +4,15 @@
 Three hosts with etcd, three with a broker, one with a scheduler, one that stands by, and the sink, four with an agent; all
 speak CurveZMQ over tcp. A client submits and sends again until it is answered. Schedules of faults: kill -9 and
 SIGSTOP of each role, partitions (symmetric, one-way, of the leader alone, of etcd alone), loss, delay with reordering, steps of
-one host's clock; and changes of the coordinator: its account meets a limit, the role is given away by hand, its holder is killed,
+one host's clock, brokers without any etcd; and changes of the coordinator: its account meets a limit, the role is given away by hand, its holder is killed,
 stopped or cut off. Afterwards all is healed, and the history of who acted under which epoch is checked (history.py).
 
-Three fixed schedules, and 100 random ones with ROTA_TEST_LONG=1 (ROTA_CHAOS_ROUNDS, ROTA_CHAOS_FIRST). ROTA_TEST_SEED repeats a
+Three fixed schedules, of which each fault must be seen to bite (packets dropped and delayed, a clock that is wrong), and 100 random ones with ROTA_TEST_LONG=1 (ROTA_CHAOS_ROUNDS, ROTA_CHAOS_FIRST). ROTA_TEST_SEED repeats a
 run; ROTA_CHAOS_ONLY=N runs that one schedule alone: fixed ones are 1 to 3, random ones are 4 and up. What fails, when, whom and how
 badly is the seed's; what processes and packets make of it in that moment is not.
 """
+import contextlib
+import datetime
 import glob
 import json
 import os
@@ -42,6 +44,7 @@ ETCDS, BROKERS, AGENTS = ("e1", "e2", "e3"), ("b1", "b2", "b3"), ("a1", "a2", "a
 CANDIDATES = AGENTS[:2]
 HOSTS = (*ETCDS, *BROKERS, "s", *AGENTS)
 ROLES = {"etcd": ETCDS, "broker": BROKERS, "scheduler": ("s",), "standby": ("s",), "sink": ("s",), "agent": AGENTS}
+COORDINATOR_QUERY, COORDINATOR_REPLY = 62, 63
 STARTED = (rota.TASK_STATUS_IN_PROGRESS, rota.TASK_STATUS_IN_REVIEW)
 SETTINGS = """
 scheduler: {lease: 4s, lease_margin: 500ms, agent_heartbeat: 300ms, backoff_base: 100ms, failback: 2s}
@@ -97,6 +100,7 @@ class Cluster(support.Stage):
         self.directory = directory
         self.network, self.fake, self.commands = network, fake, {}
         self.records, self.errands, self.limits = [], [], 0
+        self.harmless = []  # faults of which nothing was seen
         self.clock = self.path("clock")
         self.step(0)
         with open(self.path("rota.yaml"), "w", encoding="utf-8") as file:
@@ -188,7 +192,7 @@ class Cluster(support.Stage):
         for name in AGENTS:
             kind = ["--kind", "sim", "--account", name] if name in CANDIDATES else ["--kind", "exec"]
             self.add(name, name, [*self.program("agent", name), *kind, "--slots", "4" if name in CANDIDATES else "2", "--name", name, "--broker", self.all_brokers,
-                                  "--key", self.key_file(name)])
+                                  "--key", self.key_file(name)], ROTA_LOG_LEVEL="debug")
 
     @staticmethod
     def etcd_knows(option):
@@ -267,6 +271,49 @@ class Cluster(support.Stage):
                 it.wait(PATIENCE_S)
         return self.limits
 
+    def without_any_etcd(self):
+        ends = [self.network.cut(name, others=ETCDS) for name in BROKERS]
+
+        def end():
+            wait_until(lambda: self.leaderships(self.leader())[-1]["until"] is not None, "nobody leads", PATIENCE_S)
+            for it in ends:
+                it()
+        return end
+
+    def bites(self, kind, target):
+        """Taken when a fault begins: what tells, before it ends, whether anything was met by it. None: its end says it."""
+        if kind in ("cut", "deaf", "mute", "without etcd", "lossy"):
+            return lambda: self.network.dropped(target) > 0
+        if kind == "no etcd":
+            return lambda: all(self.network.dropped(name) > 0 for name in BROKERS)
+        if kind == "slow":
+            proxy = next(iter(self.network.proxies.values()))
+            before = proxy.delayed
+            return lambda: proxy.delayed > before
+        if kind == "clock":
+            first, began_ms = self.newest_event()[0], time.time() * 1000
+            # A step is a minute at least, and the scheduler's host has that clock.
+            return lambda: any(not began_ms - 30000 < it < time.time() * 1000 + 30000 for it in self.times_of_events(first))
+        return None
+
+    def newest_event(self):
+        with contextlib.closing(sqlite3.connect(f"file:{self.path('s', 'rota.db')}?mode=ro", uri=True, timeout=5)) as store:
+            return store.execute("SELECT coalesce (max (seq), 0) FROM event").fetchone()
+
+    def times_of_events(self, after):
+        with contextlib.closing(sqlite3.connect(f"file:{self.path('s', 'rota.db')}?mode=ro", uri=True, timeout=5)) as store:
+            return [it for it, in store.execute("SELECT time_ms FROM event WHERE seq > ?", (after,))]
+
+    def watched_fault(self, kind, target, rng):
+        """As `fault`; one that met nothing in its time is noted."""
+        bites, end = self.bites(kind, target), self.fault(kind, target, rng)
+
+        def watched_end():
+            if bites and not bites():
+                self.harmless.append((kind, target))
+            end()
+        return watched_end
+
     def fault(self, kind, target, rng):
         net = self.network
         target = self.resolve(target)
@@ -278,6 +325,7 @@ class Cluster(support.Stage):
             "cut": lambda: net.cut(target),
             "deaf": lambda: net.cut(target, ("input",)),
             "mute": lambda: net.cut(target, ("output",)),
+            "no etcd": self.without_any_etcd,
             "without etcd": lambda: net.cut(target, others=ETCDS),
             "lossy": lambda: net.lose(target, rng.randrange(5, 40)),
             "slow": lambda: net.delay(next(iter(net.proxies)), 0.0, rng.uniform(0.05, 0.4)),
@@ -313,11 +361,31 @@ class Cluster(support.Stage):
 
     # ---- what happened
 
+    def leaderships(self, name):
+        """Of a broker by its own log: epochs, since when, and when it said its last word as the leader."""
+        led = []
+        for stamp, what, epoch, silent_ms in re.findall(
+                r"^time=(\S+) .*?event=broker\.(ready|deposed) .*?epoch=(\d+)(?:.*? silent_ms=(\d+))?", self.log(name), re.MULTILINE):
+            at = datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+            if what == "ready":
+                led.append({"what": "led", "actor": name, "epoch": int(epoch), "since": at, "until": None})
+            else:
+                assert led and led[-1]["epoch"] == int(epoch), f"{name} was deposed as {epoch}: {led}"
+                led[-1]["until"] = at - int(silent_ms) / 1000
+        return led
+
     def witness_logs(self):
         at = {address: name for name, address in self.network.addresses.items()}
         for name in BROKERS:
-            for epoch in re.findall(r"event=broker\.ready .*?epoch=(\d+)", self.log(name)):
-                self.records.append({"what": "act", "witness": f"log of {name}", "role": "leader", "scope": "etcd", "epoch": int(epoch),
+            for it in self.leaderships(name):
+                self.records.append({"what": "act", "witness": f"log of {name}", "role": "leader", "scope": "etcd", "epoch": it["epoch"],
+                                     "actor": name})
+                if name != self.fake:
+                    self.records.append(it)
+        for name in CANDIDATES:
+            # What was handed to it as the coordinator: reviews and complex work. A late one may come again after a newer one.
+            for task, attempt, epoch in re.findall(r"event=attempt\.begun task=(\S+) attempt=(\d+) coordinator_epoch=(\d+)", self.log(name)):
+                self.records.append({"what": "act", "witness": f"log of {name}, {task}.{attempt}", "role": "coordinator", "epoch": int(epoch),
                                      "actor": name})
         for name in ("scheduler", "standby"):
             for address, epoch in re.findall(r"event=broker\.ready endpoint=tcp://([\d.]+):\d+ epoch=(\d+)", self.log(name)):
@@ -367,7 +435,16 @@ class Load(threading.Thread):
     def __init__(self, cluster, number):
         super().__init__(daemon=True)
         self.cluster, self.number, self.ended, self.failure, self.acked = cluster, number, False, None, 0
+        self.told = 0
         cluster.complex_tasks = set()
+
+    def note_coordinator(self, client):
+        """As the leading broker says it."""
+        role = rota.CoordinatorReply.FromString(client.request(COORDINATOR_QUERY, rota.CoordinatorQuery(), COORDINATOR_REPLY)).role
+        if role.holder:
+            self.told += 1
+            self.cluster.records.append({"what": "act", "witness": f"was told, {self.told}", "role": "coordinator", "epoch": role.epoch,
+                                         "actor": role.holder.decode()})
 
     def run(self):
         client = KeyedClient(list(self.cluster.tcp.values()), Notes(self.cluster.records), "load")
@@ -383,6 +460,7 @@ class Load(threading.Thread):
                 self.cluster.records += [{"what": "ack", "task": it} for it in ids]
                 self.acked += len(ids)
                 batch += 1
+                self.note_coordinator(client)
                 time.sleep(0.3)
         except BaseException as failure:  # pylint: disable=broad-except
             self.failure = failure
@@ -392,14 +470,15 @@ class Load(threading.Thread):
 
 FIXED = [
     # (at which second, fault, whom, for how long)
-    [(0, "kill", "leader", 2), (1, "kill", "a1", 2), (2, "limit", "holder", 0), (3, "kill", "scheduler", 2), (5, "kill", "e1", 2),
-     (5, "kill", "a4", 3), (6, "stop", "a3", 3), (7, "stop", "leader", 4), (8, "transfer", "", 0), (9, "kill", "sink", 1),
-     (10, "kill", "holder", 3), (12, "stop", "standby", 5), (14, "kill", "standby", 1)],
+    [(0, "kill", "leader", 2), (1, "kill", "a1", 2), (3, "kill", "scheduler", 2), (4, "limit", "holder", 0), (5, "kill", "e1", 2),
+     (5, "kill", "a4", 3), (6, "stop", "a3", 3), (6, "kill", "sink", 1), (7, "stop", "leader", 4), (8, "transfer", "", 0),
+     (10, "kill", "holder", 3), (10, "stop", "e2", 4), (11, "stop", "sink", 4), (11, "stop", "standby", 4), (16, "kill", "standby", 1)],
     [(0, "cut", "leader", 4), (1, "transfer", "", 0), (5, "without etcd", "leader", 4), (6, "limit", "holder", 0), (7, "cut", "holder", 3),
-     (9, "deaf", "a4", 3), (10, "cut", "e2", 3), (11, "mute", "leader", 3), (12, "transfer", "", 0), (14, "cut", "s", 3)],
+     (9, "deaf", "a4", 3), (10, "cut", "e2", 3), (11, "mute", "leader", 3), (12, "transfer", "", 0), (14, "cut", "s", 3),
+     (18, "no etcd", "", 4)],
     [(0, "slow", "", 12), (0, "clock", "", 5), (1, "lossy", "s", 5), (3, "transfer", "", 0), (4, "lossy", "leader", 5),
-     (5, "stop", "holder", 4), (7, "deaf", "leader", 3), (8, "clock", "", 4), (9, "mute", "a4", 3), (10, "kill", "holder", 2),
-     (11, "stop", "scheduler", 4)],
+     (5, "stop", "holder", 4), (7, "clock", "", 4), (9, "mute", "a4", 3), (10, "kill", "holder", 2), (11, "deaf", "leader", 3),
+     (12, "stop", "scheduler", 4)],
 ]
 
 
@@ -417,28 +496,36 @@ def random_schedule(rng):
     return schedule
 
 
-def play(cluster, schedule, rng):
-    began, running, seen = time.monotonic(), [], set()
+def play(cluster, schedule, rng, in_turn):
+    """Returns how many faults there were. `in_turn`: one whose target is under another one waits for its end; else it is left out,
+    since it says nothing."""
+    began, running, seen, count = time.monotonic(), [], set(), 0
     schedule = sorted(schedule)
     while schedule or running:
         now = time.monotonic() - began
         for it in [it for it in running if it[0] <= now]:
             running.remove(it)
             it[1]()
-        # One after the other for the same target: a second fault of one that is down already says nothing.
         while schedule and schedule[0][0] <= now:
-            _, kind, target, lasts = schedule.pop(0)
-            if kind in ("slow", "clock", "transfer"):
+            _, kind, target, lasts = schedule[0]
+            if kind in ("slow", "clock", "transfer", "no etcd"):
                 target = kind
+            busy = any(cluster.resolve(target) == it[2] for it in running)
+            if busy and in_turn:
+                break
+            schedule.pop(0)
             # When a limit ends is said in wall-clock time: it would be hours on a host whose clock was set meanwhile.
             if cluster.fake == "s" and {kind, *seen} >= {"clock", "limit"}:
                 continue
             seen.add(kind)
             target = cluster.resolve(target)
-            if any(target == it[2] for it in running):
+            if busy:
                 continue
-            running.append((now + lasts, cluster.fault(kind, target, rng), target))
+            begin = cluster.watched_fault if in_turn else cluster.fault
+            running.append((now + lasts, begin(kind, target, rng), target))
+            count += 1
         time.sleep(0.02)
+    return count
 
 
 def all_done(client, wanted):
@@ -458,7 +545,8 @@ def one(number, schedule, rng):
         load = Load(cluster, number)
         load.start()
         wait_until(lambda: load.acked >= 8 and client.status().get("DONE", 0) >= 4, "work gets done", PATIENCE_S)
-        play(cluster, schedule, rng)
+        fixed = number <= len(FIXED)
+        played = play(cluster, schedule, rng, fixed)
         cluster.heal()
         cluster.records.append({"what": "healed"})
         healed_at, before = time.monotonic(), load.acked
@@ -477,10 +565,15 @@ def one(number, schedule, rng):
         broken = [name for name in cluster.processes if "Assertion `" in cluster.log(name)]
         assert not broken, f"{broken} found themselves wrong"
         # The test of the test: it had something to check.
+        assert not fixed or played == len(schedule), f"{played} faults of {len(schedule)}"
+        assert not fixed or not cluster.harmless, f"nothing was seen of {cluster.harmless}"
         acts = [it for it in cluster.records if it["what"] == "act"]
         leaders = {it["epoch"] for it in acts if it["role"] == "leader"}
         assert leaders and any(it["role"] == "scheduler" for it in acts) and changes > 0, "nobody acted"
-        assert cluster.verdicts and (number > len(FIXED) or changes > 1), f"{changes} coordinators, {cluster.verdicts} verdicts"
+        assert any(it["role"] == "coordinator" and it["witness"].startswith("log") for it in acts), "no coordinator was handed anything"
+        outlived = [it for it in cluster.records if it["what"] == "led" and it["until"] is not None]
+        assert outlived or not {"without etcd", "no etcd"} & {it[1] for it in schedule} or not fixed, "nobody said how long it had led"
+        assert cluster.verdicts and (not fixed or changes > 1), f"{changes} coordinators, {cluster.verdicts} verdicts"
         print(f"ok schedule {number}: {wanted} tasks, epochs: {len(leaders)} leaders, "
               f"{len({it['epoch'] for it in acts if it['role'] == 'scheduler'})} schedulers, {changes} coordinators; {cluster.verdicts} "
               f"verdicts, {cluster.stale} results refused; all done {again_s:.1f} s after the last fault "

@@ -8,6 +8,7 @@ import fcntl
 import heapq
 import os
 import random
+import re
 import select
 import socket
 import struct
@@ -139,18 +140,23 @@ class Network:
             (self.rules[name].remove if remove else self.rules[name].append)(it)
         self.write(name)
 
+    def dropped(self, name):
+        """Packets, since the rules of that host were last changed."""
+        listed = subprocess.run(self.command(name, ["nft", "list", "table", "inet", "faults"]), capture_output=True, text=True, check=True)
+        return sum(int(it) for it in re.findall(r"counter packets (\d+)", listed.stdout))
+
     def cut(self, name, directions=("input", "output"), others=None):
         """What comes in or goes out is lost, from and to `others` or everybody; returns how to end it."""
         rules = []
         for chain in directions:
             field = "saddr" if chain == "input" else "daddr"
-            rules += ([(chain, f"ip {field} {self.addresses[it]} drop") for it in others] if others
-                      else [(chain, "meta oifname \"eth0\" drop" if chain == "output" else "meta iifname \"eth0\" drop")])
+            rules += ([(chain, f"ip {field} {self.addresses[it]} counter drop") for it in others] if others
+                      else [(chain, "meta oifname \"eth0\" counter drop" if chain == "output" else "meta iifname \"eth0\" counter drop")])
         self.change(name, rules)
         return lambda: self.change(name, rules, remove=True)
 
     def lose(self, name, percent):
-        rules = [("input", f"meta iifname \"eth0\" numgen random mod 100 < {percent} drop")]
+        rules = [("input", f"meta iifname \"eth0\" numgen random mod 100 < {percent} counter drop")]
         self.change(name, rules)
         return lambda: self.change(name, rules, remove=True)
 

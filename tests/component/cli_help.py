@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Help, usage faults, init, and what is generated from the table of verbs."""
+import re
 import shutil
 
 from cli_support import Place, SOURCE, check, finish, json, os, subprocess
@@ -58,6 +59,18 @@ check("as JSON too", json.loads(result.stdout)["waves"][1] == ["build", "lint"],
 result = place.run("init")
 check("init leaves a file that is there", result.returncode == 2 and "--force" in result.stderr, result)
 check("unless forced", place.run("init", "--force").returncode == 0)
+
+made = place.run("keygen", "worker", "--json")
+check("keygen makes a key", made.returncode == 0 and json.loads(made.stdout)["public"], made)
+public = json.loads(made.stdout)["public"]
+result = place.run("grant", public, "agent", "--name", "worker")
+listed = place.run("key", "list")
+check("grant lets it in", result.returncode == 0 and any("worker" in line and "agent" in line for line in listed.stdout.splitlines()), listed)
+result = place.run("revoke", "worker")
+listed = [it for it in place.run("key", "list").stdout.splitlines() if public in it]
+check("revoke lets it in no more", result.returncode == 0 and len(listed) == 1 and re.search(r"agent +\d{4}-\d\d-\d\dT", listed[0]), listed)
+for alias, verb in (("keygen", "key new"), ("grant", "key grant"), ("revoke", "key revoke")):
+    check(f"rota {alias} is {verb}", place.run("help", alias).stdout == place.run("help", *verb.split()).stdout)
 
 for generated, arguments in (("deploy/completion/rota.bash", ["completion", "bash"]),
                              ("deploy/completion/_rota", ["completion", "zsh"]), ("docs/man/rota.1", ["man"])):

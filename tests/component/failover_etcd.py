@@ -9,8 +9,8 @@ import signal
 import sqlite3
 import subprocess
 
-from failover_support import (BIN, ERROR, HELLO, PATIENCE_S, Client, Etcd, History, ask_once, broker, brokers, rota, run_all,
-                              task, wait_until, who_leads)
+from failover_support import (BIN, ERROR, HELLO, PATIENCE_S, Client, Etcd, History, Long, ask_once, broker, brokers, rota,
+                              run_all, task, wait_until, who_leads)
 
 
 def one_leads_and_the_others_name_it(stage):
@@ -28,6 +28,7 @@ def one_leads_and_the_others_name_it(stage):
     stage.service("scheduler", "scheduler", "s", "--broker", f"ipc://{stage.path(leader, 'run', 'service.sock')}")
     text = subprocess.run([os.path.join(BIN, "rota"), "--broker", stage.client_endpoint(leader), "leader"], check=True,
                           capture_output=True, text=True, timeout=PATIENCE_S).stdout
+    assert "INSECURE" not in text, text
     assert "elected by etcd" in text and f"epoch {welcome.leader_epoch}," in text, text
 
 
@@ -124,15 +125,72 @@ def a_lease_or_key_that_is_taken_away_ends_the_leadership(stage):
     wait_until(lambda: who_leads(stage, names)[1].leader_epoch > second.leader_epoch, "a higher epoch still")
 
 
+def sockets(stage, names, kind):
+    return ",".join(f"ipc://{stage.path(name, 'run', kind + '.sock')}" for name in names)
+
+
+def start_services(stage, names, agents=1):
+    """A scheduler and agents that know these brokers."""
+    stage.service("scheduler", "scheduler", "s", "--broker", sockets(stage, names, "service"))
+    for i in range(agents):
+        stage.service(f"agent{i}", "agent", f"agent{i}", "--name", f"agent{i}", "--slots", "2", "--broker", sockets(stage, names, "agent"))
+
+
+def running_work_goes_on_while_leader_and_scheduler_change(stage):
+    etcd = Etcd(stage).wait_ready()
+    names = brokers(stage, etcd, 3)
+    start_services(stage, names)
+    client = Client([stage.client_endpoint(name) for name in names], stage.history)
+    long, stopped = Long(stage, client), None
+    for blow in (stage.kill, stage.stop):
+        leader, first = who_leads(stage, names, but=[stopped])
+        joined = stage.log("agent0").count("agent.registered")
+        blow(leader)
+        stopped = leader
+        _, second = who_leads(stage, names, but=[leader])
+        assert second.leader_epoch > first.leader_epoch
+        stage.wait_for_log("agent0", "agent.registered name=agent0 slots=2 held=1", joined)
+        long.expect_running()
+        before = len(stage.history.epochs("scheduler"))
+        stage.kill("scheduler")
+        stage.service("scheduler", "scheduler", "s", "--broker", sockets(stage, names, "service"))
+        wait_until(lambda: client.status() and len(stage.history.epochs("scheduler")) > before, "a scheduler of a higher epoch answers")
+        long.expect_running()
+    stage.go_on(stopped)
+    stage.wait_for_log(stopped, "event=broker.deposed")
+    long.expect_one_attempt()
+    client.close()
+
+
+def a_broker_that_is_started_later_is_followed(stage):
+    """Its name was given to all, and it had never run."""
+    etcd = Etcd(stage).wait_ready()
+    names = ["b0", "b1"]
+    broker(stage, "b0", etcd)
+    _, first = who_leads(stage, ["b0"])
+    start_services(stage, names)
+    client = Client([stage.client_endpoint(name) for name in names], stage.history)
+    long = Long(stage, client)
+    broker(stage, "b1", etcd)
+    stage.wait_for_log("b1", "stands by:")
+    assert "broker.deposed" not in stage.log("b0")
+    joined = stage.log("agent0").count("agent.registered")
+    stage.kill("b0")
+    leader, second = who_leads(stage, names)
+    assert leader == "b1" and second.leader_epoch > first.leader_epoch, (leader, second)
+    stage.wait_for_log("agent0", "agent.registered name=agent0 slots=2 held=1", joined)
+    long.expect_one_attempt()
+    client.submit([task("later", "true")])
+    wait_until(lambda: client.status().get("DONE") == 2, "the other one hands tasks out")
+    assert max(stage.history.epochs("leader")) == second.leader_epoch, stage.history.epochs("leader")
+    client.close()
+
+
 def all_services_follow_and_each_task_is_done_once(stage):
     etcd = Etcd(stage).wait_ready()
     names = brokers(stage, etcd, 3)
-    def sockets(kind):
-        return ",".join(f"ipc://{stage.path(name, 'run', kind + '.sock')}" for name in names)
-    stage.service("scheduler", "scheduler", "s", "--broker", sockets("service"))
-    stage.service("sink", "telemetry", "s", "--broker", sockets("service"))
-    for i in range(2):
-        stage.service(f"agent{i}", "agent", f"agent{i}", "--name", f"agent{i}", "--slots", "2", "--broker", sockets("agent"))
+    start_services(stage, names, agents=2)
+    stage.service("sink", "telemetry", "s", "--broker", sockets(stage, names, "service"))
     client = Client([stage.client_endpoint(name) for name in names], stage.history)
     done, rounds = [], [None, signal.SIGKILL, signal.SIGSTOP]
     for number, blow in enumerate(rounds):
@@ -183,5 +241,7 @@ if __name__ == "__main__":
         a_stopped_leader_that_wakes_finds_its_time_over_before_it_acts,
         without_etcd_the_leader_stands_down_and_with_it_one_leads_again,
         a_lease_or_key_that_is_taken_away_ends_the_leadership,
+        running_work_goes_on_while_leader_and_scheduler_change,
+        a_broker_that_is_started_later_is_followed,
         all_services_follow_and_each_task_is_done_once,
     ])

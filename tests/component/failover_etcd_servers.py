@@ -24,6 +24,46 @@ def without_its_named_server_it_goes_on_with_those_it_has_learned(stage):
     assert again.leader_epoch == first.leader_epoch and "broker.deposed" not in stage.log("b0")
 
 
+def servers_that_join_at_runtime_carry_on_without_the_first(stage):
+    """The one that is named is alone, gets two companions, and is stopped for good."""
+    first = Etcd(stage, "etcd0").wait_ready()
+    broker(stage, "b0", first.url, etcd_ttl="6s")  # the servers take a second or two to have a leader of their own again
+    _, before = who_leads(stage, ["b0"])
+    known = [f"etcd0={first.peer_url}"]
+    for name in ("etcd1", "etcd2"):
+        ports = (free_port(), free_port())
+        peer_url = f"http://127.0.0.1:{ports[1]}"
+        wait_until(lambda it=peer_url: add_member(first, it), f"{name} is taken in")
+        known.append(f"{name}={peer_url}")
+        server = Etcd(stage, name, cluster=",".join(known), ports=ports, options=("--initial-cluster-state", "existing")).wait_ready()
+    stage.wait_for_log("b0", server.url)
+    assert "broker.deposed" not in stage.log("b0"), "it was not to notice"
+    stage.kill("etcd0")
+    key = wait_until(lambda: key_of(server), "the other two have a leader")
+    ended = time.monotonic() + 8  # longer than the lease without a renewal would have been
+    while time.monotonic() < ended:
+        key = key_of(server) or key
+        assert int(key["create_revision"]) == before.leader_epoch, f"{key}, and it led as {before.leader_epoch}"
+        time.sleep(0.2)
+    _, after = who_leads(stage, ["b0"])
+    assert after.leader_epoch == before.leader_epoch and "broker.deposed" not in stage.log("b0"), (before, after)
+
+
+def add_member(etcd, peer_url):
+    """It is refused while the one before has not caught up."""
+    try:
+        return etcd.call("/v3/cluster/member/add", peerURLs=[peer_url])
+    except OSError:
+        return None
+
+
+def key_of(etcd):
+    try:
+        return etcd.leader_key()
+    except OSError:
+        return None
+
+
 def another_cluster_makes_no_leader(stage):
     etcd, other = Etcd(stage).wait_ready(), Etcd(stage, "other").wait_ready()
     broker(stage, "b0", f"{etcd.url},{other.url}")
@@ -121,6 +161,7 @@ def login_works(etcd):
 if __name__ == "__main__":
     run_all([
         without_its_named_server_it_goes_on_with_those_it_has_learned,
+        servers_that_join_at_runtime_carry_on_without_the_first,
         another_cluster_makes_no_leader,
         it_proves_itself_by_certificate_and_checks_the_servers,
         it_logs_in_as_a_user_and_again_when_its_token_is_no_longer_taken,

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """Several brokers and schedulers over one state directory: one acts, the others stand by; kill -9 and SIGSTOP of each, under
 load. What was acknowledged is there, each task was done once, and no two ever acted in one epoch."""
+import json
 import os
 import random
 import sqlite3
 import subprocess
 import threading
 
-from failover_support import (BIN, PATIENCE_S, Client, ask_once, free_port, rota, run_all, task, wait_until)
+from failover_support import (BIN, PATIENCE_S, Client, Long, ask_once, free_port, rota, run_all, task, wait_until)
 
 SEED = int(os.environ.get("ROTA_TEST_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 chance = random.Random(SEED)
@@ -89,6 +90,11 @@ def the_one_that_stands_by_names_the_leader(stage):
     text = subprocess.run([os.path.join(BIN, "rota"), "--broker", stage.client_endpoint("s"), "leader"], check=True,
                           capture_output=True, text=True, timeout=PATIENCE_S).stdout
     assert f"pid {stage.processes['broker0'].pid} " in text and "epoch 1," in text, text
+    # Whoever asks is told what is open without keys, of the one that leads.
+    assert f"INSECURE: {stage.processes['broker0'].endpoint} is open without keys" in text and text.count("INSECURE") == 1, text
+    told = subprocess.run([os.path.join(BIN, "rota"), "--broker", stage.client_endpoint("s"), "leader", "--json"], check=True,
+                          capture_output=True, text=True, timeout=PATIENCE_S).stdout
+    assert json.loads(told)["insecure"] == [stage.processes["broker0"].endpoint], told
 
 
 def killed_leaders_are_followed_and_each_task_is_done_once(stage):
@@ -145,6 +151,27 @@ def a_killed_scheduler_is_followed_and_each_task_is_done_once(stage):
     expect_done_once(stage, load, client)
     client.close()
     expect_epochs(stage, "scheduler", 2)
+
+
+def running_work_goes_on_while_leader_and_scheduler_change(stage):
+    """Killed ones and hung ones; who follows takes what runs over as it is."""
+    start_system(stage, brokers=3, schedulers=3, agents=1)
+    client = Client([stage.client_endpoint("s")], stage.history)
+    long = Long(stage, client)
+    for i, blow in enumerate((stage.kill, stage.stop)):
+        for kind in ("broker", "scheduler"):
+            victim = next(it for it in stage.processes if it.startswith(kind) and stage.processes[it].poll() is None and
+                          "event=broker.ready" in stage.log(it))
+            joined = stage.log("agent0").count("agent.registered")
+            blow(victim)
+            stage.processes[victim].wait(PATIENCE_S)
+            wait_until(lambda: client.status() and len(stage.history.epochs("leader" if kind == "broker" else kind)) >= i + 2,
+                       f"another {kind} acts")
+            if kind == "broker":
+                stage.wait_for_log("agent0", "agent.registered name=agent0 slots=2 held=1", joined)
+            long.expect_running()
+    long.expect_one_attempt()
+    client.close()
 
 
 def is_write_locked(stage):
@@ -231,6 +258,7 @@ if __name__ == "__main__":
         a_leader_that_hangs_is_ended_and_followed,
         a_client_with_a_list_finds_the_leader_wherever_it_is,
         a_killed_scheduler_is_followed_and_each_task_is_done_once,
+        running_work_goes_on_while_leader_and_scheduler_change,
         a_scheduler_stopped_inside_a_transaction_is_ended_and_followed,
         a_woken_scheduler_writes_nothing,
         a_restore_waits_for_nobody_and_nobody_takes_over_meanwhile,

@@ -129,7 +129,10 @@ class Client:
             self.welcome = rota.Welcome.FromString(data)
             self.cluster = self.welcome.leader_cluster
             self.history.note(self.name, "leader", self.cluster, self.welcome.leader_epoch, self.welcome.broker.hex())
-        elif envelope.role == rota.ROLE_SCHEDULER:
+        elif self.welcome and envelope.leader_epoch and envelope.type != ERROR:
+            # A broker stamps what it passes on and what it says itself; that it doesn't lead is no act.
+            self.history.note(self.name, "leader", self.cluster, envelope.leader_epoch, self.welcome.broker.hex())
+        if envelope.role == rota.ROLE_SCHEDULER:
             self.history.note(self.name, "scheduler", envelope.store.hex(), envelope.scheduler_epoch, envelope.sender.hex())
         return envelope, data
 
@@ -255,6 +258,43 @@ class Stage:
             print(f"---- {name}\n{self.log(name)[-4000:]}", file=sys.stderr)
         shutil.rmtree(self.directory, ignore_errors=True)
         assert failed or not broken, f"a sanitizer found something in {broken}"
+
+
+class Long:
+    """A task whose one attempt is running until it is told to end: who leads and who schedules may change meanwhile."""
+
+    def __init__(self, stage, client, name="long"):
+        self.client, self.name, self.marks, self.go = client, name, stage.path(name + ".marks"), stage.path(name + ".go")
+        client.submit([task(name, f"echo start >> {self.marks}; until [ -e {self.go} ]; do sleep 0.05; done; echo end >> {self.marks}")])
+        wait_until(lambda: os.path.exists(self.marks), f"{name} runs")
+
+    def lines(self):
+        with open(self.marks, encoding="utf-8") as file:
+            return file.read().split()
+
+    def events(self):
+        found, after = [], 0
+        while True:
+            reply = rota.EventsReply.FromString(self.client.request(EVENTS_QUERY, rota.EventsQuery(after=after, limit=500), EVENTS_REPLY))
+            if not reply.events:
+                return [it for it in found if it.task == self.name.encode()]
+            found += reply.events
+            after = found[-1].seq
+
+    def expect_running(self):
+        counts = self.client.status()
+        assert counts.get("IN_PROGRESS") == 1 and self.lines() == ["start"], f"{counts}, {self.lines()}"
+
+    def expect_one_attempt(self):
+        """It ends now, and it was the only one."""
+        self.expect_running()
+        with open(self.go, "w", encoding="utf-8"):
+            pass
+        wait_until(lambda: self.client.status().get("DONE") == 1, f"{self.name} is done")
+        assert self.lines() == ["start", "end"], self.lines()
+        moved = [(it.to_status, it.attempt) for it in self.events() if it.type == rota.EVENT_TYPE_TASK_MOVED]
+        begun = [it for it in moved if it[0] == rota.TASK_STATUS_IN_PROGRESS]
+        assert begun == [(rota.TASK_STATUS_IN_PROGRESS, 1)] and moved[-1] == (rota.TASK_STATUS_DONE, 1), moved
 
 
 class Etcd:
