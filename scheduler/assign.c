@@ -8,7 +8,7 @@
 
 #define ASSIGN_CHUNK 500
 #define ASSIGN_TOLD_BYTES ((size_t)4 << 20) /* of context in one message, about */
-#define ATTEMPTS_LOOKED_AT 512
+#define ATTEMPTS_LOOKED_AT ROTA_ATTEMPTS_LOOKED_AT
 #define REVIEWERS_MAX 16
 #define REVIEWS_LOOKED_AT ATTEMPTS_LOOKED_AT
 
