@@ -18,6 +18,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -497,7 +498,8 @@ int main (void)
     puts ("| fix | without | with | gain | claimed |\n|---|---|---|---|---|");
     double off_events, on_events;
     double off = bytes_left (false), on = bytes_left (true);
-    row ("1, 8, 9 bytes left of each of 100 lives of 200 tasks", "", off, on, off / on, "none");
+    row ("1, 8, 9 bytes left of each of 100 lives of 200 tasks", "", off, on, on > 0 ? off / on : INFINITY,
+         "none");
     off = writes_in_an_hour (1, 100, 5000, &off_events);
     on = writes_in_an_hour (100, 100, 5000, &on_events);
     row ("2 writes of 1000 events an hour, 100 at a time", "", off_events, on_events, off_events / on_events,
