@@ -8,7 +8,7 @@
 
 #define ASSIGN_CHUNK 500
 #define ASSIGN_TOLD_BYTES ((size_t)4 << 20) /* of context in one message, about */
-#define ATTEMPTS_LOOKED_AT 512
+#define ATTEMPTS_LOOKED_AT ROTA_ATTEMPTS_LOOKED_AT
 #define REVIEWERS_MAX 16
 #define REVIEWS_LOOKED_AT ATTEMPTS_LOOKED_AT
 
@@ -319,7 +319,7 @@ static bool fill (service_t *self, const rota_core_assign_t *it, const rota_core
     } else if (it->phase == PHASE (REVIEW))
         fill_answer (self, it, item);
     if (rota_service_wants_context (self, &node, it->phase)) {
-        item->context = rota_service_context_of (self, it->node, it->phase, item->spec);
+        item->context = rota_service_context_of (self, it, item->spec);
         item->has_context = item->context.len > 0;
     }
     return true;

@@ -413,6 +413,8 @@ int rota_core_agent_register (rota_core_t *self, const rota_core_agent_t *given,
     if (restarted)
         rota_core_account_rejoined (self, account);
     rota_core_classes_changed (self);
+    if (index == self->role.agent)
+        rota_core_role_moved (self);
     *ret_agent = index;
     return self->broken ? -ENOMEM : 0;
 }

@@ -207,6 +207,7 @@ int rota_core_coordinate (rota_core_t *self, rota_agent_t agent, uint64_t replac
     self->role.epoch++;
     self->role.since_ms = now_ms;
     rota_core_hand_over_reviews (self);
+    rota_core_role_moved (self);
     rota_core_event_t *event = rota_core_emit (self, EVENT (COORDINATOR_CHANGED), ROTA_NONE);
     event->agent = agent;
     event->reason = rota_core_text (self, "%s%s", agent == ROTA_NONE ? "vacant: " : "", reason ? reason : "");

@@ -410,6 +410,7 @@ uint32_t rota_core_note_error (rota_core_t *self, rota_node_t node, rota_agent_t
 void rota_core_set_trouble (rota_core_t *self, rota_node_t node, uint64_t packed); /* 0 = none */
 /* The class in which it waits after its errors, instead of `class_index`. */
 uint32_t rota_core_escalated_class (rota_core_t *self, rota_node_t node, uint32_t class_index);
+void rota_core_role_moved (rota_core_t *self);
 bool rota_core_is_command (const rota_core_t *self, rota_node_t node);
 void rota_core_give_breakers (rota_core_t *self, agent_t *agent);
 void rota_core_resilience_free (rota_core_t *self);

@@ -105,6 +105,14 @@ uint32_t rota_core_escalated_class (rota_core_t *self, rota_node_t node, uint32_
     return r < 0 ? class_index : index;
 }
 
+/* Who holds the role, or what its holder can do, is another: what waits for it alone may go elsewhere now. */
+void rota_core_role_moved (rota_core_t *self)
+{
+    for (const trouble_t *it = self->troubles; it; it = it->hh.next)
+        if (!(self->nodes[it->node].flags & F_STAGED))
+            rota_core_refresh_place (self, it->node);
+}
+
 bool rota_core_is_command (const rota_core_t *self, rota_node_t node)
 {
     const class_t *class = AT (self, classes, class_t, self->nodes[node].class_index);

@@ -116,6 +116,9 @@ static void add_attempts (const service_t *self, rota_metrics_t *metrics)
             rota_metrics_add (metrics, ROTA_METRIC_COST, self->figures.kinds[k].cost_usd, kind, NULL);
     }
     rota_metrics_add_histogram (metrics, ROTA_METRIC_QUEUE_WAIT, &self->figures.wait, NULL);
+    for (int again = 0; again < 2; again++)
+        rota_metrics_add (metrics, ROTA_METRIC_CONTEXTS, (double)self->figures.contexts[again],
+                          again ? "resend" : "attempt", NULL);
 }
 
 static void add_health (const service_t *self, rota_metrics_t *metrics)

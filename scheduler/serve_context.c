@@ -305,7 +305,7 @@ bool rota_service_wants_context (service_t *self, const rota_core_node_t *node, 
     return false;
 }
 
-ProtobufCBinaryData rota_service_context_of (service_t *self, rota_node_t node, Rota__Phase phase,
+ProtobufCBinaryData rota_service_context_of (service_t *self, const rota_core_assign_t *assign,
                                              ProtobufCBinaryData packed_spec)
 {
     const rota_gathering_t with = gathering (self);
@@ -314,7 +314,8 @@ ProtobufCBinaryData rota_service_context_of (service_t *self, rota_node_t node, 
         rota__task_spec__unpack (rota_arena_allocator (self->arena), packed_spec.len, packed_spec.data);
     if (!spec)
         return (ProtobufCBinaryData){0};
-    rota_context_gather (&with, node, phase, spec, &context);
+    rota_context_gather (&with, assign->node, assign->phase, spec, &context);
+    self->figures.contexts[assign->again]++;
     size_t size = rota__context__get_packed_size (&context);
     uint8_t *bytes = context.n_parts ? rota_arena_alloc (self->arena, size + 1) : NULL;
     if (!bytes)

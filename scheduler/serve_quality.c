@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define LOOKED_AT 512
+#define LOOKED_AT ROTA_ATTEMPTS_LOOKED_AT
 #define COMMENTS_MAX 100
 
 typedef struct {

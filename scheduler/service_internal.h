@@ -106,6 +106,7 @@ typedef struct {
     rota_histogram_t wait, commit;
     uint64_t refused[ROTA_FIGURE_CODES]; /* by error code */
     uint64_t dropped, commits_failed;
+    uint64_t contexts[2]; /* gathered for an attempt, and again when its assignment was sent once more */
 } rota_figures_t;
 
 struct rota_scheduler {
@@ -386,8 +387,9 @@ void rota_service_take_notes (service_t *self, rota_agent_t agent, const Rota__A
 void rota_service_keep_answer (service_t *self, rota_node_t node, const char *question,
                                ProtobufCBinaryData answer);
 bool rota_service_wants_context (service_t *self, const rota_core_node_t *node, Rota__Phase phase);
-/* A packed Context in the batch's memory; empty when there is nothing to tell. */
-ProtobufCBinaryData rota_service_context_of (service_t *self, rota_node_t node, Rota__Phase phase,
+/* What goes with an assignment, or with one that is sent again: a packed Context in the batch's memory; empty
+ * when there is nothing to tell. Once for each: it is what costs most of an assignment. */
+ProtobufCBinaryData rota_service_context_of (service_t *self, const rota_core_assign_t *assign,
                                              ProtobufCBinaryData packed_spec);
 
 /* serve_coordinator.c */

@@ -178,11 +178,17 @@ void rota_store_dependencies (rota_store_t *self, rota_node_t node,
  * none; *ret_gap: the first and last that the sink (cursor) had not seen. */
 uint64_t rota_store_trim_events (rota_store_t *self, int64_t before_ms, uint64_t cap, uint64_t cursor,
                                  size_t limit, uint64_t ret_gap[2]);
-/* Removes the attempts that ended before `before_ms` of tasks that ended before it too, but for each task's
- * newest and those that succeeded: looks at the next `limit` tasks after key `after`, and ends before that
- * when ROTA_TRIM_ATTEMPTS went, so that nobody waits for long. In a transaction of the caller's. Returns the
- * last key looked at, 0 when there was none; *ret_dropped attempts went. */
+/* What is done in one go: a few milliseconds. */
+#define ROTA_TRIM_EVENTS 2000
 #define ROTA_TRIM_ATTEMPTS 2000
+#define ROTA_SWEEP_TASKS 2000 /* looked at */
+/* So many of a task's newest attempts are all that anything is ever looked for in. */
+#define ROTA_ATTEMPTS_LOOKED_AT 512
+/* Removes the attempts that ended before `before_ms`, but for each task's newest one, its newest that
+ * succeeded, and its newest at the work that did (what it delivered); of a task that has not ended, or not
+ * before that time, ROTA_ATTEMPTS_LOOKED_AT stay. Looks at the next `limit` tasks after key `after`, and ends
+ * before that when ROTA_TRIM_ATTEMPTS went, so that nobody waits for long. In a transaction of the caller's.
+ * Returns the key to go on after, 0 when there was no task; *ret_dropped attempts went. */
 uint64_t rota_store_trim_attempts (rota_store_t *self, uint64_t after, int64_t before_ms, size_t limit,
                                    size_t *ret_dropped);
 /* Checkpoints of the essential state (checkpoint.h, store_checkpoint.c). */

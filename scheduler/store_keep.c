@@ -65,6 +65,12 @@ uint64_t rota_store_trim_events (rota_store_t *self, int64_t before_ms, uint64_t
     return up_to;
 }
 
+/* The first attempt of a task that stays whatever its age. */
+static int64_t first_kept (int64_t newest, int64_t finished_ms, int64_t before_ms)
+{
+    return finished_ms && finished_ms < before_ms ? newest : newest - ROTA_ATTEMPTS_LOOKED_AT + 1;
+}
+
 /* By key, so that no index need be kept for what happens once an hour. The rows of a slice are read first:
  * their number bounds the time it takes. */
 uint64_t rota_store_trim_attempts (rota_store_t *self, uint64_t after, int64_t before_ms, size_t limit,
@@ -79,15 +85,20 @@ uint64_t rota_store_trim_attempts (rota_store_t *self, uint64_t after, int64_t b
     sqlite3_bind_int64 (tasks, 1, (int64_t)after);
     sqlite3_bind_int64 (tasks, 2, (int64_t)(after + limit));
     while (*ret_dropped < ROTA_TRIM_ATTEMPTS && sqlite3_step (tasks) == SQLITE_ROW) {
-        int64_t key = sqlite3_column_int64 (tasks, 0), finished_ms = sqlite3_column_int64 (tasks, 2);
+        int64_t key = sqlite3_column_int64 (tasks, 0);
+        int64_t kept =
+            first_kept (sqlite3_column_int64 (tasks, 1), sqlite3_column_int64 (tasks, 2), before_ms);
         last = (uint64_t)key;
-        if (!finished_ms || finished_ms >= before_ms || sqlite3_column_int64 (tasks, 1) < 2)
+        if (kept < 2)
             continue;
         sqlite3_bind_int64 (drop, 1, key);
-        sqlite3_bind_int64 (drop, 2, sqlite3_column_int64 (tasks, 1));
+        sqlite3_bind_int64 (drop, 2, kept);
         sqlite3_bind_int64 (drop, 3, before_ms);
+        sqlite3_bind_int64 (drop, 4, (int64_t)(ROTA_TRIM_ATTEMPTS - *ret_dropped));
         rota_store_run (self, drop);
         *ret_dropped += (size_t)sqlite3_changes (self->db);
+        if (*ret_dropped >= ROTA_TRIM_ATTEMPTS)
+            last--; /* more of them may be this one's */
     }
     sqlite3_reset (tasks);
     return last;

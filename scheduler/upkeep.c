@@ -9,10 +9,8 @@
 
 #define TRIM_EVERY_MS 60000
 #define TRIM_ENTRIES 200
-#define TRIM_EVENTS 2000 /* in one go: a few milliseconds */
 #define SWEEP_EVERY_MS (3600 * 1000)
-#define SWEEP_TASKS 2000 /* looked at in one go: a few milliseconds */
-#define FORGET_AFTER 30  /* times scheduler.conversation_idle */
+#define FORGET_AFTER 30 /* times scheduler.conversation_idle */
 #define CURSOR_EVERY_EVENTS 1000
 #define BACKUP_STEPS_A_TICK 8
 #define CHECK_MS 600000 /* how long looking through a large store may keep the loop */
@@ -44,7 +42,7 @@ static void trim (service_t *self, int64_t now_ms)
     rota_service_checkpoint_trim (self, before_ms, cap);
     rota_service_trim_checkpoints (self);
     uint64_t trimmed =
-        rota_store_trim_events (self->store, before_ms, cap, self->sink_cursor, TRIM_EVENTS, gap);
+        rota_store_trim_events (self->store, before_ms, cap, self->sink_cursor, ROTA_TRIM_EVENTS, gap);
     int64_t idle_ms = rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_CONVERSATION_IDLE);
     size_t expired =
         rota_answers_expire (self->answers, self->store, wall_ms - idle_ms, wall_ms - FORGET_AFTER * idle_ms);
@@ -74,13 +72,13 @@ static void sweep_attempts (service_t *self, int64_t now_ms)
     if (self->failed || rota_store_begin (self->store, &error) < 0)
         return;
     uint64_t last = rota_store_trim_attempts (self->store, self->swept_task, rota_clock_wall_ms () - age_ms,
-                                              SWEEP_TASKS, &dropped);
+                                              ROTA_SWEEP_TASKS, &dropped);
     if (rota_store_commit (self->store, &error) < 0) {
         rota_log (ROTA_LOG_ERROR, "sweep.failed", "text=\"%s\"", error.text);
         self->sweep_after_ms = now_ms + TRIM_EVERY_MS;
         return;
     }
-    self->swept_task = dropped >= ROTA_TRIM_ATTEMPTS ? last : self->swept_task + SWEEP_TASKS;
+    self->swept_task = dropped >= ROTA_TRIM_ATTEMPTS ? last : self->swept_task + ROTA_SWEEP_TASKS;
     if (self->swept_task < rota_core_count (self->core))
         return;
     self->swept_task = 0;

@@ -13,9 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As in scheduler/upkeep.c. */
-#define SLICE_EVENTS 2000
-#define SLICE_TASKS 2000
 #define TASKS 20000
 #define ATTEMPTS_A_TASK 50
 #define LIVES 20000
@@ -71,16 +68,16 @@ static void trim_events (rota_store_t *store, size_t count)
                                          .from = 1,
                                          .to = 2,
                                          .reason = "one of many"};
-        if (i % SLICE_EVENTS == 0)
+        if (i % ROTA_TRIM_EVENTS == 0)
             begin (store);
         rota_store_add_event (store, &event, 1000);
-        if (i % SLICE_EVENTS == SLICE_EVENTS - 1 || i == count - 1)
+        if (i % ROTA_TRIM_EVENTS == ROTA_TRIM_EVENTS - 1 || i == count - 1)
             commit (store);
     }
     for (uint64_t gap[2], last = 1; last;) {
         double began_ms = bench_now_ms ();
         begin (store);
-        last = rota_store_trim_events (store, 2000, UINT64_MAX, UINT64_MAX, SLICE_EVENTS, gap);
+        last = rota_store_trim_events (store, 2000, UINT64_MAX, UINT64_MAX, ROTA_TRIM_EVENTS, gap);
         commit (store);
         add_pause (&pauses, began_ms);
     }
@@ -115,8 +112,8 @@ static void trim_attempts (rota_store_t *store, rota_core_t *core)
         size_t dropped;
         double began_ms = bench_now_ms ();
         begin (store);
-        uint64_t last = rota_store_trim_attempts (store, after, 2000, SLICE_TASKS, &dropped);
-        after = dropped >= ROTA_TRIM_ATTEMPTS ? last : after + SLICE_TASKS;
+        uint64_t last = rota_store_trim_attempts (store, after, 2000, ROTA_SWEEP_TASKS, &dropped);
+        after = dropped >= ROTA_TRIM_ATTEMPTS ? last : after + ROTA_SWEEP_TASKS;
         commit (store);
         add_pause (&pauses, began_ms);
         removed += dropped;

@@ -1,7 +1,11 @@
 #!/usr/bin/python3
 """Reviews: an answer without a verdict is asked for it once, by the same reviewer; a large difference is reviewed in parts, and
 what one of them wants changed is not lost; and what the work was worth in the end."""
-from cli_support import Place, check, finish, json, os, subprocess
+import http.client
+import re
+
+from cli_support import Place, check, finish, json, os, subprocess, time, wait_until
+import prometheus
 
 place = Place()
 CALLS = os.path.join(place.path, "calls")
@@ -29,6 +33,7 @@ text = {{"prose": "I looked at all of it.\\n```json\\n" + verdict("approve") + "
         "never": "I have no idea.",
         "later": verdict("approve") if again else "That is fine by me, as far as I can see.",
         "both": verdict("approve") + (" But: " + verdict("changes", "make up your mind") if seen == 0 else ""),
+        "once": verdict("approve"),
         "large": verdict("changes", "take it out") if bad else verdict("approve")}}[task]
 print(json.dumps({{"type": "system", "subtype": "init", "session_id": "s-1"}}))
 print(json.dumps({{"type": "result", "subtype": "success", "is_error": False, "result": text, "session_id": "s-1"}}))
@@ -38,7 +43,7 @@ place.write(".gitignore", ".rota\nclaude\ncalls\nplan.yaml\nrota.yaml\n")
 place.write("file.txt", "one\n")
 for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["-c", "user.name=o", "-c", "user.email=o@example.org", "commit", "-qm", "x"]):
     subprocess.run(["git", *command], cwd=place.path, check=True)
-place.write("rota.yaml", "scheduler: {backoff_base: 100ms, review_part: 1MiB}\nagents: {isolation: off}\n")
+place.write("rota.yaml", "telemetry: {metrics_listen: 0}\nscheduler: {backoff_base: 100ms, review_part: 1MiB}\nagents: {isolation: off}\n")
 LINES = "for i in $(seq 1 60); do seq -f 'line %.0f of a file that nobody wants to read' 1 1000 > many-$i.txt; done"
 place.write("plan.yaml", f"""
 name: plan
@@ -55,7 +60,7 @@ place.write("fill", LINES + "\nhead -c 100 /dev/zero > nul.bin\n")
 environment = {"PATH": place.path + ":" + os.environ["PATH"], "ANTHROPIC_API_KEY": "dummy", "ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}
 result = place.run("run", "plan.yaml", "--agent", "sim=2", "--agent", "claude=2", "--agent", "git=1", environment=environment)
 calls = [json.loads(line) for line in place.read("calls").splitlines()]
-place.run("up", "--agent", "git=1")
+place.run("up", "--agent", "git=1", "--agent", "sim=1", "--agent", "claude=1", environment=environment)
 
 
 def task(name):
@@ -114,6 +119,37 @@ scores = [next(attempt["quality"] for attempt in task(name)["attempts"] if attem
           for name in ("prose", "later", "both", "large")]
 check("health has the scores of those that were judged, also after a restart",
       health["scored"] == 4 and abs(health["quality"] - sum(scores) / 4) < 0.002, health, scores)
+
+
+# These services have worked on nothing yet.
+def figures():
+    time.sleep(1.05)  # past the second in which a text is kept
+    log = place.read(".rota/logs/services/telemetry.log")
+    port = re.findall(r"metrics.listening .*address=127\.0\.0\.1:(\d+)", log)[-1]
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
+    connection.request("GET", "/metrics")
+    body = connection.getresponse().read().decode()
+    connection.close()
+    return prometheus.read(body)
+
+
+place.write("once.yaml", """
+name: once
+repository: .
+tasks:
+  - {id: once, timeout: 2m, agent: sim, review: true, prompt: "sim: write once.txt x; ok"}
+""")
+result = place.run("import", "once.yaml")
+check("import", result.returncode == 0, result)
+place.run("context", "show", "once")  # that is for a person
+place.run("wait", "once", "--timeout", "120")
+check("once is done", task("once")["status"] == "done", json.dumps(task("once"), indent=1), place.run("log", "once"))
+told, seen = len([attempt for attempt in task("once")["attempts"] if attempt["phase"] in ("work", "review")]), []
+check("the metrics know the scheduler", wait_until(
+    lambda: seen.append(figures()) or "rota_contexts_total" in seen[-1]), seen[-1:])
+check("what an attempt is told is gathered once: for the work, and for the review", told == 2 and
+      prometheus.value(seen[-1], "rota_contexts_total", **{"for": "attempt"}) == told,
+      seen[-1]["rota_contexts_total"], task("once"))
 result = place.run("check")
 check("rota check", result.returncode == 0, result)
 place.run("down")

@@ -162,6 +162,12 @@ static void commit_tallies (world_t *self, const rota_core_effects_t *effects)
                (self->tallies[at].scope != now.scope || strcmp (self->tallies[at].name, now.name) != 0))
             at++;
         assert_true (at < TALLIES);
+        for (int m = 0; m < ROTA_MEASURES; m++) {
+            int64_t before = at < self->tally_count ? self->tallies[at].spent[ROTA_PERIOD_LIFE][m] : 0;
+            EXPECT (self, now.spent[ROTA_PERIOD_LIFE][m] >= before,
+                    "%s %s forgets what was spent: %lld of %lld", rota_scope_word (now.scope), now.name,
+                    (long long)now.spent[ROTA_PERIOD_LIFE][m], (long long)before);
+        }
         self->tallies[at] = now;
         self->tally_count += at == self->tally_count;
     }

@@ -306,6 +306,121 @@ static void a_limit_of_an_epic_or_a_task_is_in_nobodys_way (void **state)
     assert_int_equal (dispatch (self), 1);
 }
 
+static void reopen (scene_t *self, rota_node_t node)
+{
+    rota_error_t error = {""};
+    int r = rota_core_control (self->core, node, VERB (REOPEN), NULL, 0, 0, self->now_ms, &error);
+    if (r != 0)
+        fail_msg ("%s", error.text);
+    let_out (self);
+}
+
+/* What ends well has no end of attempts of its own. */
+static void a_task_that_succeeds_and_recurs_is_capped_too (void **state)
+{
+    scene_t *self = *state;
+    limit (self, "task/* attempts_per_day=2");
+    rota_node_t node = add (self, "daily", "claude");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal (dispatch (self), 1);
+        report (self, &self->given[0], RESULT (OK), 0, 1);
+        reopen (self, node);
+    }
+    assert_int_equal (dispatch (self), 0);
+    assert_int_equal (rota_core_place (self->core, node), ROTA_PLACE_HELD);
+    rota_core_hold_t hold;
+    rota_core_budget_hold (self->core, node, &hold);
+    assert_int_equal (hold.measure, ROTA_MEASURE_ATTEMPTS);
+    assert_int_equal (hold.period, ROTA_PERIOD_DAY);
+    add (self, "another", "claude");
+    assert_int_equal (dispatch (self), 1);
+    report (self, &self->given[0], RESULT (OK), 0, 0);
+    self->now_ms = hold.until_ms - 1;
+    assert_int_equal (dispatch (self), 0);
+    self->now_ms = hold.until_ms;
+    assert_int_equal (dispatch (self), 1);
+    assert_int_equal (self->given[0].node, node);
+}
+
+typedef struct {
+    rota_scope_t scope;
+    const char *name;
+    const char *other; /* the kind and the id of a task that it doesn't concern, or NULL */
+} scope_case_t;
+
+static const char *const ONE[] = {"1", "1000", "1"}, *const MORE[] = {"2.5", "2500", "2"};
+
+static void limit_cell (scene_t *self, const scope_case_t *of, int m, int p, const char *amount)
+{
+    static const char *const CELLS[ROTA_MEASURES][ROTA_PERIODS] = {
+        {"usd_per_hour", "usd_per_day", "usd"},
+        {"tokens_per_hour", "tokens_per_day", "tokens"},
+        {"attempts_per_hour", "attempts_per_day", "attempts"}};
+    char line[ROTA_SCOPE_BYTES + 40], scope[ROTA_SCOPE_BYTES];
+    rota_scope_write (of->scope, of->name, scope);
+    snprintf (line, sizeof line, "%s %s=%s", scope, CELLS[m][p], amount);
+    limit (self, line);
+}
+
+/* A limit of what one attempt uses: the first is begun, the second waits for the period's end, or for ever.
+ */
+static void expect_one_only (scene_t *self, const scope_case_t *of, int m, int p)
+{
+    rota_node_t epic = add_in (self, "epic", "", "prompt", ROTA_NONE);
+    rota_node_t node = add_in (self, "a", "claude", "prompt", epic);
+    limit_cell (self, of, m, p, ONE[m]);
+    assert_int_equal (dispatch (self), 1);
+    report (self, &self->given[0], RESULT (OK), 1, 1000);
+    reopen (self, node);
+    if (of->other)
+        add (self, "other", of->other);
+    assert_int_equal (dispatch (self), of->other ? 1 : 0);
+    if (of->other)
+        report (self, &self->given[0], RESULT (OK), 0, 0);
+    assert_int_equal (rota_core_place (self->core, node),
+                      of->scope >= ROTA_SCOPE_EPIC ? ROTA_PLACE_HELD : ROTA_PLACE_READY);
+    rota_core_hold_t hold;
+    rota_core_budget_hold (self->core, node, &hold);
+    assert_int_not_equal (hold.tally, ROTA_NONE);
+    rota_core_tally_t held_by;
+    rota_core_tally (self->core, hold.tally, &held_by);
+    assert_int_equal (held_by.scope, of->scope);
+    assert_string_equal (held_by.name, of->name);
+    assert_int_equal (hold.measure, m);
+    assert_int_equal (hold.period, p);
+    static const int64_t LENGTH_MS[] = {HOUR_MS, DAY_MS};
+    int64_t until_ms = p == ROTA_PERIOD_LIFE ? 0 : (START_MS / LENGTH_MS[p] + 1) * LENGTH_MS[p];
+    assert_int_equal (hold.until_ms, until_ms);
+    self->now_ms = until_ms ? until_ms - 1 : START_MS + 400 * DAY_MS;
+    assert_int_equal (dispatch (self), 0);
+    if (until_ms)
+        self->now_ms = until_ms;
+    else
+        limit_cell (self, of, m, p, MORE[m]);
+    assert_int_equal (dispatch (self), 1);
+    assert_int_equal (self->given[0].node, node);
+}
+
+static void each_scope_caps_each_measure_in_each_period (void **state)
+{
+    static const scope_case_t CASES[] = {{ROTA_SCOPE_ALL, "", NULL},
+                                         {ROTA_SCOPE_KIND, "claude", "codex"},
+                                         {ROTA_SCOPE_ACCOUNT, "claude/default", "codex"},
+                                         {ROTA_SCOPE_AGENT, "claude@h", "codex"},
+                                         {ROTA_SCOPE_EPIC, "epic", "claude"},
+                                         {ROTA_SCOPE_TASK, "a", "claude"}};
+    (void)state;
+    for (size_t c = 0; c < sizeof CASES / sizeof *CASES; c++)
+        for (int m = 0; m < ROTA_MEASURES; m++)
+            for (int p = 0; p < ROTA_PERIODS; p++) {
+                void *scene;
+                open_scene (&scene);
+                print_message ("%s, measure %d, period %d\n", rota_scope_word (CASES[c].scope), m, p);
+                expect_one_only (scene, &CASES[c], m, p);
+                close_scene (&scene);
+            }
+}
+
 static void a_limit_for_good_ends_a_run_and_raising_it_goes_on (void **state)
 {
     scene_t *self = *state;
@@ -495,6 +610,8 @@ int main (void)
         TEST (a_lost_attempt_counts_in_full),
         TEST (at_the_limit_new_work_of_its_scope_waits_and_the_rest_goes_on),
         TEST (a_limit_of_an_epic_or_a_task_is_in_nobodys_way),
+        TEST (a_task_that_succeeds_and_recurs_is_capped_too),
+        cmocka_unit_test (each_scope_caps_each_measure_in_each_period),
         TEST (a_limit_for_good_ends_a_run_and_raising_it_goes_on),
         TEST (with_the_policy_stop_what_runs_is_ended_too),
         TEST (the_share_of_a_window_holds_until_it_resets),

@@ -398,6 +398,70 @@ static void a_holder_that_has_not_come_back_yet_is_waited_for (void **state)
     assert_int_equal (handed_to (self, "a"), claude);
 }
 
+/* "a" fails so often, each time of the same; who had it last. */
+static rota_agent_t fail_alike (drive_t *self, int times)
+{
+    rota_agent_t last = ROTA_NONE;
+    for (int i = 0; i < times; i++) {
+        last = handed_to (self, "a");
+        drive_report (self, "a", RESULT (FAILED));
+        drive_wait (self, 60000);
+    }
+    return last;
+}
+
+/* The default rule prefers another kind from the second same error on; without the escalation the fourth
+ * attempt would so be codex's again, as the third was the holder's. */
+static void the_third_same_error_goes_to_the_holder (void **state)
+{
+    drive_t *self = *state;
+    for (uint32_t after = 3;; after = 0) {
+        self->policy.coordinator_after = after;
+        drive_renew (self);
+        rota_agent_t claude = drive_join_as (self, "claude@here", "claude", 4, ABLE);
+        rota_agent_t codex = drive_join_as (self, "codex@here", "codex", 4, ABLE);
+        elect (self, claude);
+        ADD (self, .id = "a", .needs = "prompt", .attempts = 9);
+        assert_int_equal (fail_alike (self, 2), codex);
+        assert_int_equal (fail_alike (self, 1), claude);
+        assert_int_equal (rota_core_same_errors (self->core, drive_find (self, "a")), 3);
+        assert_int_equal (handed_to (self, "a"), after ? claude : codex);
+        assert_int_equal (self->assigns[0].epoch, after ? 1 : 0);
+        if (!after)
+            break;
+    }
+}
+
+/* Nobody who may hold the role is left, but somebody who could do the work. */
+static void what_waits_for_a_holder_that_is_gone_goes_on_without (void **state)
+{
+    drive_t *self = *state;
+    static const char *const PLAIN[] = {"run", "prompt", NULL};
+    rota_agent_t claude = drive_join_as (self, "claude@here", "claude", 4, ABLE), plain;
+    rota_core_agent_t given = {.name = "plain@here",
+                               .kind = "plain",
+                               .host = "here",
+                               .slots = 1,
+                               .capabilities = PLAIN,
+                               .capability_count = 2,
+                               .instance = {9}};
+    elect (self, claude);
+    ADD (self, .id = "a", .needs = "prompt", .attempts = 9);
+    fail_alike (self, 3);
+    rota_core_agent_gone (self->core, claude, self->now_ms);
+    assert_int_equal (rota_core_agent_register (self->core, &given, NULL, 0, self->now_ms, &plain), 0);
+    drive_let_out (self);
+    assert_int_equal (drive_dispatch (self), 0); /* it is about to come back, or to be replaced */
+    elect (self, ROTA_NONE);
+    assert_int_equal (handed_to (self, "a"), plain);
+    drive_report (self, "a", RESULT (LOST));
+    drive_wait (self, 60000);
+    drive_join_as (self, "claude@here", "claude", 4, ABLE);
+    elect (self, claude);
+    assert_int_equal (handed_to (self, "a"), claude);
+    assert_int_equal (self->assigns[0].epoch, 3);
+}
+
 static void what_is_loaded_is_as_it_was (void **state)
 {
     drive_t *self = *state;
@@ -438,6 +502,8 @@ int main (void)
         ROLE_TEST (a_deposed_one_that_goes_loses_its_reviews_then),
         ROLE_TEST (a_restart_forgets_no_epoch),
         ROLE_TEST (a_holder_that_has_not_come_back_yet_is_waited_for),
+        ROLE_TEST (the_third_same_error_goes_to_the_holder),
+        ROLE_TEST (what_waits_for_a_holder_that_is_gone_goes_on_without),
         ROLE_TEST (what_is_loaded_is_as_it_was),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* The mode: what decides it, how seldom it changes, that it always can, what it does. */
+#include "scheduler/budget.h"
 #include "scheduler/health.h"
 #include "tests/unit/core_drive.h"
 
@@ -194,15 +195,33 @@ static void input_that_flaps_changes_little (void **state)
     assert_true (changes > 4); /* that it changes at all */
 }
 
+static void limit_attempts (drive_t *self, int64_t most)
+{
+    rota_limits_t limits;
+    rota_limits_init (&limits);
+    limits.of[ROTA_MEASURE_ATTEMPTS][ROTA_PERIOD_LIFE] = most;
+    assert_int_equal (rota_core_budget_set (self->core, ROTA_SCOPE_ALL, "", true, &limits, self->now_ms), 0);
+    drive_let_out (self);
+}
+
 static void good_work_accelerates_unless_the_budget_is_nearly_used_up (void **state)
 {
     drive_t *self = *state;
     set_up (self);
+    limit_attempts (self, 15);
     drive_wait (self, 5 * MINUTE_MS);
-    work (self, "prompt", 12, 0);
+    work (self, "prompt", 11, 0); /* of 15: 73 % */
     drive_wait (self, 1000);
     EXPECT_MODE (self, ACCELERATE);
     assert_int_equal (mode_of (self).at_most, 0);
+    work (self, "prompt", 2, 0); /* 87 %: the warning */
+    drive_wait (self, 10 * MINUTE_MS);
+    EXPECT_MODE (self, BALANCE);
+    assert_non_null (strstr (mode_of (self).reason, "goes well, but the budget of all is nearly used up"));
+    limit_attempts (self, 100);
+    work (self, "prompt", 12, 0);
+    drive_wait (self, 10 * MINUTE_MS);
+    EXPECT_MODE (self, ACCELERATE);
 }
 
 static void a_pinned_mode_holds (void **state)

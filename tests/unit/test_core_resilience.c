@@ -70,22 +70,23 @@ static int64_t breaker_of (const drive_t *self, rota_agent_t agent)
     return view.breaker_until_ms;
 }
 
-static uint32_t prompt_class (drive_t *self)
+static uint32_t prompt_class (drive_t *self, const char *agent)
 {
     uint32_t class_index;
     bool is_new;
     const char *const names[] = {"prompt"};
-    assert_int_equal (rota_core_class (self->core, 0, "", 0, names, 1, &class_index, &is_new), 0);
+    assert_int_equal (rota_core_class (self->core, 0, agent, strlen (agent), names, 1, &class_index, &is_new),
+                      0);
     return class_index;
 }
 
-static void add_prompt (drive_t *self, const char *id)
+static void add_prompt_for (drive_t *self, const char *id, const char *agent)
 {
     rota_core_node_t node = {.id = id,
                              .id_length = strlen (id),
                              .kind = NODE (TASK),
                              .parent = ROTA_NONE,
-                             .class_index = prompt_class (self),
+                             .class_index = prompt_class (self, agent),
                              .status = STATUS (PENDING),
                              .attempts_allowed = 50,
                              .agent = ROTA_NONE,
@@ -94,6 +95,11 @@ static void add_prompt (drive_t *self, const char *id)
     assert_int_equal (rota_core_add (self->core, &node, &at), 0);
     rota_core_open (self->core, at, at + 1, false, self->now_ms);
     drive_let_out (self);
+}
+
+static void add_prompt (drive_t *self, const char *id)
+{
+    add_prompt_for (self, id, "");
 }
 
 static void the_same_error_twice_goes_to_another_kind (void **state)
@@ -205,6 +211,73 @@ static void an_agent_that_fails_five_tasks_rests_and_one_task_tries_it (void **s
     assert_int_equal (drive_dispatch (self), 4);
 }
 
+/* So many tasks fail there, all of them different. */
+static void fail_tasks (drive_t *self, const char *agent, int count)
+{
+    static int next;
+    for (int i = 0; i < count; i++) {
+        char id[16];
+        snprintf (id, sizeof id, "t%d", next++);
+        add_prompt_for (self, id, agent);
+        drive_expect_handed_out (self, id);
+        assert_int_equal (report_saying (self, id, "broken"), 0);
+        drive_control (self, id, VERB (CANCEL));
+    }
+}
+
+/* Ten failed, none of the agents five. */
+static void a_kind_rests_when_several_of_its_agents_fail (void **state)
+{
+    drive_t *self = *state;
+    static const char *const NAMES[] = {"x@one", "x@two", "x@three", "x@four"};
+    rota_agent_t x[4], y;
+    for (int i = 0; i < 4; i++)
+        x[i] = drive_join_as (self, NAMES[i], "x", 8, ABLE);
+    y = drive_join_as (self, "y@one", "y", 8, ABLE);
+    fail_tasks (self, "x@one", 4);
+    fail_tasks (self, "x@two", 4);
+    fail_tasks (self, "x@three", 1);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal (breaker_of (self, x[i]), 0);
+    drive_forget_effects (self);
+    fail_tasks (self, "x@three", 1);
+    assert_true (drive_was_event (self, EVENT (AGENT_COOLDOWN), NULL));
+    for (int i = 0; i < 4; i++)
+        assert_int_equal (breaker_of (self, x[i]), self->now_ms + self->policy.breaker_rest_ms);
+    assert_int_equal (breaker_of (self, y), 0);
+    add_prompt_for (self, "for the fourth", "x@four");
+    add_prompt_for (self, "for x", "x");
+    add_prompt_for (self, "for y", "y");
+    drive_expect_handed_out (self, "for y");
+    drive_report (self, "for y", RESULT (OK));
+    drive_wait (self, self->policy.breaker_rest_ms + 1);
+    drive_expect_handed_out (self, "for the fourth"); /* one tries it */
+    drive_report (self, "for the fourth", RESULT (OK));
+    drive_expect_handed_out (self, "for x"); /* and each agent of the kind works again */
+}
+
+/* As many failures, on one agent alone: it is the agent. */
+static void one_bad_agent_is_no_bad_kind (void **state)
+{
+    drive_t *self = *state;
+    self->policy.breaker_window_ms = 86400000;
+    drive_renew (self);
+    rota_agent_t bad = drive_join_as (self, "x@bad", "x", 8, ABLE);
+    rota_agent_t good = drive_join_as (self, "x@good", "x", 8, ABLE);
+    for (int i = 0; i < 15; i++) {
+        fail_tasks (self, "x@bad", 1);
+        int64_t until_ms = breaker_of (self, bad);
+        assert_int_equal (until_ms > 0, i >= 4);
+        assert_int_equal (breaker_of (self, good), 0);
+        if (until_ms)
+            drive_wait (self, until_ms - self->now_ms + 1);
+    }
+    fail_tasks (self, "x@bad", 1); /* its next trial */
+    add_prompt_for (self, "another", "x");
+    drive_expect_handed_out (self, "another");
+    assert_int_equal (self->assigns[0].agent, good);
+}
+
 static void one_poison_task_opens_no_breaker (void **state)
 {
     drive_t *self = *state;
@@ -241,6 +314,8 @@ int main (void)
         DRIVE_TEST (different_errors_use_all_attempts),
         DRIVE_TEST (a_rule_may_say_that_nothing_is_tried_again),
         DRIVE_TEST (an_agent_that_fails_five_tasks_rests_and_one_task_tries_it),
+        DRIVE_TEST (a_kind_rests_when_several_of_its_agents_fail),
+        DRIVE_TEST (one_bad_agent_is_no_bad_kind),
         DRIVE_TEST (one_poison_task_opens_no_breaker),
         DRIVE_TEST (commands_that_fail_say_nothing_of_who_ran_them),
     };

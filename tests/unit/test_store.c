@@ -421,17 +421,94 @@ static void trimming_never_passes_the_cursor_but_over_the_cap (void **state)
     assert_int_equal (left, 10);
 }
 
-static void attempts_of_ended_tasks_go_by_age_but_for_the_newest_and_those_that_succeeded (void **state)
+/* Each call takes what it is allowed and no more; together they take all. */
+static void old_events_go_in_slices (void **state)
+{
+    enum { EVENTS = 20000, YOUNG = 10 };
+    fixture_t *self = *state;
+    uint64_t gap[2], last, before = 0;
+    begin (self);
+    for (int i = 0; i < EVENTS + YOUNG; i++) {
+        rota_core_event_t event = {.type = EVENT (CONTROL), .node = ROTA_NONE, .agent = ROTA_NONE};
+        rota_store_add_event (self->store, &event, i < EVENTS ? 1000 : 9000);
+    }
+    int calls = 0;
+    while ((last = rota_store_trim_events (self->store, 5000, 0, UINT64_MAX, ROTA_TRIM_EVENTS, gap))) {
+        assert_in_range (last - before, 1, ROTA_TRIM_EVENTS);
+        assert_int_equal (rota_store_count (self->store, "event"), EVENTS + YOUNG - last);
+        before = last;
+        calls++;
+    }
+    assert_int_equal (before, EVENTS);
+    assert_int_equal (calls, EVENTS / ROTA_TRIM_EVENTS);
+    /* What is over the cap goes in slices too. */
+    assert_int_equal (rota_store_trim_events (self->store, 0, 1, UINT64_MAX, 6, gap), EVENTS + 6);
+    assert_int_equal (rota_store_trim_events (self->store, 0, 1, UINT64_MAX, 6, gap), EVENTS + YOUNG - 1);
+    assert_int_equal (rota_store_trim_events (self->store, 0, 1, UINT64_MAX, 6, gap), 0);
+    commit (self);
+}
+
+static uint64_t attempts_of (fixture_t *self, const char *where)
+{
+    char sql[160];
+    sqlite3_stmt *s;
+    snprintf (sql, sizeof sql, "SELECT count(*) FROM attempt WHERE task = 2 AND %s", where);
+    assert_int_equal (sqlite3_prepare_v2 (rota_store_handle (self->store), sql, -1, &s, NULL), SQLITE_OK);
+    assert_int_equal (sqlite3_step (s), SQLITE_ROW);
+    uint64_t count = (uint64_t)sqlite3_column_int64 (s, 0);
+    sqlite3_finalize (s);
+    return count;
+}
+
+/* One that is reopened and succeeds, again and again: what it did long ago doesn't stay for ever, whether it
+ * has just ended or waits for its next turn. */
+static void attempts_of_a_task_that_recurs_go_by_age_too (void **state)
+{
+    enum { ATTEMPTS = 3000 };
+    fixture_t *self = *state;
+    static const char *const STATES[] = {"finished_ms = NULL, status = 1", "finished_ms = 5000",
+                                         "finished_ms = 1000"};
+    make_world (self);
+    for (int i = 0; i < 3; i++) {
+        char sql[600];
+        size_t dropped, all = 0;
+        int calls = 0;
+        /* The work was done at last long ago, reviews go on, the newest of them are young. */
+        snprintf (sql, sizeof sql,
+                  "DELETE FROM attempt;"
+                  "UPDATE task SET attempt = %d, %s WHERE key = 2;"
+                  "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
+                  " INSERT INTO attempt (task, number, phase, class, finished_ms)"
+                  " SELECT 2, i, iif (i <= 7, 1, 3), 1, iif (i > %d, 9000, 900) FROM n;",
+                  ATTEMPTS, STATES[i], ATTEMPTS, ATTEMPTS - 5);
+        assert_int_equal (sqlite3_exec (rota_store_handle (self->store), sql, NULL, NULL, NULL), SQLITE_OK);
+        begin (self);
+        for (uint64_t after = 0; after < 3; calls++) {
+            uint64_t last = rota_store_trim_attempts (self->store, after, 2000, ROTA_SWEEP_TASKS, &dropped);
+            assert_true (dropped <= ROTA_TRIM_ATTEMPTS);
+            all += dropped;
+            after = dropped >= ROTA_TRIM_ATTEMPTS ? last : after + ROTA_SWEEP_TASKS;
+        }
+        commit (self);
+        size_t newest = i < 2 ? ROTA_ATTEMPTS_LOOKED_AT : 5;
+        assert_int_equal (attempts_of (self, "1"), newest + 1);
+        assert_int_equal (all, ATTEMPTS - newest - 1);
+        assert_int_equal (attempts_of (self, "number = 7"), 1);
+        assert_int_equal (calls, 2);
+    }
+}
+
+static void attempts_of_ended_tasks_go_by_age_but_for_the_newest_and_the_last_that_succeeded (void **state)
 {
     fixture_t *self = *state;
     size_t dropped;
     make_world (self);
     static const char sql[] =
         "DELETE FROM attempt;"
-        "UPDATE task SET attempt = 4, finished_ms = 1000 WHERE id = 'a';"
+        "UPDATE task SET attempt = 5, finished_ms = 1000 WHERE id = 'a';"
         "UPDATE task SET attempt = 3 WHERE id = 'b';"
         "INSERT INTO attempt (task, number, class, finished_ms)"
-        " VALUES (2,1,1,900), (2,2,2,900), (2,3,2,5000), (2,4,2,900), (3,1,2,900), (3,2,2,900)";
+        " VALUES (2,1,1,900), (2,2,1,900), (2,3,2,900), (2,4,2,5000), (2,5,2,900), (3,1,2,900), (3,2,2,900)";
     assert_int_equal (sqlite3_exec (rota_store_handle (self->store), sql, NULL, NULL, NULL), SQLITE_OK);
     begin (self);
     assert_int_equal (rota_store_trim_attempts (self->store, 0, 800, 100, &dropped), 3);
@@ -439,7 +516,7 @@ static void attempts_of_ended_tasks_go_by_age_but_for_the_newest_and_those_that_
     assert_int_equal (rota_store_trim_attempts (self->store, 2, 2000, 100, &dropped), 3);
     assert_int_equal (dropped, 0); /* b has not ended */
     assert_int_equal (rota_store_trim_attempts (self->store, 0, 2000, 2, &dropped), 2);
-    assert_int_equal (dropped, 1); /* 1 succeeded, 3 is young, 4 is the newest */
+    assert_int_equal (dropped, 2); /* 2 succeeded last, 4 is young, 5 is the newest */
     commit (self);
     assert_int_equal (rota_store_count (self->store, "attempt"), 5);
     assert_int_equal (rota_store_trim_attempts (self->store, 3, 2000, 100, &dropped), 0);
@@ -563,7 +640,9 @@ int main (void)
         TEST (one_row_shows_a_generation),
         TEST (no_statement_scans_and_every_index_is_used),
         TEST (trimming_never_passes_the_cursor_but_over_the_cap),
-        TEST (attempts_of_ended_tasks_go_by_age_but_for_the_newest_and_those_that_succeeded),
+        TEST (old_events_go_in_slices),
+        TEST (attempts_of_ended_tasks_go_by_age_but_for_the_newest_and_the_last_that_succeeded),
+        TEST (attempts_of_a_task_that_recurs_go_by_age_too),
         TEST (a_backup_is_a_store_and_restoring_it_is_a_new_incarnation),
         TEST (a_sound_store_has_no_faults),
         cmocka_unit_test (check_names_each_corruption),
