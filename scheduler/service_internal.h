@@ -173,7 +173,8 @@ struct rota_scheduler {
 
 typedef struct rota_scheduler service_t;
 
-int64_t rota_service_now_ms (const service_t *self); /* the core's steady clock */
+int64_t rota_service_now_ms (const service_t *self);       /* the core's steady clock */
+int64_t rota_service_retention_ms (const service_t *self); /* what is old is old by it: bus/clock.h */
 
 /* Makes room for one more; NULL when memory ran out (the batch then fails). */
 void *rota_vector_push (service_t *self, void *vector, size_t item_size);

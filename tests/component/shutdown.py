@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """Stopped under load, by a signal once and twice: afterwards no process, no temporary file, nothing unflushed; and the start
 afterwards goes on to the end."""
-import gzip
 import sqlite3
 
 from cli_support import Place, check, finish, json, os, signal, time, wait_until
@@ -11,18 +10,6 @@ COUNT = 40
 
 def files_of(directory):
     return sorted(os.path.relpath(os.path.join(root, name), directory) for root, _, names in os.walk(directory) for name in names)
-
-
-def journal_of(place):
-    seqs = []
-    directory = os.path.join(place.state, "journal")
-    for name in sorted(os.listdir(directory)):
-        if not name.startswith("events-"):
-            continue
-        opened = gzip.open if name.endswith(".gz") else open
-        with opened(os.path.join(directory, name), "rt", encoding="utf-8") as file:
-            seqs += [json.loads(line).get("seq") for line in file]
-    return [seq for seq in seqs if seq]
 
 
 def supervisor_of(place):
@@ -64,7 +51,7 @@ def stop_under_load(how, signals):
     last = database.execute("SELECT max(seq) FROM event").fetchone()[0]
     running = database.execute("SELECT count(*) FROM task WHERE agent IS NOT NULL").fetchone()[0]
     database.close()
-    seqs = journal_of(place)
+    seqs = place.journal()
     check(f"{how}: what ran went back", running == 0, running)
     # In a hurry the last ones may wait in the store; the next start takes them.
     whole = seqs == list(range(1, last + 1)) if len(signals) == 1 else seqs == list(range(1, len(seqs) + 1))
@@ -77,7 +64,7 @@ def stop_under_load(how, signals):
     check(f"{how}: it goes on to the end", ran.returncode == 0 and status["counts"]["done"] == COUNT, ran, status)
     check(f"{how}: the store is sound", place.run("check").returncode == 0)
     check(f"{how}: down", place.run("down").returncode == 0 and wait_until(lambda: not place.processes(), 30))
-    seqs = journal_of(place)
+    seqs = place.journal()
     check(f"{how}: the journal has what came in the hurry", len(seqs) > last and seqs == list(range(1, len(seqs) + 1)), last, len(seqs))
 
 
