@@ -140,9 +140,10 @@ try:
         now = task("long")
         check(f"{name}: the lease holds", now["status"] == "in_progress" and now["attempt"] == 1, now)
         check(f"{name}: nothing ended", all(process.poll() is None for process in running.values()))
-        check(f"{name}: a checkpoint is taken", place.run("checkpoint").returncode == 0)
-    kept = json.loads(place.run("checkpoint", "list", "--json").stdout)["checkpoints"]
-    check("none got older than it is", len(kept) == 4, kept)
+        if offset > 0:
+            check(f"{name}: a checkpoint is taken", place.run("checkpoint").returncode == 0)
+            kept = json.loads(place.run("checkpoint", "list", "--json").stdout)["checkpoints"]
+            check(f"{name}: the one before is not older than it is", len(kept) == 2, kept)
     open(go, "w", encoding="utf-8").close()
     check("the task ends as the first attempt", done("long") and task("long")["attempt"] == 1, task("long"))
     events = [line for line in place.run("events", "--json").stdout.splitlines() if line]
@@ -203,8 +204,8 @@ try:
         submit("some-" + service, "true")
         check(f"{service} goes on when there are some", done("some-" + service), task("some-" + service))
     last = json.loads(place.run("status", "--json").stdout)["last_event"]
-    check("the journal has every event once", wait_until(lambda: place.journal()[-1:] >= [last])
-          and place.journal() == list(range(1, len(place.journal()) + 1)), last, len(place.journal()), place.journal()[-3:])
+    check("the journal has every event once, in the files of whatever day it was", wait_until(lambda: last in place.journal())
+          and sorted(place.journal()) == list(range(1, len(place.journal()) + 1)), last, sorted(place.journal()))
     ran = place.run("check")
     check("the store is sound", ran.returncode == 0, ran)
 finally:
