@@ -387,6 +387,7 @@ void rota_scheduler_destroy (rota_scheduler_t **self_p)
     rota_service_free_names (self);
     free (self->sources.items);
     free (self->agent_versions.items);
+    free (self->agent_uses.items);
     free (self->agent_peers);
     free (self->outgoing.items);
     free (self->added.items);
