@@ -147,7 +147,7 @@ static void describe (void *owner, char *ret_text, size_t capacity)
 /* What is kept for less than an hour is looked for as often. */
 static void walk_logs (rota_agent_t *self, int64_t now_ms)
 {
-    bool more = self->walk && rota_logs_walk_step (self->walk, rota_clock_wall_ms ());
+    bool more = self->walk && rota_logs_walk_step (self->walk, rota_clock_retention_ms (&self->anchor));
     int64_t every_ms = rota_setting_duration_ms (self->settings, ROTA_SETTING_AGENTS_LOG_RETENTION);
     if (every_ms > WALK_EVERY_MS)
         every_ms = WALK_EVERY_MS;
@@ -432,6 +432,7 @@ rota_agent_t *rota_agent_new (const rota_agent_config_t *config, int *ret_status
     if (self) {
         int64_t now_ms = rota_clock_monotonic_ms ();
         self->stop_fd = self->lock_fd = -1;
+        self->anchor = rota_clock_anchor ();
         self->lock_at = self->register_at = INT64_MIN;
         self->sweep_at = self->heartbeat_at = self->report_at = self->leave_at = self->check_at = INT64_MAX;
         self->walk_at = now_ms + WALK_EVERY_MS / 60;

@@ -14,6 +14,7 @@
 #include "agents/host.h"
 #include "agents/logs.h"
 #include "bus/alarm.h"
+#include "bus/clock.h"
 #include "bus/peer.h"
 
 #include <czmq.h>
@@ -42,6 +43,7 @@ struct rota_agent {
     rota_alarm_t *alarm;
     rota_arena_t *arena;
     rota_logs_walk_t *walk;
+    rota_clock_anchor_t anchor;
     int stop_fd; /* eventfd: counts the stops asked for */
     int lock_fd; /* of the spool; -1 = another host has it still */
     zmq_pollitem_t stop_item, spawner_item;

@@ -8,6 +8,7 @@
 #include "agents/output.h"
 #include "bus/clock.h"
 #include "bus/log.h"
+#include "bus/metrics.h"
 #include "bus/names.h"
 #include "proto/words.h"
 
@@ -103,6 +104,7 @@ void rota_agent_heartbeat (rota_agent_t *self)
 {
     Rota__AgentHeartbeat message = ROTA__AGENT_HEARTBEAT__INIT;
     rota_room_t room;
+    rota_process_use_t use;
     Rota__Held **held = list_held (self);
 
     self->heartbeat_at = rota_clock_monotonic_ms () + self->heartbeat_every_ms;
@@ -119,6 +121,11 @@ void rota_agent_heartbeat (rota_agent_t *self)
     message.full = room.full;
     message.has_draining = true;
     message.draining = self->stops > 0;
+    rota_process_use (&use);
+    message.has_cpu_seconds = message.has_resident_bytes = message.has_open_fds = true;
+    message.cpu_seconds = use.cpu_s;
+    message.resident_bytes = use.resident_bytes;
+    message.open_fds = use.open_fds;
     int64_t now_ms = rota_clock_boot_ms ();
     if (send_to_scheduler (self, ROTA_MESSAGE_AGENT_HEARTBEAT, &message.base) == 0) {
         self->heartbeat_sequence = self->sequence;

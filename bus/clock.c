@@ -26,6 +26,22 @@ int64_t rota_clock_wall_ms (void)
     return read_ms (CLOCK_REALTIME);
 }
 
+rota_clock_anchor_t rota_clock_anchor (void)
+{
+    return (rota_clock_anchor_t){.wall_ms = rota_clock_wall_ms (), .boot_ms = rota_clock_boot_ms ()};
+}
+
+int64_t rota_clock_bounded_ms (const rota_clock_anchor_t *anchor, int64_t wall_ms, int64_t boot_ms)
+{
+    int64_t expected_ms = anchor->wall_ms + (boot_ms - anchor->boot_ms);
+    return wall_ms < expected_ms ? wall_ms : expected_ms;
+}
+
+int64_t rota_clock_retention_ms (const rota_clock_anchor_t *anchor)
+{
+    return rota_clock_bounded_ms (anchor, rota_clock_wall_ms (), rota_clock_boot_ms ());
+}
+
 void rota_clock_iso (int64_t wall_ms, char ret_text[ROTA_CLOCK_ISO_BYTES])
 {
     int64_t rest_ms = wall_ms % 1000;

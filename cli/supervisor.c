@@ -161,6 +161,8 @@ static void begin_end (supervisor_t *self, int64_t now_ms)
         self->hurry = true;
         if (self->stage_end_ms > now_ms + HURRY_MS)
             self->stage_end_ms = now_ms + HURRY_MS;
+        if (self->stage == ROTA_STAGE_AGENTS)
+            signal_stage (self, SIGTERM); /* at their second they end what runs at once, and still say so */
     }
 }
 

@@ -210,6 +210,26 @@ static void add_scheduler (service_t *self, rota_metrics_t *metrics)
     rota_metrics_add_use (metrics, "scheduler", &use);
 }
 
+/* As services of their own. One that left as it should is no service that is down. */
+static void add_hosts (const service_t *self, rota_metrics_t *metrics)
+{
+    size_t shown = 0;
+    for (rota_agent_t i = 0; i < rota_core_agent_count (self->core) && shown < ROTA_FIGURE_HOSTS; i++) {
+        rota_core_agent_view_t view;
+        char label[ROTA_METRIC_LABEL_BYTES];
+        agent_use_t none = {.leaving = true};
+        const agent_use_t *last = i < self->agent_uses.count ? &self->agent_uses.items[i] : &none;
+        rota_core_agent_view (self->core, i, &view);
+        if ((!view.connected && (!last->known || last->leaving)) ||
+            snprintf (label, sizeof label, "agent/%s", view.name) >= (int)sizeof label)
+            continue;
+        shown++;
+        rota_metrics_add (metrics, ROTA_METRIC_UP, view.connected, label, NULL);
+        if (view.connected && last->known)
+            rota_metrics_add_use (metrics, label, &last->use);
+    }
+}
+
 HANDLER (metrics)
 {
     (void)message;
@@ -224,6 +244,7 @@ HANDLER (metrics)
     add_agents (self, metrics);
     add_health (self, metrics);
     add_scheduler (self, metrics);
+    add_hosts (self, metrics); /* last: there may be many */
     if (rota_metrics_pack (metrics, &reply) == 0) {
         rota_service_answer (self, from, ROTA_MESSAGE_METRICS_REPLY, &reply.base);
         rota_metrics_unpacked (&reply);

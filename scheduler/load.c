@@ -134,6 +134,7 @@ void rota_service_free_names (service_t *self)
     for (size_t i = 0; i < self->agent_problems.count; i++)
         free (self->agent_problems.items[i]);
     self->sources.count = self->agent_versions.count = self->agent_problems.count = 0;
+    self->agent_uses.count = 0;
 }
 
 int rota_service_rebuild (service_t *self, rota_error_t *error)

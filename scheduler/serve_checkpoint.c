@@ -19,7 +19,8 @@ void rota_service_trim_checkpoints (service_t *self)
     const rota_settings_t *s = self->config.settings;
     rota_store_trim_checkpoints (
         self->store,
-        rota_clock_wall_ms () - rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_CHECKPOINT_RETENTION),
+        rota_service_retention_ms (self) -
+            rota_setting_duration_ms (s, ROTA_SETTING_SCHEDULER_CHECKPOINT_RETENTION),
         (size_t)rota_setting_integer (s, ROTA_SETTING_SCHEDULER_CHECKPOINTS));
 }
 

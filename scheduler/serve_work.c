@@ -271,6 +271,17 @@ HANDLER (accepted)
     }
 }
 
+static void note_use (service_t *self, rota_agent_t agent, const Rota__AgentHeartbeat *it)
+{
+    while (self->agent_uses.count <= agent)
+        if (!VPUSH (self, agent_uses))
+            return;
+    self->agent_uses.items[agent] = (agent_use_t){
+        .known = it->has_resident_bytes,
+        .leaving = it->draining,
+        .use = {.cpu_s = it->cpu_seconds, .resident_bytes = it->resident_bytes, .open_fds = it->open_fds}};
+}
+
 HANDLER (agent_heartbeat)
 {
     const Rota__AgentHeartbeat *it = (const Rota__AgentHeartbeat *)message;
@@ -285,6 +296,7 @@ HANDLER (agent_heartbeat)
         ask_to_register (self, from->sender);
         return;
     }
+    note_use (self, agent, it);
     rota_core_agent_heartbeat (self->core, agent, held, it->n_held, it->draining, it->full,
                                rota_service_now_ms (self));
     Rota__AgentHeartbeatReply reply = ROTA__AGENT_HEARTBEAT_REPLY__INIT;

@@ -16,6 +16,11 @@ int64_t rota_service_now_ms (const service_t *self)
 {
     return self->steady_base_ms + rota_clock_boot_ms ();
 }
+
+int64_t rota_service_retention_ms (const service_t *self)
+{
+    return rota_clock_retention_ms (&(rota_clock_anchor_t){.wall_ms = self->steady_base_ms});
+}
 /* ---------------------------------------------------------------------------------------- vectors */
 
 void *rota_vector_push (service_t *self, void *vector, size_t item_size)
@@ -382,6 +387,7 @@ void rota_scheduler_destroy (rota_scheduler_t **self_p)
     rota_service_free_names (self);
     free (self->sources.items);
     free (self->agent_versions.items);
+    free (self->agent_uses.items);
     free (self->agent_peers);
     free (self->outgoing.items);
     free (self->added.items);

@@ -92,6 +92,7 @@ typedef struct {
 /* What the scheduler counts of itself for /metrics (figures.c). Kinds are few, and what comes over the room
  * counts as the last one, "other". */
 #define ROTA_FIGURE_KINDS 24
+#define ROTA_FIGURE_HOSTS 200
 #define ROTA_FIGURE_RESULTS 32
 #define ROTA_FIGURE_CODES 32
 typedef struct {
@@ -108,6 +109,12 @@ typedef struct {
     uint64_t dropped, commits_failed;
     uint64_t contexts[2]; /* gathered for an attempt, and again when its assignment was sent once more */
 } rota_figures_t;
+
+/* What an agent host's process takes, as its last heartbeat said. */
+typedef struct {
+    rota_process_use_t use;
+    bool known, leaving;
+} agent_use_t;
 
 struct rota_scheduler {
     rota_scheduler_config_t config;
@@ -135,8 +142,9 @@ struct rota_scheduler {
     VECTOR (source_t) sources; /* index 0 is not used */
     VECTOR (char *) agent_versions;
     VECTOR (char *) agent_problems; /* of those that can't work; NULL = it can */
-    bool budgets_dirty;             /* limits set by hand must be written */
-    uint8_t (*agent_peers)[16];     /* connected agents that presence told of */
+    VECTOR (agent_use_t) agent_uses;
+    bool budgets_dirty;         /* limits set by hand must be written */
+    uint8_t (*agent_peers)[16]; /* connected agents that presence told of */
     size_t agent_peer_count;
 
     /* the batch */
@@ -174,7 +182,8 @@ struct rota_scheduler {
 
 typedef struct rota_scheduler service_t;
 
-int64_t rota_service_now_ms (const service_t *self); /* the core's steady clock */
+int64_t rota_service_now_ms (const service_t *self);       /* the core's steady clock */
+int64_t rota_service_retention_ms (const service_t *self); /* what is old is old by it: bus/clock.h */
 
 /* Makes room for one more; NULL when memory ran out (the batch then fails). */
 void *rota_vector_push (service_t *self, void *vector, size_t item_size);

@@ -29,7 +29,7 @@ static void note_gap (service_t *self, const uint64_t gap[2])
 static void trim (service_t *self, int64_t now_ms)
 {
     const rota_settings_t *s = self->config.settings;
-    int64_t wall_ms = rota_clock_wall_ms ();
+    int64_t wall_ms = rota_service_retention_ms (self);
     uint64_t gap[2];
     rota_error_t error;
     if (now_ms < self->trim_after_ms)
@@ -71,8 +71,8 @@ static void sweep_attempts (service_t *self, int64_t now_ms)
     rota_service_flush (self);
     if (self->failed || rota_store_begin (self->store, &error) < 0)
         return;
-    uint64_t last = rota_store_trim_attempts (self->store, self->swept_task, rota_clock_wall_ms () - age_ms,
-                                              ROTA_SWEEP_TASKS, &dropped);
+    uint64_t last = rota_store_trim_attempts (
+        self->store, self->swept_task, rota_service_retention_ms (self) - age_ms, ROTA_SWEEP_TASKS, &dropped);
     if (rota_store_commit (self->store, &error) < 0) {
         rota_log (ROTA_LOG_ERROR, "sweep.failed", "text=\"%s\"", error.text);
         self->sweep_after_ms = now_ms + TRIM_EVERY_MS;

@@ -30,7 +30,7 @@
 
 typedef struct {
     uint64_t seq;
-    int64_t time_ms;
+    int64_t since_ms; /* when it happened, by the monotonic clock */
     rota_text_t body;
 } notice_t;
 
@@ -63,6 +63,7 @@ struct rota_hooks {
     uint8_t key[KEY_MAX_BYTES];
     size_t key_size;
     int64_t retry_ms, patience_ms;
+    rota_clock_anchor_t anchor;
 };
 
 /* ---- which events */
@@ -211,7 +212,7 @@ static void failed (hook_t *hook, bool for_good, const char *why)
 {
     const notice_t *notice = first_of (hook);
     char quoted[512];
-    bool late = rota_clock_wall_ms () - notice->time_ms > hook->all->patience_ms;
+    bool late = rota_clock_monotonic_ms () - notice->since_ms > hook->all->patience_ms;
     rota_log_quote (why, strlen (why), quoted, sizeof quoted);
     hook->failed++;
     if (for_good || late) {
@@ -266,6 +267,13 @@ static void on_done (void *owner, rota_hook_outcome_t outcome, const char *why)
 
 /* ---- events */
 
+/* A wall clock that jumps from here on makes nothing older. */
+static int64_t since_ms (const rota_hooks_t *self, const Rota__Event *event)
+{
+    int64_t age_ms = rota_clock_retention_ms (&self->anchor) - event->time_ms;
+    return rota_clock_monotonic_ms () - (age_ms > 0 ? age_ms : 0);
+}
+
 static void take_event (void *owner, const Rota__Event *event)
 {
     hook_t *hook = owner;
@@ -273,7 +281,7 @@ static void take_event (void *owner, const Rota__Event *event)
         return;
     const char *kind = rota_hook_kind (event);
     if (is_wanted (hook->all, kind)) {
-        notice_t notice = {.seq = event->seq, .time_ms = event->time_ms};
+        notice_t notice = {.seq = event->seq, .since_ms = since_ms (hook->all, event)};
         if (hook->count == ROTA_HOOK_QUEUE || write_body (hook->all, event, kind, &notice.body) < 0) {
             rota_text_free (&notice.body);
             hook->renew = true; /* it comes again when there is room */
@@ -568,6 +576,7 @@ int rota_hooks_new (const rota_hooks_config_t *config, rota_hooks_t **ret_hooks,
     if (!self)
         return rota_error_set (error, -ENOMEM, "no memory");
     self->config = *config;
+    self->anchor = rota_clock_anchor ();
     self->retry_ms = rota_setting_duration_ms (config->settings, ROTA_SETTING_TELEMETRY_HOOK_RETRY);
     self->patience_ms = rota_setting_duration_ms (config->settings, ROTA_SETTING_TELEMETRY_HOOK_PATIENCE);
     self->alarm = rota_alarm_new (config->loop, on_alarm, self);

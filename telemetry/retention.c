@@ -35,9 +35,3 @@ size_t rota_retention_choose (const rota_retained_t *files, size_t count, const 
     }
     return removed;
 }
-
-int64_t rota_retention_now (int64_t wall_ms, int64_t boot_ms, int64_t start_wall_ms, int64_t start_boot_ms)
-{
-    int64_t expected_ms = start_wall_ms + (boot_ms - start_boot_ms);
-    return wall_ms < expected_ms ? wall_ms : expected_ms;
-}

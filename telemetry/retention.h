@@ -28,8 +28,4 @@ typedef struct {
 size_t rota_retention_choose (const rota_retained_t *files, size_t count, const rota_retention_t *limits,
                               int64_t now_ms, bool *ret_remove);
 
-/* The time to decide with: the wall clock, but not later than what the boot clock says has passed since both
- * were read at the start. So a clock that jumps ahead in a running sink doesn't make everything old. */
-int64_t rota_retention_now (int64_t wall_ms, int64_t boot_ms, int64_t start_wall_ms, int64_t start_boot_ms);
-
 #endif

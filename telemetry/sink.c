@@ -57,7 +57,7 @@ struct rota_sink {
     uint64_t told; /* cursor; UINT64_MAX = nothing to this scheduler yet */
     int64_t told_ms;
     rota_retention_t retention;
-    int64_t start_wall_ms, start_boot_ms;
+    rota_clock_anchor_t anchor;
 
     rota_http_t *http; /* NULL: not wanted, or the address can't be had now */
     rota_gather_t *gather;
@@ -382,9 +382,8 @@ static void listen_for_http (rota_sink_t *self, int64_t now_ms)
 
 static void retain (rota_sink_t *self, int64_t now_ms)
 {
-    int64_t decide_ms = rota_retention_now (rota_clock_wall_ms (), rota_clock_boot_ms (), self->start_wall_ms,
-                                            self->start_boot_ms);
-    int removed = rota_journal_retain (self->journal, &self->retention, decide_ms);
+    int removed =
+        rota_journal_retain (self->journal, &self->retention, rota_clock_retention_ms (&self->anchor));
     if (removed < 0)
         rota_log (ROTA_LOG_WARNING, "journal.retention_failed", "text=\"%s\"", strerror (-removed));
     else if (removed > 0)
@@ -562,8 +561,7 @@ int rota_sink_new (const rota_sink_config_t *config, rota_sink_t **ret_self, rot
     self->stop_fd = -1;
     self->told = UINT64_MAX;
     self->say_ms = self->stop_ms = INT64_MAX;
-    self->start_wall_ms = rota_clock_wall_ms ();
-    self->start_boot_ms = rota_clock_boot_ms ();
+    self->anchor = rota_clock_anchor ();
     const char *where = rota_setting_text (config->settings, ROTA_SETTING_TELEMETRY_METRICS_LISTEN);
     int rc = *where ? rota_http_check (where, error) : 0;
     if (rc < 0)

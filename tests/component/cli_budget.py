@@ -35,6 +35,7 @@ def scheduler_of(where):
     return None
 
 
+place.write("rota.yaml", f"telemetry: {{batch_interval: 50ms, hook_events: [budget], hook: {place.hook()}}}\n")
 place.write("plan.yaml", """
 name: plan
 tasks:
@@ -62,6 +63,8 @@ check("the budget's line has limit, spent and what is left", line["limit"] == 0.
       and line["exhausted"], line)
 table = place.run("budget").stdout
 check("the table says it in words", "source/plan" in table and "$0.60 in all" in table and "used up" in table, table)
+check("a hook is told that there is one, that most of it is used, then that all is",
+      wait_until(lambda: place.told("budget") == ["budget.changed", "budget.warning", "budget.exhausted"]), place.told("budget"))
 check("raise never lowers", place.run("budget", "raise", "source/plan", "usd=0.1").returncode != 0)
 check("nonsense is refused with what would be right", "_per_day" in place.run("budget", "set", "all", "euro=5").stderr)
 check("so is a task that isn't there", "there is no task" in place.run("budget", "set", "task/nobody", "usd=1").stderr)

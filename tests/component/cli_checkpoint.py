@@ -98,4 +98,55 @@ check("only as many as the setting says are kept, the newest", [it["id"] for it 
       [newest, newest - 1, newest - 2], checkpoints())
 place.run("down")
 shutil.rmtree(place.state, ignore_errors=True)
+
+# Roles and what rests: an account that waits for a person, the coordinator given by hand, an agent that drains.
+place = Place()
+check("up with four", place.run("up", "--no-auto-resume", "--agent", "sim/a=1", "--agent", "sim/b=1", "--agent", "sim/c=1",
+                                "--agent", "exec=1", environment=QUICK).returncode == 0)
+
+
+def agents():
+    return {agent["account"]: agent for agent in document("agents")["agents"]}
+
+
+def holder():
+    role = document("coordinator")
+    return role.get("holder") if role.get("by_hand") else None
+
+
+def rests():
+    return sorted(account for account, agent in agents().items() if agent.get("cooldown_by_hand"))
+
+
+def drains():
+    return sorted(account for account, agent in agents().items() if agent.get("draining"))
+
+
+check("all are there", wait_until(lambda: {"sim/a", "sim/b", "sim/c"} <= set(agents()) and len(agents()) == 4), agents())
+names = {account: agent["name"] for account, agent in agents().items()}
+command = next(account for account in names if account.startswith("exec"))
+check("one is given the coordinator's role", place.run("coordinator", "transfer", names["sim/a"]).returncode == 0 and holder() == names["sim/a"])
+place.write("limit.yaml", f'name: limit\ntasks:\n  - {{id: l, prompt: "sim: limit 1s; ok", agent: "{names["sim/c"]}"}}\n')
+check("one meets a limit", place.run("import", "limit.yaml").returncode == 0 and wait_until(lambda: rests() == ["sim/c"]), agents())
+check("one drains", place.run("drain", names[command]).returncode == 0 and drains() == [command], agents())
+kept = document("checkpoint")["id"]
+words = place.run("checkpoint", "show", str(kept)).stdout
+check("the checkpoint has all three", all(word in words for word in ("until `rota resume`", "drains    " + names[command], names["sim/a"])), words)
+
+os.remove(os.path.join(place.state, "accounts", "sim-c", "limited-until"))
+check("resumed", place.run("resume", names["sim/c"], names[command]).returncode == 0 and place.run("wait", "l").returncode == 0
+      and not rests() and not drains(), agents())
+check("another has the role", place.run("coordinator", "transfer", names["sim/b"]).returncode == 0 and holder() == names["sim/b"])
+back = document("checkpoint", "restore", str(kept))
+check("it says what it brought back", len([text for text in back["restored"] if "`rota resume`" in text or "draining" in text
+                                           or names["sim/a"] in text]) == 3, back)
+check("the account rests again", rests() == ["sim/c"], agents())
+check("the first has the role again", holder() == names["sim/a"], document("coordinator"))
+check("the agent drains again", drains() == [command], agents())
+place.write("more.yaml", f'name: more\ntasks:\n  - {{id: m, prompt: "sim: ok", agent: "{names["sim/c"]}"}}\n  - {{id: n, run: "true"}}\n')
+check("more work", place.run("import", "more.yaml").returncode == 0)
+check("which waits for them", not wait_until(lambda: "pending" not in {document("task", name)["status"] for name in "mn"}, 2))
+check("resume opens both", place.run("resume", names["sim/c"], names[command]).returncode == 0
+      and place.run("wait", "m", "n").returncode == 0 and not rests() and not drains(), agents())
+place.run("down")
 finish()

@@ -4,7 +4,8 @@ reviews go to it alone, and wait where nobody can have the role."""
 from cli_support import Place, check, finish, json, os, signal, wait_until
 
 place = Place()
-place.write("rota.yaml", "scheduler: {backoff_base: 200ms, failback: 3s, prefer_complex: [claude, sim]}\n")
+place.write("rota.yaml", "scheduler: {backoff_base: 200ms, failback: 3s, prefer_complex: [claude, sim]}\n"
+            f"telemetry: {{batch_interval: 50ms, hook_events: [failover], hook: {place.hook()}}}\n")
 
 
 def role():
@@ -88,6 +89,8 @@ until("gives it back", lambda: holder() == holds and role().get("by_hand"))
 events = [json.loads(line) for line in place.run("events", "--json").stdout.splitlines()]
 changes = [event.get("agent") for event in events if event["type"] == "coordinator.changed"]
 check("each change is an event", changes == [holds, other, holds], changes)
+
+check("and a hook is told", wait_until(lambda: place.told("failover") == ["coordinator.changed"] * len(changes)), place.told("failover"))
 
 # Its host is killed: nobody waits for its leases.
 third = role()

@@ -1,5 +1,6 @@
 """What the tests of the command line share: a place to work in, and running rota there."""
 import atexit
+import gzip
 import json
 import os
 import shutil
@@ -58,6 +59,31 @@ class Place:
         return subprocess.Popen([ROTA, *arguments], cwd=self.path, env=self.environment(),
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                 **more)
+
+    def hook(self):
+        """The value of telemetry.hook for a program that keeps what hooks are told, which told() reads."""
+        path = self.write("hook", f"#!/bin/sh\nbody=$(cat)\nprintf '%s\\n' \"$body\" >> {self.path}/told\n")
+        os.chmod(path, 0o755)
+        return f"['{path}']"
+
+    def told(self, kind):
+        """The types of the events of the kind, in order."""
+        path = os.path.join(self.path, "told")
+        lines = self.read("told").splitlines(keepends=True) if os.path.exists(path) else []
+        bodies = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [body["event"]["event"] for body in bodies if body["kind"] == kind]
+
+    def journal(self):
+        """The numbers of the events in the journal's files, as they lie there."""
+        seqs = []
+        directory = os.path.join(self.state, "journal")
+        for name in sorted(os.listdir(directory)):
+            if not name.startswith("events-"):
+                continue
+            opened = gzip.open if name.endswith(".gz") else open
+            with opened(os.path.join(directory, name), "rt", encoding="utf-8") as file:
+                seqs += [json.loads(line).get("seq") for line in file if line.endswith("\n")]
+        return [seq for seq in seqs if seq]
 
     def processes(self):
         """Every process that mentions the state directory or was started by one of its tasks."""

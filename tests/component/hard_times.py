@@ -81,8 +81,16 @@ place.write("hard.c", LIBRARY)
 subprocess.run(["cc", "-shared", "-fPIC", "-o", "hard.so", "hard.c", "-ldl"], cwd=place.path, check=True)
 place.write("clock", "0")
 place.write("fork", "0")
-place.write("rota.yaml", "scheduler: {backoff_base: 100ms, backoff_max: 200ms, lease: 5s, lease_margin: 1s, agent_heartbeat: 500ms}\n"
-            "telemetry: {batch_interval: 50ms, metrics_listen: 0}\nagents: {memory_reserve: 0}\n")
+place.write("rota.yaml", "scheduler: {backoff_base: 100ms, backoff_max: 200ms, lease: 5s, lease_margin: 1s, agent_heartbeat: 500ms,\n"
+            "            checkpoint_retention: 12h}\n"
+            f"telemetry: {{batch_interval: 50ms, metrics_listen: 0, hook_retry: 50ms, hook_events: [failed], hook: ['{place.path}/hook']}}\n"
+            "agents: {memory_reserve: 0}\n")
+place.write("hook", f"""#!/bin/sh
+body=$(cat)
+[ -e {place.path}/deaf ] && echo >> {place.path}/unheard && exit 1
+printf '%s\\n' "$body" >> {place.path}/told
+""")
+os.chmod(os.path.join(place.path, "hook"), 0o755)
 running = {}
 
 
@@ -103,6 +111,11 @@ def done(name):
     return wait_until(lambda: task(name).get("status") == "done")
 
 
+def lines(name):
+    path = os.path.join(place.path, name)
+    return place.read(name).splitlines() if os.path.exists(path) else []
+
+
 def submit(name, *command):
     ran = place.run("submit", "--id", name, "--", *command)
     check(f"{name} is taken", ran.returncode == 0, ran)
@@ -118,6 +131,7 @@ try:
     go = os.path.join(place.path, "go")
     submit("long", "sh", "-c", f"until [ -e {go} ]; do sleep 0.05; done")
     check("a task runs", wait_until(lambda: task("long").get("status") == "in_progress"))
+    check("a checkpoint is taken", place.run("checkpoint").returncode == 0)
     for name, offset in (("a day ahead", 86400), ("two days back", -86400), ("back to now", 0)):
         place.write("clock", str(offset))
         submit("at" + str(offset), "true")
@@ -126,10 +140,25 @@ try:
         now = task("long")
         check(f"{name}: the lease holds", now["status"] == "in_progress" and now["attempt"] == 1, now)
         check(f"{name}: nothing ended", all(process.poll() is None for process in running.values()))
+        if offset > 0:
+            check(f"{name}: a checkpoint is taken", place.run("checkpoint").returncode == 0)
+            kept = json.loads(place.run("checkpoint", "list", "--json").stdout)["checkpoints"]
+            check(f"{name}: the one before is not older than it is", len(kept) == 2, kept)
     open(go, "w", encoding="utf-8").close()
     check("the task ends as the first attempt", done("long") and task("long")["attempt"] == 1, task("long"))
     events = [line for line in place.run("events", "--json").stdout.splitlines() if line]
     check("no event is missing", len(events) == json.loads(place.run("status", "--json").stdout)["last_event"], len(events))
+
+    place.write("deaf", "")
+    submit("tells", "sh", "-c", "exit 3")
+    check("a notification fails", wait_until(lambda: lines("unheard")), place.read("rota-telemetry.log")[-2000:])
+    place.write("clock", "86400")
+    tries = len(lines("unheard"))
+    check("a day ahead it is tried again", wait_until(lambda: len(lines("unheard")) > tries + 1), place.read("rota-telemetry.log")[-2000:])
+    os.unlink(os.path.join(place.path, "deaf"))
+    check("and told when it can be", wait_until(lambda: [json.loads(it)["event"].get("task") for it in lines("told")] == ["tells"]),
+          lines("told"), place.read("rota-telemetry.log")[-2000:])
+    place.write("clock", "0")
 
     place.write("clock", "-86400")
     running["rota-broker"].kill()
@@ -174,6 +203,9 @@ try:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
         submit("some-" + service, "true")
         check(f"{service} goes on when there are some", done("some-" + service), task("some-" + service))
+    last = json.loads(place.run("status", "--json").stdout)["last_event"]
+    check("the journal has every event once, in the files of whatever day it was", wait_until(lambda: last in place.journal())
+          and sorted(place.journal()) == list(range(1, len(place.journal()) + 1)), last, sorted(place.journal()))
     ran = place.run("check")
     check("the store is sound", ran.returncode == 0, ran)
 finally:

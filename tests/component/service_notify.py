@@ -1,13 +1,18 @@
 #!/usr/bin/python3
 """What systemd is told by each service, heard on a plain datagram socket: ready, alive as long as the loop turns, stopping."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import processes_of, wait_until  # noqa: E402
 
 BIN = os.environ["ROTA_BIN"]
 PATIENCE_S = 60
@@ -132,6 +137,33 @@ class Notify(unittest.TestCase):
         while "waits" in status or "slots" not in status:
             status = self.hear(agent, "STATUS")[-1]["STATUS"]
         self.assertIn("0 of 1 slots busy", status)
+
+    def rota(self, *arguments):
+        ran = subprocess.run([os.path.join(BIN, "rota"), arguments[0], "--state", self.state, *arguments[1:]], cwd=self.directory.name, text=True,
+                             stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S, check=False)
+        self.assertEqual(ran.returncode, 0, ran)
+        return ran.stdout
+
+    def test_an_agent_that_is_stopped_ends_what_it_runs_and_hands_it_back(self):
+        for name in ("rota-broker", "rota-scheduler"):
+            self.start(name, watchdog=False)  # nobody listens to them here
+        agent, listener = self.start("rota-agent", watchdog=False)
+        self.hear(listener, "READY", "1")
+        mark = os.path.join(self.directory.name, "runs")
+        self.rota("submit", "--id", "long", "--", "sh", "-c", f"echo $$ >> {mark}; (trap '' TERM; sleep 300) & sleep 300")
+        self.assertTrue(wait_until(lambda: os.path.exists(mark)))
+        agent.terminate()
+        self.hear(listener, "STOPPING", "1")
+        self.assertEqual(agent.wait(PATIENCE_S), 0)
+        ours = [process.pid for process, _ in self.running]
+        self.assertEqual([it for it in processes_of(self.directory.name, by_environment=True) if it[0] not in ours], [])
+        task = json.loads(self.rota("task", "long", "--json"))
+        self.assertEqual((task["status"], task.get("attempts_used", 0)), ("pending", 0), task)
+        self.start("rota-agent", watchdog=False)
+        with open(mark, encoding="utf-8") as file:
+            self.assertTrue(wait_until(lambda: len(file.seek(0) or file.readlines()) == 2))
+        self.rota("cancel", "long")
+        self.assertTrue(wait_until(lambda: not [it for it in processes_of(mark) if "rota" not in it[1].split()[0]]))
 
     def test_those_that_stand_by_are_ready_and_watched_too(self):
         for name in ("rota-broker", "rota-scheduler"):

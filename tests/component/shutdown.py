@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """Stopped under load, by a signal once and twice: afterwards no process, no temporary file, nothing unflushed; and the start
 afterwards goes on to the end."""
-import gzip
 import sqlite3
 
 from cli_support import Place, check, finish, json, os, signal, time, wait_until
@@ -11,18 +10,6 @@ COUNT = 40
 
 def files_of(directory):
     return sorted(os.path.relpath(os.path.join(root, name), directory) for root, _, names in os.walk(directory) for name in names)
-
-
-def journal_of(place):
-    seqs = []
-    directory = os.path.join(place.state, "journal")
-    for name in sorted(os.listdir(directory)):
-        if not name.startswith("events-"):
-            continue
-        opened = gzip.open if name.endswith(".gz") else open
-        with opened(os.path.join(directory, name), "rt", encoding="utf-8") as file:
-            seqs += [json.loads(line).get("seq") for line in file]
-    return [seq for seq in seqs if seq]
 
 
 def supervisor_of(place):
@@ -64,7 +51,7 @@ def stop_under_load(how, signals):
     last = database.execute("SELECT max(seq) FROM event").fetchone()[0]
     running = database.execute("SELECT count(*) FROM task WHERE agent IS NOT NULL").fetchone()[0]
     database.close()
-    seqs = journal_of(place)
+    seqs = place.journal()
     check(f"{how}: what ran went back", running == 0, running)
     # In a hurry the last ones may wait in the store; the next start takes them.
     whole = seqs == list(range(1, last + 1)) if len(signals) == 1 else seqs == list(range(1, len(seqs) + 1))
@@ -77,10 +64,47 @@ def stop_under_load(how, signals):
     check(f"{how}: it goes on to the end", ran.returncode == 0 and status["counts"]["done"] == COUNT, ran, status)
     check(f"{how}: the store is sound", place.run("check").returncode == 0)
     check(f"{how}: down", place.run("down").returncode == 0 and wait_until(lambda: not place.processes(), 30))
-    seqs = journal_of(place)
+    seqs = place.journal()
     check(f"{how}: the journal has what came in the hurry", len(seqs) > last and seqs == list(range(1, len(seqs) + 1)), last, len(seqs))
 
 
+def stop_what_will_not(how, signals):
+    """A command that no signal but SIGKILL ends, and a sink that stands still."""
+    place = Place()
+    place.write("plan.yaml", f"""
+tasks:
+  - {{id: deaf, run: 'trap "" INT TERM; echo deaf >> {place.path}/started; while :; do sleep 0.1; done'}}
+  - {{id: later, run: 'true', after: deaf}}
+""")
+    place.write("started", "")
+    check(f"{how}: up", place.run("up", "--agent", "exec=1").returncode == 0)
+    check(f"{how}: imported", place.run("import", "plan.yaml").returncode == 0)
+    check(f"{how}: it works", wait_until(lambda: len(started(place)) == 1))
+    sinks = [pid for pid, command in place.processes() if os.path.basename(command.split()[0]) == "rota-telemetry"]
+    check(f"{how}: there is one sink", len(sinks) == 1, place.processes())
+    os.kill(sinks[0], signal.SIGSTOP)
+    for number in signals:
+        for pid in supervisor_of(place):
+            os.kill(pid, number)
+        time.sleep(0.05)
+    check(f"{how}: no process is left", wait_until(lambda: not place.processes()), place.processes())
+    store = sqlite3.connect(f"file:{place.state}/rota.db?mode=ro", uri=True)
+    running = store.execute("SELECT count(*) FROM task WHERE agent IS NOT NULL").fetchone()[0]
+    status, used = store.execute("SELECT status, attempts_used FROM task WHERE id = 'deaf'").fetchone()
+    store.close()
+    check(f"{how}: what ran went back, with no attempt used", running == 0 and not used, running, status, used)
+    check(f"{how}: up again", place.run("up", "--agent", "exec=1").returncode == 0)
+    check(f"{how}: it is begun again", wait_until(lambda: len(started(place)) == 2))
+    check(f"{how}: and cancelled, deaf as it is", place.run("cancel", "deaf").returncode == 0
+          and wait_until(lambda: not [command for _, command in place.processes() if "while :" in command and "rota" not in command.split()[0]]))
+    last = json.loads(place.run("status", "--json").stdout)["last_event"]
+    check(f"{how}: down", place.run("down").returncode == 0 and wait_until(lambda: not place.processes()), place.processes())
+    seqs = place.journal()
+    check(f"{how}: the journal has what the sink slept through", len(seqs) >= last and seqs == list(range(1, len(seqs) + 1)), last, len(seqs))
+
+
+stop_what_will_not("deaf", [signal.SIGTERM])
+stop_what_will_not("deaf, twice", [signal.SIGTERM, signal.SIGTERM])
 stop_under_load("SIGTERM", [signal.SIGTERM])
 stop_under_load("SIGTERM twice", [signal.SIGTERM, signal.SIGTERM])
 stop_under_load("SIGINT twice", [signal.SIGINT, signal.SIGINT])

@@ -5,7 +5,7 @@ import re
 import socket
 import threading
 
-from cli_support import BIN, Place, check, finish, os, signal, subprocess, time, wait_until
+from cli_support import BIN, Place, check, finish, json, os, signal, subprocess, time, wait_until
 import prometheus
 
 place = Place()
@@ -100,6 +100,14 @@ try:
                                         for name in ("rota_process_resident_memory_bytes", "rota_process_open_fds",
                                                      "rota_process_cpu_seconds_total")
                                         for service in ("broker", "scheduler", "telemetry")))
+    HOST = "agent/" + json.loads(place.run("agents", "--json").stdout)["agents"][0]["name"]
+    PROCESS = ("rota_process_resident_memory_bytes", "rota_process_open_fds", "rota_process_cpu_seconds_total")
+    check("an agent host's too, and it is up", prometheus.value(now, "rota_up", service=HOST) == 1
+          and all(prometheus.value(now, name, service=HOST) > 0 for name in PROCESS), HOST, now["rota_up"])
+    own = prometheus.value(now, "rota_process_resident_memory_bytes", service=HOST)
+    with open(f"/proc/{running['rota-agent'].pid}/status", encoding="ascii") as file:
+        resident = int(dict(line.split(":", 1) for line in file)["VmRSS"].split()[0]) * 1024
+    check("which are of its process", resident / 2 < own < resident * 2, own, resident)
     check("events by type", prometheus.value(now, "rota_events_total", type="task.moved") == 8
           and prometheus.value(now, "rota_events_total", type="roadmap.imported") == 1, now["rota_events_total"])
     check("no more than 300 series", sum(len(samples) for _, samples in now.values()) < 300)
@@ -132,6 +140,14 @@ try:
     going.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
     going.close()  # while its text is on its way
     check("who talks nonsense or hangs up does no harm", get("/healthz")[0] == 200 and figures())
+
+    stop("rota-agent", signal.SIGKILL)
+    check("a host that is lost is down", wait_until(lambda: prometheus.value(figures(), "rota_up", service=HOST) == 0), figures()["rota_up"])
+    check("and takes nothing", prometheus.value(figures(), PROCESS[0], service=HOST) is None)
+    start("rota-agent", "--kind", "exec", "--slots", "2")
+    check("until it is back", wait_until(lambda: prometheus.value(figures(), PROCESS[0], service=HOST)))
+    stop("rota-agent")
+    check("one that leaves is not missed", wait_until(lambda: prometheus.value(figures(), "rota_up", service=HOST) is None))
 
     stop("rota-scheduler")
     check("/readyz says that the scheduler is gone",

@@ -68,12 +68,25 @@ static void the_clocks_that_measure_never_go_back (void **state)
     }
 }
 
+static void a_clock_that_jumps_ahead_in_a_running_service_makes_nothing_old (void **state)
+{
+    (void)state;
+    const rota_clock_anchor_t start = {.wall_ms = 1795438252123, .boot_ms = 4000};
+    int64_t day_ms = 86400000;
+    assert_int_equal (rota_clock_bounded_ms (&start, start.wall_ms + day_ms, 5000), start.wall_ms + 1000);
+    assert_int_equal (rota_clock_bounded_ms (&start, start.wall_ms - day_ms, 5000), start.wall_ms - day_ms);
+    assert_int_equal (rota_clock_bounded_ms (&start, start.wall_ms + 1000, 5000), start.wall_ms + 1000);
+    rota_clock_anchor_t now = rota_clock_anchor ();
+    assert_in_range (rota_clock_retention_ms (&now), 1, (uintmax_t)rota_clock_wall_ms ());
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (a_time_is_written_in_utc_with_milliseconds),
         cmocka_unit_test (a_time_that_no_calendar_holds_is_a_dash),
         cmocka_unit_test (a_duration_is_written_in_its_two_largest_units),
+        cmocka_unit_test (a_clock_that_jumps_ahead_in_a_running_service_makes_nothing_old),
         cmocka_unit_test (the_clocks_that_measure_never_go_back),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
