@@ -297,7 +297,8 @@ static int take_work (rota_workspace_t *self, const char *base, const char *star
     if (marked && self->status == 0 && !stopped)
         return rota_workspace_conclude (
             self, "failed", "it says it is done, but %s still has the marks of a conflict", marked);
-    status = rota_workspace_run_standing_checks (self, base, work.tree, &missed, &error);
+    status = rota_workspace_run_standing_checks (self, base, work.grown ? work.tip : start, work.tree,
+                                                 &missed, &error);
     if (status < 0)
         return rota_workspace_fail (self, &error);
     /* Not published at all: what has a key in it must not lie in the repository. */

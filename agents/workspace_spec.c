@@ -225,6 +225,7 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .cache_retention_ms = number_of (self, "cache_retention_ms", RETENTION_MS),
         .reviewers = texts_of (self, "reviewed_by", false),
         .touches = texts_of (self, "touches", false),
+        .credentials = texts_of (self, "credentials", false),
         .part = number_of (self, "part", 1),
         .part_bytes = number_of (self, "part_bytes", PART_BYTES),
         .asked_again = json_is_true (json_object_get (self->root, "asked_again")),

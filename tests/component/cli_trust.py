@@ -28,7 +28,8 @@ def make_repository():
 OUTSIDE = os.path.join(place.path, "outside.txt")
 make_repository()
 before = git("rev-parse", "main")
-place.write("rota.yaml", "scheduler: {backoff_base: 200ms}\n")
+place.write("rota.yaml", "scheduler: {backoff_base: 200ms}\nagents: {environment: [PATH, HOME, ODD_TOKEN]}\n")
+os.environ["ODD_TOKEN"] = "correct horse battery"
 place.write("plan.yaml", f"""
 name: plan
 repository: .
@@ -51,6 +52,8 @@ tasks:
   - {{id: claim-1, touches: ["claimed.*"], prompt: "sim: run echo one >> claimed.txt; work 500ms; ok"}}
   - {{id: claim-2, touches: [claimed.txt], prompt: "sim: run echo two >> claimed.txt; work 500ms; ok"}}
   - {{id: leak, attempts: 1, gates: [], prompt: "sim: run printf 'key = AKIA%s' IOSFODNN7EXAMPLQ > config.ini; ok"}}
+  - {{id: leak-again, attempts: 1, gates: [], prompt: "sim: run printf 'AKIA%s' IOSFODNN7EXAMPLQ > k && git add k && git commit -qm a && git rm -q k && git commit -qm b && echo x > leak; ok"}}
+  - {{id: leak-given, attempts: 1, gates: [], run: 'echo "$ODD_TOKEN" > given.txt', commit: true, agent: exec}}
   - {{id: judged, review: true, prompt: "sim: write judged.c #define JUDGED 3; ok; write judged.c #define JUDGED 4; ok  review: changes"}}
   - {{id: guarded, approval: required, prompt: "sim: write guarded.c #define GUARDED 5; ok"}}
   - {{id: looks, run: "test -f main.c && echo scratch > scratch.txt", agent: exec}}
@@ -76,7 +79,8 @@ check("approve", place.run("approve", "guarded").returncode == 0)
 place.run("wait", "guarded", "--timeout", "60")
 for name in ("claim-1", "claim-2", "parser", "lexer", "left", "right", "meddler", "judged", "guarded", "looks", "command"):
     check(f"{name} is done", status(name) == "done", json.dumps(task(name), indent=1), place.run("log", name))
-for name, why in (("liar", "nothing was changed"), ("breaks", "test"), ("leak", "secret")):
+for name, why in (("liar", "nothing was changed"), ("breaks", "test"), ("leak", "secret"),
+                  ("leak-again", "secret"), ("leak-given", "secret")):
     found = task(name)
     check(f"{name} failed, and it says why", found["status"] == "failed" and why in (found.get("reason") or "").lower(),
           json.dumps(found, indent=1))
@@ -123,7 +127,9 @@ judged = git("log", "--first-parent", "--format=%(trailers:only,unfold)", "--gre
 check("a merge says whose work it is and who approved it", "Rota-Work-By: sim@" in judged and "Rota-Reviewed-By: sim@" in judged, judged)
 
 branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads/rota-work/").splitlines()
-check("a key never comes into the repository", not any(branch.startswith("rota-work/leak.") for branch in branches), branches)
+check("a key never comes into the repository", not any(branch.startswith("rota-work/leak") for branch in branches), branches)
+check("nor the value of one that the agent was given", "value of ODD_TOKEN" in place.run("log", "leak-given").stdout and
+      git("log", "--all", "-S", os.environ["ODD_TOKEN"], "--format=%H") == "", place.run("log", "leak-given"))
 check("branches of merged work are gone, of failed work they stay", branches and
       not any(branch.startswith("rota-work/judged.") for branch in branches), branches)
 

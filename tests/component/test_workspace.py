@@ -496,6 +496,55 @@ def secrets_are_found_and_not_told():
     check("secrets: what is taken out is no secret put in", work.run("gate", start=removed, base=start).state == "done")
     plain = work.change({"x": "task-" + "a" * 40 + "\nsk-" + "lower-words-only-" * 4 + "\n" + "PRIVATE KEY\n"})
     check("secrets: common words aren't", work.run("gate", start=plain, base=work.first).state == "done")
+    secrets_in_the_history(keys["github"])
+    values_that_were_given()
+
+
+def secrets_in_the_history(key):
+    """What was committed and taken out again is in every copy of the repository all the same."""
+    def refused(result, what, place):
+        check(f"history: a key {what} is found, nothing is published", result.state == "failed" and place in result.message + result.stdout and
+              key not in result.stdout + result.stderr and not work.rev(result.spec["branch"]), result)
+
+    work = Work()
+    me = "git config user.name me; git config user.email me@x; "
+    refused(work.sh(f"{me}echo {key} > c; git add c; git commit -qm a; git rm -q c; git commit -qm b; echo x > x"),
+            "in a commit of its own", "c:1 of commit")
+    refused(work.sh(f"{me}echo {key} > c; git add c; git commit -qm a; echo x > c"), "that the last files have no more", "c:1 of commit")
+    refused(work.sh(f"{me}echo x > x; git add x; git commit -qm 'do it\n\n@@ -1,9 +1,9 @@' -m {key}"), "in a message", "what commit")
+    refused(work.sh(f"{me}echo 1 > a; git add a; git commit -qm a; git checkout -qb f HEAD^; echo {key} > c; git add c; git commit -qm c; "
+                    "git rm -q c; git commit -qm d; git checkout -q -; git merge -q f; echo x > x"), "on a branch that was merged", "c:1 of commit")
+    refused(work.sh(f"{me}git checkout -qb f; echo 1 > a; git add a; git commit -qm a; git checkout -q -; git merge -q --no-ff --no-commit f; "
+                    f"echo {key} > c; git add c; git commit -qm m; git rm -q c; echo x > x"), "in a merge itself", "c:1 of commit")
+    side = f"git checkout -qb %s {work.first}; echo 1 > %s; git add %s; git commit -qm a; "
+    refused(work.sh(me + side % (("f",) * 3) + side % (("g",) * 3) + side % (("h",) * 3) + f"git merge -q f g; echo {key} > c; git add c; "
+                    "git commit -q --amend --no-edit; git rm -q c; echo x > x"), "in a merge of three", "c:1 of commit")
+    hidden = work.change({"x": "x\n"}, base=work.change({"c": key + "\n"}))
+    hidden = git(work.path, "commit-tree", f"{work.change({'x': 'x'})}^{{tree}}", "-p", hidden, "-m", "taken out")
+    result = work.run("gate", start=hidden, base=work.first)
+    check("history: gates find it, too", result.state == "failed" and "c:1 of commit" in gate(result, "diff: no secrets")["output"], result)
+    check("history: there, too, it can be allowed", work.run("gate", start=hidden, base=work.first, checks=[
+        {"kind": "diff", "value": "secrets allowed"}]).state == "done")
+    # What others have is not the attempt's: it was there before, and comes with the branch.
+    early = work.change({"e": "e\n"})
+    theirs = work.commit("fixture", {"fixture": key + "\n"})
+    git(work.path, "update-ref", "refs/heads/rota/main", theirs)
+    result = work.sh("cat fixture > copy; rm copy; echo y > y", start=early)
+    check("history: what came with the branch is no fault of the work", result.state == "done" and
+          work.show(f"{result.record['commit']}:y") == "y", result)
+
+
+def values_that_were_given():
+    work = Work()
+    given = {"ODD_LOGIN": "Tr0ub4dor&3 of mine", "SHORT_KEY": "abc", "FILE_KEY": "first\n" + "the long line of it" * 20 + "\nlast"}
+    for what, text in (("ODD_LOGIN", 'x="$ODD_LOGIN"'), ("FILE_KEY", "$FILE_KEY")):
+        result = work.sh(f"printf '%s\\n' '{text}' | sed 's/.*/cat <<E\\n&\\nE/' | sh > notes", environment=given, credentials=list(given))
+        check(f"values: that of {what} is found whatever its shape", result.state == "failed" and f"has the value of {what}" in result.message +
+              result.stdout and given[what][:19] not in result.stdout + json.dumps(result.record) and not work.rev(result.spec["branch"]), result)
+    result = work.sh('echo "$ODD_LOGIN" > notes', environment=given, credentials=["ODD_LOGIN"], checks=[{"kind": "diff", "value": "secrets allowed"}])
+    check("values: no task may write one down", result.state == "failed", result)
+    result = work.sh('echo "$SHORT_KEY" > notes', environment=given, credentials=list(given))
+    check("values: short ones are words", result.state == "done", result)
 
 
 def review_gets_the_difference_as_data():
