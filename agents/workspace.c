@@ -289,6 +289,10 @@ static int take_work (rota_workspace_t *self, const char *base, const char *star
         return rota_workspace_fail (self, &error);
     rota_workspace_tell (self, "base", base);
     rota_workspace_tell (self, "tree", work.tree);
+    if (work.left && self->status == 0 && !stopped)
+        return rota_workspace_conclude (self, "failed", "it says it is done, but %s", work.left);
+    if (work.left)
+        rota_clone_note (&self->clone, "%s", work.left);
     if (strcmp (before, work.tree) == 0)
         return conclude_unchanged (self, stopped);
     status = rota_workspace_find_marks (self, work.tree, &marked, &error);

@@ -60,6 +60,33 @@ def commits_of_the_program_are_kept():
           git(work.path, "rev-list", "--count", f"{work.first}..rota-work/t.3") == "1" and "only its files" in result.message, result)
 
 
+def commits_that_nothing_leads_to():
+    """What lies on another branch, or was put away, would be seen by nobody again."""
+    def refused(result, words):
+        check(f"left: {words}", result.state == "failed" and words in result.message and not work.rev(result.spec["branch"]), result)
+
+    work = Work()
+    aside = "git checkout -qb f; echo x > x; git add x; git commit -qm x; git checkout -q -; "
+    refused(work.sh(aside + "echo n > NOTES", expects_change=True), "commits on branch f are not in what it handed in")
+    refused(work.sh(aside, expects_change=True), "commits on branch f are not in what it handed in")
+    refused(work.sh(aside + aside.replace(" f", " g").replace("x", "y") + "git pack-refs --all; echo n > NOTES"), ", and 1 more")
+    refused(work.sh("echo x >> a.txt; git stash -q; echo n > NOTES"), "what it put away with git stash is not in")
+    refused(work.sh("echo 1 > b; git add b; git commit -qm b; git checkout -q --detach HEAD^; echo n > NOTES"), "commits on branch rota-work/t.")
+    for what, command in (("merged", "git merge -q f"), ("its files", "git merge -q --squash f"), ("dropped", "git branch -qD f"),
+                          ("it is HEAD", "git checkout -q f; git stash -q; git stash pop -q 2> /dev/null")):
+        result = work.sh(aside + command + "; echo n > NOTES" * (what != "its files"), expects_change=True)
+        check(f"left: nothing, {what}", result.state == "done" and "handed in" not in result.message, result)
+    ahead = work.commit("the user's own", {"u": "u"})
+    result = work.sh("git rev-parse main; git branch -q there main; echo n > NOTES", start=work.first)
+    check("left: a branch of the user's that goes further is not the attempt's", result.state == "done" and result.stdout.strip() == ahead, result)
+    result = work.sh(aside + "echo n > NOTES; exit 1")
+    check("left: of work that isn't said to be done it is said, and the rest is taken", result.state == "done" and
+          "commits on branch f are not in" in result.message and work.show(result.spec["branch"] + ":NOTES") == "n", result)
+    result = work.sh("echo /etc/passwd > there; mv there .git/packed-refs; ln -sf /etc/passwd .git/packed-refs; echo x > x", isolate="off")
+    check("left: no file elsewhere is read for a list of branches", result.state == "failed" and "packed-refs of its clone was replaced" in result.message and
+          "root" not in result.stdout + result.message, result)
+
+
 def nothing_changed():
     work = Work()
     result = work.sh("true", expects_change=True)
@@ -1043,7 +1070,7 @@ def many_at_once():
 
 
 SCENARIOS = (
-    work_is_taken_and_the_checkout_is_left_alone, commits_of_the_program_are_kept, nothing_changed, shapes_of_files_change,
+    work_is_taken_and_the_checkout_is_left_alone, commits_of_the_program_are_kept, commits_that_nothing_leads_to, nothing_changed, shapes_of_files_change,
     goes_on_with_earlier_work, set_up_is_nobodys_work, told_to_stop, signals_reach_the_program, what_is_left_running_is_ended,
     planted_in_the_repository, planted_in_the_clone, replaced_git_directories, outside_is_out_of_reach, gates_and_their_ends, gates_that_passed_are_not_run_again,
     exit_criteria, secrets_are_found_and_not_told, review_gets_the_difference_as_data, merge_and_its_ends, batches_and_their_ends, others_move_the_branch,
