@@ -238,6 +238,8 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
     if (!spec)
         return NULL;
     json_object_set_new (spec, "programs", programs_of (attempt));
+    if (works)
+        json_object_set_new (spec, "least_ms", json_integer (attempt->least_ms));
     json_object_set_new (spec, "credentials", keys_of (context, attempt, pool));
     json_object_set_new (spec, "sandbox_paths",
                          texts_of_setting (context->settings, ROTA_SETTING_AGENTS_SANDBOX_PATHS));

@@ -295,6 +295,11 @@ static int take_work (rota_workspace_t *self, const char *base, const char *star
         rota_clone_note (&self->clone, "%s", work.left);
     if (strcmp (before, work.tree) == 0)
         return conclude_unchanged (self, stopped);
+    if (self->status == 0 && !stopped && self->took_ms < self->spec.least_ms)
+        return rota_workspace_conclude (
+            self, "failed",
+            "it says it is done after %.1f s, which is too soon to be true (agents.least_time)",
+            (double)self->took_ms / 1000);
     status = rota_workspace_find_marks (self, work.tree, &marked, &error);
     if (status < 0)
         return rota_workspace_fail (self, &error);

@@ -28,6 +28,7 @@
  *   checks         [{kind, value}], exit criteria, see criteria.c
  *   touches        [globs] that the work should keep to (optional); touches_strict: else it has failed
  *   expects_change true: work that leaves no difference from the integration branch is a failure
+ *   least_ms       success of PROGRAM in less time is not believed (0: it is)
  *   credentials    [variables of PROGRAM's whose values must not be in the work (key_search.c)]
  *   hide           [files and directories that PROGRAM must not see]
  *   keep           [directories that it may write to]

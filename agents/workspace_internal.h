@@ -42,7 +42,7 @@ typedef struct {
     rota_workspace_step_t step;
     const char *repository, *target, *start, *base, *branch, *clone, *record, *setup, *task, *title, *agent,
         *left, *gate_cache;
-    int64_t attempt, gate_retries, gate_cache_ms, part, part_bytes;
+    int64_t attempt, gate_retries, gate_cache_ms, part, part_bytes, least_ms;
     bool expects_change, isolate_off, steerable; /* the program reads ROTA_TELL_FD */
     rota_workspace_gate_t *gates;
     size_t gate_count;
@@ -73,6 +73,7 @@ typedef struct {
     char *const *program;   /* what is to be run, NULL-terminated, or NULL */
     const char **conflicts; /* paths that began with marks of a conflict in them, ended by NULL; or NULL */
     int status;             /* to exit with */
+    int64_t took_ms;        /* the program */
     json_t *record;         /* state and so on; without a state the step has not come to an end */
 } rota_workspace_t;
 

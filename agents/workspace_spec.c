@@ -208,6 +208,7 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .gate_cache_ms = number_of (self, "gate_cache_ms", 0),
         .attempt = number_of (self, "attempt", 0),
         .gate_retries = number_of (self, "gate_retries", 1),
+        .least_ms = number_of (self, "least_ms", 0),
         .expects_change = json_is_true (json_object_get (self->root, "expects_change")),
         .steerable = json_is_true (json_object_get (self->root, "steerable")),
         .isolate_off = isolate && strcmp (isolate, "off") == 0,

@@ -28,8 +28,16 @@ def make_repository():
 OUTSIDE = os.path.join(place.path, "outside.txt")
 make_repository()
 before = git("rev-parse", "main")
-place.write("rota.yaml", "scheduler: {backoff_base: 200ms}\nagents: {environment: [PATH, HOME, ODD_TOKEN]}\n")
+place.write("rota.yaml", "scheduler: {backoff_base: 200ms}\nagents: {environment: [PATH, HOME, ODD_TOKEN], commands: [hasty hasty.yaml]}\n")
+place.write("hasty.yaml", f"""
+name: hasty
+arguments: [sh, -c, "echo '#define HASTY 7' > hasty.c; echo FINISHED"]
+prompt: stdin
+success: '^FINISHED$'
+environment: [PATH]
+""")
 os.environ["ODD_TOKEN"] = "correct horse battery"
+os.environ["ROTA_AGENTS_LEAST_TIME"] = "10m"  # of what asks a model; commands and sim take what they take
 place.write("plan.yaml", f"""
 name: plan
 repository: .
@@ -56,12 +64,13 @@ tasks:
   - {{id: leak-given, attempts: 1, gates: [], run: 'echo "$ODD_TOKEN" > given.txt', commit: true, agent: exec}}
   - {{id: judged, review: true, prompt: "sim: write judged.c #define JUDGED 3; ok; write judged.c #define JUDGED 4; ok  review: changes"}}
   - {{id: guarded, approval: required, prompt: "sim: write guarded.c #define GUARDED 5; ok"}}
+  - {{id: hasty, attempts: 1, gates: [], prompt: "do it", agent: hasty}}
   - {{id: looks, run: "test -f main.c && echo scratch > scratch.txt", agent: exec}}
   - {{id: command, run: "echo '#define COMMAND 6' > command.c", commit: true, agent: exec}}
 """)
 place.write("notes.txt", "a note that the owner is still writing\n")
 
-result = place.run("run", "plan.yaml", "--agent", "sim=3", "--agent", "exec=2", "--agent", "git=2")
+result = place.run("run", "plan.yaml", "--agent", "sim=3", "--agent", "exec=2", "--agent", "git=2", "--agent", "command/hasty")
 check("only the owner is awaited, or what failed is told", result.returncode in (1, 5), result)
 
 
@@ -73,14 +82,14 @@ def status(name):
     return task(name)["status"]
 
 
-place.run("up", "--agent", "sim=3", "--agent", "exec=2", "--agent", "git=2")
+place.run("up", "--agent", "sim=3", "--agent", "exec=2", "--agent", "git=2", "--agent", "command/hasty")
 check("guarded waits for its owner", task("guarded").get("phase") == "approval", task("guarded"))
 check("approve", place.run("approve", "guarded").returncode == 0)
 place.run("wait", "guarded", "--timeout", "60")
 for name in ("claim-1", "claim-2", "parser", "lexer", "left", "right", "meddler", "judged", "guarded", "looks", "command"):
     check(f"{name} is done", status(name) == "done", json.dumps(task(name), indent=1), place.run("log", name))
 for name, why in (("liar", "nothing was changed"), ("breaks", "test"), ("leak", "secret"),
-                  ("leak-again", "secret"), ("leak-given", "secret")):
+                  ("hasty", "it says it is done after"), ("leak-again", "secret"), ("leak-given", "secret")):
     found = task(name)
     check(f"{name} failed, and it says why", found["status"] == "failed" and why in (found.get("reason") or "").lower(),
           json.dumps(found, indent=1))

@@ -103,6 +103,16 @@ def nothing_changed():
     check("work: a program that isn't there is exit 127", result.returncode == 127, result)
 
 
+def done_too_soon():
+    work = Work()
+    result = work.sh("echo x > x", least_ms=3600000)
+    check("too soon: not done, and nothing is published", result.state == "failed" and "it says it is done after" in result.message and
+          not work.rev(result.spec["branch"]), result)
+    result = work.sh("sleep 0.1; echo x > x", least_ms=100)
+    check("too soon: not what took as long", result.state == "done", result)
+    check("too soon: nor what doesn't say it is done", work.sh("echo x > x; exit 3", least_ms=3600000).state == "done")
+
+
 def shapes_of_files_change():
     work = Work({"f": "f\n", "d/x": "x\n", "d/y": "y\n", "l": "l\n", "gone": "g\n"})
     result = work.sh("rm f; mkdir f; echo in > f/in; rm -r d; ln -s /etc d; rm l; mkdir -p l/m; echo deep > l/m/n; rm gone; "
@@ -1070,7 +1080,7 @@ def many_at_once():
 
 
 SCENARIOS = (
-    work_is_taken_and_the_checkout_is_left_alone, commits_of_the_program_are_kept, commits_that_nothing_leads_to, nothing_changed, shapes_of_files_change,
+    work_is_taken_and_the_checkout_is_left_alone, commits_of_the_program_are_kept, commits_that_nothing_leads_to, nothing_changed, done_too_soon, shapes_of_files_change,
     goes_on_with_earlier_work, set_up_is_nobodys_work, told_to_stop, signals_reach_the_program, what_is_left_running_is_ended,
     planted_in_the_repository, planted_in_the_clone, replaced_git_directories, outside_is_out_of_reach, gates_and_their_ends, gates_that_passed_are_not_run_again,
     exit_criteria, secrets_are_found_and_not_told, review_gets_the_difference_as_data, merge_and_its_ends, batches_and_their_ends, others_move_the_branch,
