@@ -97,6 +97,18 @@ static int find_changed (const judge_t *self, const char *const *specs, char *re
     return status == -E2BIG ? 0 : status;
 }
 
+/* The path of a check, with the word behind it cut off. NULL on no memory. */
+static char *path_of (judge_t *self, const rota_workspace_check_t *check, bool *ret_changed)
+{
+    const char suffix[] = " changed";
+    char *path = rota_pool_text (self->workspace->pool, check->value, strlen (check->value));
+    size_t length = path ? strlen (path) : 0;
+    *ret_changed = length > sizeof suffix && strcmp (path + length - strlen (suffix), suffix) == 0;
+    if (*ret_changed)
+        path[length - strlen (suffix)] = '\0';
+    return path;
+}
+
 static bool leads_out (const char *path)
 {
     if (*path == '/' || strchr (path, '\n'))
@@ -112,15 +124,11 @@ static bool leads_out (const char *path)
 static int judge_file (judge_t *self, const char *name, const rota_workspace_check_t *check,
                        rota_error_t *error)
 {
-    const char suffix[] = " changed";
     rota_pool_t *pool = self->workspace->pool;
-    char *path = rota_pool_text (pool, check->value, strlen (check->value)), found[256] = "";
-    size_t length = path ? strlen (path) : 0;
-    bool changed = length > sizeof suffix && strcmp (path + length - strlen (suffix), suffix) == 0;
+    bool changed = false;
+    char *path = path_of (self, check, &changed), found[256] = "";
     if (!path)
         return no_memory (error);
-    if (changed)
-        path[length - strlen (suffix)] = '\0';
     if (leads_out (path)) {
         tell (self, name, "failed", "the path leads out of the repository");
         return 0;
@@ -300,6 +308,29 @@ int rota_workspace_run_checks (rota_workspace_t *self, const char *base, const c
     }
     if (status == 0)
         status = look_for_secrets (&judge, judge.secrets_allowed, error);
+    *ret_failed = judge.failed;
+    return status;
+}
+
+int rota_workspace_check_merged (rota_workspace_t *self, const rota_workspace_member_t *member,
+                                 const char *tree, bool ran, const char **ret_failed, rota_error_t *error)
+{
+    judge_t before = {.workspace = self, .commit = member->start};
+    judge_t judge = {.workspace = self, .commit = tree};
+    int status = 0;
+    for (size_t i = 0; i < member->check_count && status == 0; i++) {
+        const rota_workspace_check_t *check = &member->checks[i];
+        bool is_artifact = strcmp (check->kind, "artifact") == 0, changed, good = false, was = true;
+        if (!is_artifact && strcmp (check->kind, "doc") != 0)
+            continue;
+        char *path = path_of (&judge, check, &changed);
+        const char *name = rota_pool_format (self->pool, "%s: %s", check->kind, check->value);
+        status = path && name ? look_in_commit (&judge, path, &good, error) : no_memory (error);
+        if (status == 0 && is_artifact && !good && !ran)
+            status = look_in_commit (&before, path, &was, error);
+        if (status == 0 && !good && !(is_artifact && (ran ? look_on_disk (&judge, path) : !was)))
+            tell (&judge, name, "failed", "it isn't there any more, or there is nothing in it");
+    }
     *ret_failed = judge.failed;
     return status;
 }

@@ -197,11 +197,12 @@ static json_t *members_of (const Rota__Assignment *leader)
             continue;
         const Rota__TaskSpec *task = it->spec;
         json_array_append_new (
-            members, json_pack ("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "key", (json_int_t)it->key,
+            members, json_pack ("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "key", (json_int_t)it->key,
                                 "attempt", (json_int_t)it->attempt, "task", text_of (task->id), "title",
                                 text_of (task->title.len ? task->title : task->id), "start",
                                 text_of (it->work->commit), "branch", text_of (it->repository->branch),
-                                "gates", gates_of (it->repository), "reviewed_by", reviewers_of (it)));
+                                "gates", gates_of (it->repository), "checks", checks_of (task), "reviewed_by",
+                                reviewers_of (it)));
         set_text (json_array_get (members, json_array_size (members) - 1), "worked_by",
                   it->repository->has_worked_by, it->repository->worked_by);
     }

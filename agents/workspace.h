@@ -41,8 +41,8 @@
  *   task, title, attempt, agent, worked_by, reviewed_by [names]: for author, subject and trailers of commits
  *   part, part_bytes  of a review: which part of the difference, from 1, and how large one is (difference.h)
  *   asked_again    true: PROGRAM is asked for a verdict that it left out; it is given no difference
- *   members        [{task, title, attempt, start, branch, gates, reviewed_by}], of a merge: what is merged
- * beside the task itself, after it and in this order left           the commit where rota left the
+ *   members        [{task, title, attempt, start, branch, gates, checks, reviewed_by}], of a merge: what is
+ * merged beside the task itself, after it and in this order left           the commit where rota left the
  * integration branch, if the host knows that better than the repository's own refs/rota/left/TARGET
  *
  * The record is a file of JSON, renamed into place when the step has come to its end; a step without one was

@@ -34,6 +34,8 @@ typedef struct {
     int64_t attempt;
     rota_workspace_gate_t *gates;
     size_t gate_count;
+    rota_workspace_check_t *checks;
+    size_t check_count;
     const char **reviewers;
 } rota_workspace_member_t;
 
@@ -107,6 +109,11 @@ int rota_workspace_run_standing_checks (rota_workspace_t *self, const char *base
 /* Judges the exit criteria of `base`..`commit` and looks for secrets. */
 int rota_workspace_run_checks (rota_workspace_t *self, const char *base, const char *commit,
                                const char **ret_failed, rota_error_t *error);
+/* Whether the files that a task must leave are still there in `tree`, merged with what others did. Where the
+ * gates ran on it (`ran`) they may have made an artifact; where they didn't, one that they made before is
+ * believed. */
+int rota_workspace_check_merged (rota_workspace_t *self, const rota_workspace_member_t *member,
+                                 const char *tree, bool ran, const char **ret_failed, rota_error_t *error);
 /* A shell command in the clone, without anything of ours in its environment. `output` may be NULL. */
 int rota_workspace_run_command (rota_workspace_t *self, const char *command, int64_t timeout_ms,
                                 rota_child_take_t take, void *context, rota_child_end_t *ret_end,

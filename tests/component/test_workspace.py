@@ -637,6 +637,53 @@ def merge_and_its_ends():
     check("merge: the user's branch and files are as they were", work.rev("main") == work.first and work.status()[0] == "")
 
 
+def files_that_others_took_away():
+    """Each alone met what it must leave; where they come together one took it from the other."""
+    doc, made, scratch = ({"kind": kind, "value": value} for kind, value in (("doc", "docs/x.md"), ("artifact", "made changed"),
+                                                                            ("artifact", "scratch")))
+    start = {"docs/x.md": "x\n", "made": "m\n"}
+    work = Work(start)
+    work.sh("true")
+    index = {"GIT_INDEX_FILE": os.path.join(work.place, "index")}
+
+    def without(path):
+        git(work.path, "read-tree", work.first, environment=index)
+        git(work.path, "update-index", "--force-remove", path, environment=index)
+        tree = git(work.path, "write-tree", environment=index)
+        os.unlink(index["GIT_INDEX_FILE"])
+        return git(work.path, "commit-tree", tree, "-p", work.first, "-m", "takes")
+
+    def batch(*parts):
+        git(work.path, "update-ref", "refs/heads/rota/main", work.first)
+        first, *others = parts
+        more = members(work, [commit for commit, _ in others])
+        for member, (_, checks) in zip(more, others):
+            member["checks"] = checks
+        return work.run("merge", start=first[0], checks=first[1], members=more, isolate="off", gates=gates)
+
+    gates = []
+    takes, takes_made = without("docs/x.md"), without("made")
+    needs, other = work.change({"n": "n\n"}), work.change({"o": "o\n"})
+    result = batch((takes, []), (needs, [doc]), (other, []))
+    check("files: what another took away before fails who must leave it, and nobody else", states_of(result) == ["done", "failed", "done"] and
+          "it isn't met: doc: docs/x.md" in result.record["members"][0]["message"] and not work.show("rota/main:n") and
+          work.show("rota/main:o") == "o", result)
+    result = batch((needs, [doc]), (takes, []))
+    check("files: who comes later may take it away", states_of(result) == ["done", "done"] and not work.show("rota/main:docs/x.md"), result)
+    result = work.run("merge", start=work.change({"p": "p\n"}), checks=[doc])
+    check("files: alone, too", result.state == "failed" and gate(result, "doc: docs/x.md")["state"] == "failed", result)
+    result = batch((takes_made, []), (needs, [made]))
+    check("files: an artifact that was committed is missed", states_of(result) == ["done", "failed"], result)
+    result = batch((other, []), (needs, [scratch]))
+    check("files: one that gates made is believed where none are run", states_of(result) == ["done", "done"], result)
+    gates = [{"name": "g", "command": "test -e docs/x.md && echo made > scratch; echo made > made"}]
+    result = batch((takes_made, []), (needs, [made, scratch]))
+    check("files: and looked for where they are", states_of(result) == ["done", "done"] and gate(result, "g")["state"] == "passed", result)
+    result = batch((takes, []), (needs, [scratch]))
+    check("files: it is missed where they make it no more", result.record["members"][0]["state"] == "failed" and
+          "artifact: scratch" in result.record["members"][0]["message"], result)
+
+
 def members(work, commits, **more):
     """What the SPEC of a batch has beside the first."""
     return [dict({"task": f"m{number}", "title": f"Do m{number}", "attempt": 7, "start": commit,
@@ -1083,7 +1130,7 @@ SCENARIOS = (
     work_is_taken_and_the_checkout_is_left_alone, commits_of_the_program_are_kept, commits_that_nothing_leads_to, nothing_changed, done_too_soon, shapes_of_files_change,
     goes_on_with_earlier_work, set_up_is_nobodys_work, told_to_stop, signals_reach_the_program, what_is_left_running_is_ended,
     planted_in_the_repository, planted_in_the_clone, replaced_git_directories, outside_is_out_of_reach, gates_and_their_ends, gates_that_passed_are_not_run_again,
-    exit_criteria, secrets_are_found_and_not_told, review_gets_the_difference_as_data, merge_and_its_ends, batches_and_their_ends, others_move_the_branch,
+    exit_criteria, secrets_are_found_and_not_told, review_gets_the_difference_as_data, merge_and_its_ends, files_that_others_took_away, batches_and_their_ends, others_move_the_branch,
     locks_that_were_left, submodules, other_kinds_of_checkouts, pointers_of_lfs, remote_kinds, remote_repositories,
     wrong_specs, hard_to_remove, many_at_once,
     killed_at_any_moment, batches_killed_at_any_moment)
