@@ -103,6 +103,45 @@ def nothing_changed():
     check("work: a program that isn't there is exit 127", result.returncode == 127, result)
 
 
+def what_it_changed_is_told_as_globs():
+    """What the next attempt is taken to touch: names that mean themselves, and directories where there are many."""
+    work = Work()
+    result = work.sh("echo x > 'a*b'; echo x > 'c[1]'; echo x > '!e'; echo x >> d/b.txt; rm a.txt")
+    check("paths: what was added, changed and deleted, with what globs take for more escaped", result.state == "done" and
+          sorted(result.record["paths"]) == sorted(["\\!e", "a.txt", "a\\*b", "c\\[1\\]", "d/b.txt"]), result)
+    names = [f"m/f{number}" for number in range(10, 80)]
+    result = work.sh("mkdir m; for i in $(seq 10 79); do echo x > m/f$i; done; echo x > z")
+    check("paths: more than 50 are told by their directories, and what lies in none by everything",
+          result.record["paths"] == [*names[:50], "m/**", "**"] and result.record["files"] == 71, result)
+
+
+def files_that_the_words_lead_to():
+    work = Work({"src/parser.c": "int one;\n", "misc.c": "the parser is called here\n", "notes.txt": "n\n", "kept.c": "k\n",
+                 "plain.c": "p\n", "CLAUDE.md": "Indent by four.\n"})
+    for number in range(2):
+        work.commit(f"The parser again, {number}", {"notes.txt": f"{number}\n"})
+    told = {"about": "Mend the parser", "prompt": True, "files": 20, "budget": 4000, "touches": ["kept.c", "gone.c"], "parts": []}
+
+    def lead_to(**more):
+        result = work.sh("cat; echo x > x", prompt="Do it.\n", told=told, **more)
+        return result, {name: why for name, _, why in (line.strip().lstrip("- ").rstrip(")").partition(" (")
+                                                       for line in result.stdout.split("\n")) if why}
+    result, found = lead_to()
+    check("told: files found by name, by content, by history and by what the task touches", result.state == "done" and
+          found.get("src/parser.c") == "by its name" and found.get("misc.c") == "by what is in it" and
+          found.get("notes.txt") == "commits like this changed it" and found.get("kept.c") == "the task says that it touches it" and
+          "plain.c" not in found, result)
+    check("told: a file that isn't there is not told as if it were", "gone.c" not in result.stdout, result)
+    check("told: the rules of the repository", "Indent by four." in result.stdout, result)
+    for part, word, lost in (("grep", "grep", "misc.c"), ("log", "--format=%x01%s", "notes.txt")):
+        tools = os.path.join(work.place, f"no-{part}")
+        script(os.path.join(tools, "git"), f'for word in "$@"; do test "$word" != {word} || exit 128; done\nexec {shutil.which("git")} "$@"\n')
+        result, found = lead_to(environment={"PATH": f"{tools}:{os.environ['PATH']}"}, isolate="off")
+        check(f"told: where git {part} fails the other parts are told and the work is done", result.state == "done" and
+              found.get("src/parser.c") == "by its name" and "Indent by four." in result.stdout and lost not in found and
+              len({"misc.c", "notes.txt"} & set(found)) == 1, result)
+
+
 def done_too_soon():
     work = Work()
     result = work.sh("echo x > x", least_ms=3600000)
@@ -368,6 +407,12 @@ def outside_is_out_of_reach():
         os.unlink(home)
     check("isolation: the state directory isn't there, but what is to be kept is", "secret" not in result.stdout + result.stderr.split(
         "--- record")[0] and not os.path.exists(work.state + "/x") and read(kept + "/k") == "k\n", result)
+    result = work.sh("for d in $(cat .git/objects/info/alternates); do echo at $d; touch $d/planted; mkdir $d/zz; chmod 777 $d; done; "
+                     "d=$(tail -1 .git/objects/info/alternates); for f in $(find $d -type f); do echo x >> $f; rm -f $f; done; echo x > x")
+    shared = os.path.join(work.path, ".git", "objects")
+    check("isolation: objects are shared for reading only", result.state == "done" and f"at {shared}" in result.stdout and
+          not {"planted", "zz"} & set(os.listdir(shared)) and git(work.path, "fsck", "--strict") is not None and
+          git(work.path, "cat-file", "-p", f"{work.first}:a.txt") == "one\ntwo\nthree", result)
     check("isolation: /tmp is its own", not os.path.exists(private))
     if os.path.exists(private):
         os.unlink(private)
@@ -1098,10 +1143,29 @@ def hard_to_remove():
           work.leftovers() == [] and os.path.exists("/etc/passwd"), result, work.leftovers())
 
 
+def used_bytes(path):
+    """On disk, as far as it is there while others remove it."""
+    total = 0
+    for place, directories, names in os.walk(path):
+        for name in [*names, *directories]:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_blocks * 512
+            except OSError:
+                pass
+    return total
+
+
 def many_at_once():
     count, at_once = (1000, 16) if LONG else (60, 4)
     work = Work()
     specs = []
+    single = work.sh('du -sk "$ROTA_CLONE" "$ROTA_CLONE.rota" | cut -f1', isolate="off")
+    clone_bytes = 1024 * sum(map(int, single.stdout.split()))
+    before, highest, ended = used_bytes(os.path.join(work.path, ".git")), [0], threading.Event()
+
+    def sample():
+        while not ended.wait(0.1):
+            highest[0] = max(highest[0], used_bytes(work.state))
 
     def one(number):
         path, spec = work.spec("work")
@@ -1116,8 +1180,19 @@ def many_at_once():
         with lock:
             return plain(*arguments, **more)
     work.spec = locked
+    sampler = threading.Thread(target=sample)
+    sampler.start()
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         specs = list(pool.map(one, range(count)))
+    ended.set()
+    sampler.join()
+    # A record stays of each, and a new commit, its tree, a blob and a branch: files of a block or two.
+    most, grown = 2 * at_once * clone_bytes + count * 16384 + (1 << 20), used_bytes(os.path.join(work.path, ".git")) - before
+    print(f"     one clone {clone_bytes >> 10} KiB, {at_once} at a time at most {highest[0] >> 10} of {most >> 10} KiB, "
+          f"the repository grew by {grown >> 10} KiB")
+    check(f"{count} clones: the disk that they take is bounded by those that are there at once", clone_bytes > 0 and
+          at_once * 4096 < highest[0] <= most, highest, most)
+    check(f"{count} clones: the repository grows by what was made, and no more", grown <= count * 32768 + (1 << 20), grown)
     states = [json.loads(read(spec["record"]))["state"] for code, spec in specs if code == 0]
     branches = git(work.path, "for-each-ref", "--format=%(refname)", "refs/heads/rota-work").split()
     check(f"{count} clones, {at_once} at a time: each has its branch, nothing is left", states == ["done"] * count and
@@ -1127,7 +1202,8 @@ def many_at_once():
 
 
 SCENARIOS = (
-    work_is_taken_and_the_checkout_is_left_alone, commits_of_the_program_are_kept, commits_that_nothing_leads_to, nothing_changed, done_too_soon, shapes_of_files_change,
+    work_is_taken_and_the_checkout_is_left_alone, commits_of_the_program_are_kept, commits_that_nothing_leads_to, nothing_changed, what_it_changed_is_told_as_globs,
+    files_that_the_words_lead_to, done_too_soon, shapes_of_files_change,
     goes_on_with_earlier_work, set_up_is_nobodys_work, told_to_stop, signals_reach_the_program, what_is_left_running_is_ended,
     planted_in_the_repository, planted_in_the_clone, replaced_git_directories, outside_is_out_of_reach, gates_and_their_ends, gates_that_passed_are_not_run_again,
     exit_criteria, secrets_are_found_and_not_told, review_gets_the_difference_as_data, merge_and_its_ends, files_that_others_took_away, batches_and_their_ends, others_move_the_branch,
