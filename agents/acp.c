@@ -148,6 +148,7 @@ static void classify (const rota_adapter_context_t *context, const rota_outcome_
 
 const rota_adapter_t ROTA_ADAPTER_ACP = {.kind = "acp",
                                          .paid = true,
+                                         .thinks = true,
                                          .structured = true,
                                          .check = check,
                                          .prepare = prepare,

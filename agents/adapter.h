@@ -57,6 +57,7 @@ typedef struct {
 typedef struct {
     const char *kind;
     bool paid;       /* its work costs money or a subscription, and its provider has limits */
+    bool thinks;     /* its program asks a model, which takes a while (agents.least_time) */
     bool structured; /* what it prints is for programs: people are given the message alone */
     /* For kinds that must read something first; NULL for others. NULL with the text: wrong settings. */
     void *(*open) (const rota_adapter_context_t *context, rota_error_t *error);

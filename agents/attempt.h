@@ -40,6 +40,7 @@ typedef struct {
     const char *cgroup_parent;   /* directory under which a cgroup may be made, or NULL */
     bool apart; /* standard error is read apart from standard output (streams.h), else in order of arrival */
     bool steerable;        /* it reads what it is told at ROTA_TELL_FD */
+    uint32_t least_ms;     /* success in less is not believed; for who prepares the attempt */
     char *const *writable; /* directories in which the program keeps things, NULL-terminated; or NULL. For who
                               prepares the attempt: the shim doesn't get them */
 } rota_attempt_t;

@@ -50,6 +50,7 @@ typedef struct {
     char tree[ROTA_GIT_OID_BYTES]; /* the files as they are */
     bool grown;                    /* `tip` comes after `start` */
     bool committed;                /* `tree` is that of `tip` */
+    const char *left; /* in words, commits on branches or a stash that aren't in it; NULL = none */
 } rota_clone_work_t;
 
 /* Makes CLONE.rota, and removes what dead drivers left beside it. -EEXIST when CLONE is something else. */

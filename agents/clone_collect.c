@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #define NESTED_NAMED_MAX 5
+#define REFS_MAX_BYTES ((size_t)1 << 20)
 
 static int no_memory (rota_error_t *error)
 {
@@ -121,6 +122,13 @@ static int disarm (const rota_clone_t *self, const char *git_dir, rota_error_t *
         else if (rota_files_is_there (path) && !rota_files_is_directory (path))
             status = rota_error_set (error, -EBADMSG, ".git/%s of its clone was replaced", DIRECTORIES[i]);
     }
+    char *packed = rota_pool_format (self->pool, "%s/packed-refs", git_dir);
+    struct stat info;
+    if (status == 0 && !packed)
+        status = no_memory (error);
+    /* What git can't read there it quotes. */
+    if (status == 0 && lstat (packed, &info) == 0 && !S_ISREG (info.st_mode))
+        status = rota_error_set (error, -EBADMSG, ".git/packed-refs of its clone was replaced");
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES && status == 0; i++) {
         char *path = rota_pool_format (self->pool, "%s/%s", git_dir, NAMES[i]);
         if (!path || (status = rota_files_remove_path (path)) < 0)
@@ -283,6 +291,7 @@ static int take_files (rota_clone_t *self, rota_clone_work_t *work, rota_error_t
 int rota_clone_collect (rota_clone_t *self, rota_clone_work_t *ret_work, rota_error_t *error)
 {
     rota_clone_work_t work = {0};
+    rota_bytes_t refs = {.max_bytes = REFS_MAX_BYTES};
     char tree[ROTA_GIT_OID_BYTES];
     char *git_dir = rota_pool_format (self->pool, "%s/.git", self->path);
     char *objects = rota_pool_format (self->pool, "%s/.git/objects", self->path);
@@ -294,6 +303,8 @@ int rota_clone_collect (rota_clone_t *self, rota_clone_work_t *ret_work, rota_er
     if (status == 0)
         status = read_tip (self, git_dir, work.tip, error);
     if (status == 0)
+        status = rota_clone_list_refs (self, git_dir, &refs, error);
+    if (status == 0)
         status = self->repository->shared
                      ? rota_clone_set_alternates (self->ours, self->repository->shared, objects, error)
                      : rota_clone_set_alternates (self->ours, objects, NULL, error);
@@ -303,6 +314,9 @@ int rota_clone_collect (rota_clone_t *self, rota_clone_work_t *ret_work, rota_er
         status = take_files (self, &work, error);
     if (status == 0)
         status = rota_clone_check_parts (self, work.tree, error);
+    if (status == 0)
+        status = rota_clone_find_left (self, &refs, &work, error);
+    rota_bytes_clear (&refs);
     char *name = rota_pool_format (self->pool, "%s^{tree}", work.tip);
     if (status == 0)
         status = name ? rota_clone_resolve (self, name, tree, error) : no_memory (error);

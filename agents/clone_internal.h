@@ -40,6 +40,14 @@ const rota_clone_part_t *rota_clone_find_part (const rota_clone_t *self, const c
 int rota_clone_list_changes (const rota_clone_t *self, const char *ours, const char *files,
                              rota_bytes_t *output, rota_error_t *error);
 
+/* clone_refs.c: what lies in CLONE beside HEAD. Lines "COMMIT REF" of its branches and its stash that name
+ * what the repository hasn't; looked up before `ours` sees the objects of CLONE. */
+int rota_clone_list_refs (const rota_clone_t *self, const char *git_dir, rota_bytes_t *ret_refs,
+                          rota_error_t *error);
+/* Those of them whose commits are not in the work, and whose files are others: work->left. */
+int rota_clone_find_left (const rota_clone_t *self, const rota_bytes_t *refs, rota_clone_work_t *work,
+                          rota_error_t *error);
+
 /* Makes CLONE.rota with its lock, and removes those of drivers that are dead. */
 int rota_clone_claim (const char *path, const char *ours, int *ret_lock_fd, rota_error_t *error);
 

@@ -147,6 +147,7 @@ static void classify (const rota_adapter_context_t *context, const rota_outcome_
 
 const rota_adapter_t ROTA_ADAPTER_CODEX = {.kind = "codex",
                                            .paid = true,
+                                           .thinks = true,
                                            .structured = true,
                                            .open = open_state,
                                            .close = free,

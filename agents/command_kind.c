@@ -165,6 +165,7 @@ static void classify (const rota_adapter_context_t *context, const rota_outcome_
 const rota_adapter_t ROTA_ADAPTER_COMMAND = {
     .kind = "command",
     .paid = true,
+    .thinks = true,
     .open = open_description,
     .close = close_description,
     .registers_as = kind_of,

@@ -5,7 +5,6 @@
  *   artifact: PATH | artifact: PATH changed   the same, or one that the gates have made
  *   diff: max N lines | max N files | paths GLOB... | protected GLOB... | secrets allowed   (commas between)
  */
-#include "agents/secrets.h"
 #include "agents/workspace_internal.h"
 
 #include <errno.h>
@@ -18,12 +17,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define LINE_BYTES ((size_t)64 << 10)
 #define GLOBS_MAX 200
 
 typedef struct {
     rota_workspace_t *workspace;
     const char *base, *commit;
+    const char *tip; /* of the history that is published, if not `commit` itself */
     const char *failed;
     bool secrets_allowed;
     size_t files, lines;
@@ -98,6 +97,18 @@ static int find_changed (const judge_t *self, const char *const *specs, char *re
     return status == -E2BIG ? 0 : status;
 }
 
+/* The path of a check, with the word behind it cut off. NULL on no memory. */
+static char *path_of (judge_t *self, const rota_workspace_check_t *check, bool *ret_changed)
+{
+    const char suffix[] = " changed";
+    char *path = rota_pool_text (self->workspace->pool, check->value, strlen (check->value));
+    size_t length = path ? strlen (path) : 0;
+    *ret_changed = length > sizeof suffix && strcmp (path + length - strlen (suffix), suffix) == 0;
+    if (*ret_changed)
+        path[length - strlen (suffix)] = '\0';
+    return path;
+}
+
 static bool leads_out (const char *path)
 {
     if (*path == '/' || strchr (path, '\n'))
@@ -113,15 +124,11 @@ static bool leads_out (const char *path)
 static int judge_file (judge_t *self, const char *name, const rota_workspace_check_t *check,
                        rota_error_t *error)
 {
-    const char suffix[] = " changed";
     rota_pool_t *pool = self->workspace->pool;
-    char *path = rota_pool_text (pool, check->value, strlen (check->value)), found[256] = "";
-    size_t length = path ? strlen (path) : 0;
-    bool changed = length > sizeof suffix && strcmp (path + length - strlen (suffix), suffix) == 0;
+    bool changed = false;
+    char *path = path_of (self, check, &changed), found[256] = "";
     if (!path)
         return no_memory (error);
-    if (changed)
-        path[length - strlen (suffix)] = '\0';
     if (leads_out (path)) {
         tell (self, name, "failed", "the path leads out of the repository");
         return 0;
@@ -210,96 +217,14 @@ static int judge_difference (judge_t *self, const char *value, rota_error_t *err
 
 /* ---- keys in what was added */
 
-/* Follows a difference without context, line by line, however long those are. */
-typedef struct {
-    char line[LINE_BYTES], path[256];
-    size_t used;
-    unsigned long old_left, new_left, number; /* lines of the hunk to come; the number of the next new one */
-    const char *what;                         /* the first that was found, there: */
-    char where[300];
-} scan_t;
-
-static void scan_header (scan_t *self)
+/* What the program was given by name never belongs there; what only looks like a key may be allowed. */
+static int look_for_secrets (judge_t *self, bool allowed, rota_error_t *error)
 {
-    unsigned long old = 1, new = 1;
-    if (strncmp (self->line, "+++ ", 4) == 0) {
-        snprintf (self->path, sizeof self->path, "%s",
-                  self->line + (strncmp (self->line + 4, "b/", 2) ? 4 : 6));
-        return;
-    }
-    if (strncmp (self->line, "@@ -", 4) != 0)
-        return;
-    char *at;
-    strtoul (self->line + 4, &at, 10);
-    if (*at == ',')
-        old = strtoul (at + 1, &at, 10);
-    if (strncmp (at, " +", 2) != 0)
-        return;
-    self->number = strtoul (at + 2, &at, 10);
-    if (*at == ',')
-        new = strtoul (at + 1, &at, 10);
-    self->old_left = old;
-    self->new_left = new;
-}
-
-static void scan_part (scan_t *self)
-{
-    if (*self->line != '+' || self->what || !(self->old_left || self->new_left))
-        return;
-    self->what = rota_secret_find (self->line + 1, self->used - 1);
-    if (self->what)
-        snprintf (self->where, sizeof self->where, "%s:%lu", self->path, self->number);
-}
-
-static void scan_line (scan_t *self)
-{
-    self->line[self->used] = '\0';
-    if (!self->old_left && !self->new_left) {
-        scan_header (self);
-        return;
-    }
-    scan_part (self);
-    if (*self->line == '-' && self->old_left) {
-        self->old_left--;
-    } else if (*self->line == '+' && self->new_left) {
-        self->new_left--;
-        self->number++;
-    }
-}
-
-static void scan (void *context, const char *bytes, size_t size)
-{
-    scan_t *self = context;
-    for (size_t i = 0; i < size; i++) {
-        if (bytes[i] == '\n') {
-            scan_line (self);
-            self->used = 0;
-            continue;
-        }
-        if (self->used == sizeof self->line - 1) {
-            /* The rest of it is looked at as a line of the same kind. */
-            scan_part (self);
-            memmove (self->line + 1, self->line + self->used - ROTA_SECRET_MAX_BYTES, ROTA_SECRET_MAX_BYTES);
-            self->used = ROTA_SECRET_MAX_BYTES + 1;
-        }
-        self->line[self->used++] = bytes[i];
-    }
-}
-
-static int look_for_secrets (judge_t *self, rota_error_t *error)
-{
-    const rota_git_t git = rota_clone_git (&self->workspace->clone);
-    scan_t *found = calloc (1, sizeof *found);
-    if (!found)
-        return no_memory (error);
-    const rota_git_call_t call = {.take = scan, .context = found};
-    int status = rota_git (&git, &call, error, "diff-tree", "-r", "-p", "-a", "-U0", "--no-ext-diff",
-                           "--no-textconv", "--no-color", "--no-renames", self->base, self->commit, NULL);
-    char *why = rota_pool_format (self->workspace->pool, "%s looks like %s", found->where,
-                                  found->what ? found->what : "");
-    if (status == 0)
-        tell (self, "diff: no secrets", found->what ? "failed" : "passed", found->what ? why : NULL);
-    free (found);
+    const char *found = NULL;
+    int status = rota_workspace_find_key (self->workspace, self->base, self->tip, self->commit, !allowed,
+                                          &found, error);
+    if (status == 0 && (found || !allowed))
+        tell (self, "diff: no secrets", found ? "failed" : "passed", found);
     return status;
 }
 
@@ -353,13 +278,13 @@ static bool allows_secrets (const rota_workspace_spec_t *spec)
     return false;
 }
 
-int rota_workspace_run_standing_checks (rota_workspace_t *self, const char *base, const char *tree,
-                                        const char **ret_failed, rota_error_t *error)
+int rota_workspace_run_standing_checks (rota_workspace_t *self, const char *base, const char *tip,
+                                        const char *tree, const char **ret_failed, rota_error_t *error)
 {
-    judge_t judge = {.workspace = self, .base = base, .commit = tree};
+    judge_t judge = {.workspace = self, .base = base, .commit = tree, .tip = tip};
     int status = judge_touches (&judge, error);
-    if (status == 0 && !allows_secrets (&self->spec))
-        status = look_for_secrets (&judge, error);
+    if (status == 0)
+        status = look_for_secrets (&judge, allows_secrets (&self->spec), error);
     *ret_failed = judge.failed;
     return status;
 }
@@ -367,7 +292,7 @@ int rota_workspace_run_standing_checks (rota_workspace_t *self, const char *base
 int rota_workspace_run_checks (rota_workspace_t *self, const char *base, const char *commit,
                                const char **ret_failed, rota_error_t *error)
 {
-    judge_t judge = {.workspace = self, .base = base, .commit = commit};
+    judge_t judge = {.workspace = self, .base = base, .commit = commit, .tip = commit};
     int status = rota_workspace_measure (self, base, commit, &judge.files, &judge.lines, error);
     for (size_t i = 0; i < self->spec.check_count && status == 0; i++) {
         const rota_workspace_check_t *check = &self->spec.checks[i];
@@ -381,8 +306,31 @@ int rota_workspace_run_checks (rota_workspace_t *self, const char *base, const c
         else
             tell (&judge, name, "not_checkable", "this kind isn't known");
     }
-    if (status == 0 && !judge.secrets_allowed)
-        status = look_for_secrets (&judge, error);
+    if (status == 0)
+        status = look_for_secrets (&judge, judge.secrets_allowed, error);
+    *ret_failed = judge.failed;
+    return status;
+}
+
+int rota_workspace_check_merged (rota_workspace_t *self, const rota_workspace_member_t *member,
+                                 const char *tree, bool ran, const char **ret_failed, rota_error_t *error)
+{
+    judge_t before = {.workspace = self, .commit = member->start};
+    judge_t judge = {.workspace = self, .commit = tree};
+    int status = 0;
+    for (size_t i = 0; i < member->check_count && status == 0; i++) {
+        const rota_workspace_check_t *check = &member->checks[i];
+        bool is_artifact = strcmp (check->kind, "artifact") == 0, changed, good = false, was = true;
+        if (!is_artifact && strcmp (check->kind, "doc") != 0)
+            continue;
+        char *path = path_of (&judge, check, &changed);
+        const char *name = rota_pool_format (self->pool, "%s: %s", check->kind, check->value);
+        status = path && name ? look_in_commit (&judge, path, &good, error) : no_memory (error);
+        if (status == 0 && is_artifact && !good && !ran)
+            status = look_in_commit (&before, path, &was, error);
+        if (status == 0 && !good && !(is_artifact && (ran ? look_on_disk (&judge, path) : !was)))
+            tell (&judge, name, "failed", "it isn't there any more, or there is nothing in it");
+    }
     *ret_failed = judge.failed;
     return status;
 }

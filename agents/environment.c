@@ -125,3 +125,44 @@ char **rota_environment_new (const rota_adapter_context_t *context, const Rota__
             return NULL;
     return made;
 }
+
+static bool is_called_key (const char *name)
+{
+    static const char *const ENDINGS[] = {"KEY", "TOKEN", "SECRET", "PASSWORD"};
+    size_t length = strlen (name);
+    for (size_t i = 0; i < sizeof ENDINGS / sizeof *ENDINGS; i++) {
+        size_t ending = strlen (ENDINGS[i]);
+        if (length >= ending && strcmp (name + length - ending, ENDINGS[i]) == 0 &&
+            (length == ending || name[length - ending - 1] == '_'))
+            return true;
+    }
+    return false;
+}
+
+static bool is_credential (const rota_adapter_context_t *context, const char *name)
+{
+    size_t length = strlen (name);
+    for (const char *const *item = context->credentials; item && *item; item++)
+        if (strncmp (*item, name, length) == 0 && ((*item)[length] == '=' || !(*item)[length]))
+            return true;
+    return false;
+}
+
+const char **rota_environment_keys (const rota_adapter_context_t *context, char *const *environment,
+                                    rota_pool_t *pool)
+{
+    size_t count = 0, used = 0;
+    while (environment && environment[count])
+        count++;
+    const char **names = rota_pool_alloc (pool, (count + 1) * sizeof *names);
+    for (size_t i = 0; names && i < count; i++) {
+        const char *name = rota_pool_text (pool, environment[i], strcspn (environment[i], "="));
+        if (!name)
+            return NULL;
+        if (!begins_with_rota (name) && (is_credential (context, name) || is_called_key (name)))
+            names[used++] = name;
+    }
+    if (names)
+        names[used] = NULL;
+    return names;
+}

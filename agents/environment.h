@@ -19,4 +19,10 @@
 char **rota_environment_new (const rota_adapter_context_t *context, const Rota__Assignment *assignment,
                              const char *mark, char *const *more, rota_pool_t *pool);
 
+/* The variables of `environment` whose values are keys: those that agents.credentials names for the account,
+ * and whatever is called like one (..._KEY, ..._TOKEN, ..._SECRET, ..._PASSWORD). NULL-terminated, from
+ * `pool`; NULL on no memory. */
+const char **rota_environment_keys (const rota_adapter_context_t *context, char *const *environment,
+                                    rota_pool_t *pool);
+
 #endif

@@ -243,6 +243,9 @@ static int prepare (rota_agent_t *self, const Rota__Assignment *assignment, unsi
     if (status == 0)
         status = rota_briefing_prepare (&self->context, assignment, self->adapter->kind, log_path, pool,
                                         attempt, error);
+    if (self->adapter->thinks && !spec->has_run)
+        attempt->least_ms =
+            (uint32_t)rota_setting_duration_ms (self->settings, ROTA_SETTING_AGENTS_LEAST_TIME);
     if (status == 0 && assignment->repository)
         status = rota_step_prepare (&self->context, assignment, slot, log_path, pool, attempt, error);
     else if (status == 0 && assignment->phase == PHASE (REVIEW))

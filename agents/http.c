@@ -142,6 +142,7 @@ static void classify (const rota_adapter_context_t *context, const rota_outcome_
 
 const rota_adapter_t ROTA_ADAPTER_HTTP = {.kind = "http",
                                           .paid = true,
+                                          .thinks = true,
                                           .structured = true,
                                           .check = check,
                                           .prepare = prepare,

@@ -2,6 +2,7 @@
 
 #include "agents/briefing.h"
 #include "agents/converse.h"
+#include "agents/environment.h"
 #include "agents/verdict.h"
 #include "agents/workspace.h"
 #include "bus/names.h"
@@ -196,19 +197,30 @@ static json_t *members_of (const Rota__Assignment *leader)
             continue;
         const Rota__TaskSpec *task = it->spec;
         json_array_append_new (
-            members, json_pack ("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "key", (json_int_t)it->key,
+            members, json_pack ("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "key", (json_int_t)it->key,
                                 "attempt", (json_int_t)it->attempt, "task", text_of (task->id), "title",
                                 text_of (task->title.len ? task->title : task->id), "start",
                                 text_of (it->work->commit), "branch", text_of (it->repository->branch),
-                                "gates", gates_of (it->repository), "reviewed_by", reviewers_of (it)));
+                                "gates", gates_of (it->repository), "checks", checks_of (task), "reviewed_by",
+                                reviewers_of (it)));
         set_text (json_array_get (members, json_array_size (members) - 1), "worked_by",
                   it->repository->has_worked_by, it->repository->worked_by);
     }
     return members;
 }
 
+static json_t *keys_of (const rota_adapter_context_t *context, const rota_attempt_t *attempt,
+                        rota_pool_t *pool)
+{
+    json_t *names = json_array ();
+    for (const char **name = rota_environment_keys (context, attempt->environment, pool); name && *name;
+         name++)
+        json_array_append_new (names, json_string (*name));
+    return names;
+}
+
 static json_t *describe (const rota_adapter_context_t *context, const Rota__Assignment *assignment,
-                         const char *log_path, const rota_attempt_t *attempt)
+                         const char *log_path, rota_pool_t *pool, const rota_attempt_t *attempt)
 {
     const Rota__Repository *repository = assignment->repository;
     const Rota__TaskSpec *task = assignment->spec;
@@ -227,6 +239,9 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
     if (!spec)
         return NULL;
     json_object_set_new (spec, "programs", programs_of (attempt));
+    if (works)
+        json_object_set_new (spec, "least_ms", json_integer (attempt->least_ms));
+    json_object_set_new (spec, "credentials", keys_of (context, attempt, pool));
     json_object_set_new (spec, "sandbox_paths",
                          texts_of_setting (context->settings, ROTA_SETTING_AGENTS_SANDBOX_PATHS));
     json_object_set_new (spec, "mirrors", json_sprintf ("%s/mirrors", context->state_dir));
@@ -301,7 +316,7 @@ int rota_step_prepare (const rota_adapter_context_t *context, const Rota__Assign
         return rota_error_set (error, -EINVAL, "the assignment names no repository");
     if (!works && !(assignment->work && assignment->work->has_commit))
         return rota_error_set (error, -EINVAL, "there is no work to look at: its commit isn't known");
-    json_t *spec = describe (context, assignment, log_path, attempt);
+    json_t *spec = describe (context, assignment, log_path, pool, attempt);
     int status = spec ? store (log_path, "spec", spec) : -ENOMEM;
     json_decref (spec);
     if (status < 0)

@@ -289,15 +289,25 @@ static int take_work (rota_workspace_t *self, const char *base, const char *star
         return rota_workspace_fail (self, &error);
     rota_workspace_tell (self, "base", base);
     rota_workspace_tell (self, "tree", work.tree);
+    if (work.left && self->status == 0 && !stopped)
+        return rota_workspace_conclude (self, "failed", "it says it is done, but %s", work.left);
+    if (work.left)
+        rota_clone_note (&self->clone, "%s", work.left);
     if (strcmp (before, work.tree) == 0)
         return conclude_unchanged (self, stopped);
+    if (self->status == 0 && !stopped && self->took_ms < self->spec.least_ms)
+        return rota_workspace_conclude (
+            self, "failed",
+            "it says it is done after %.1f s, which is too soon to be true (agents.least_time)",
+            (double)self->took_ms / 1000);
     status = rota_workspace_find_marks (self, work.tree, &marked, &error);
     if (status < 0)
         return rota_workspace_fail (self, &error);
     if (marked && self->status == 0 && !stopped)
         return rota_workspace_conclude (
             self, "failed", "it says it is done, but %s still has the marks of a conflict", marked);
-    status = rota_workspace_run_standing_checks (self, base, work.tree, &missed, &error);
+    status = rota_workspace_run_standing_checks (self, base, work.grown ? work.tip : start, work.tree,
+                                                 &missed, &error);
     if (status < 0)
         return rota_workspace_fail (self, &error);
     /* Not published at all: what has a key in it must not lie in the repository. */

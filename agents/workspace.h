@@ -28,6 +28,8 @@
  *   checks         [{kind, value}], exit criteria, see criteria.c
  *   touches        [globs] that the work should keep to (optional); touches_strict: else it has failed
  *   expects_change true: work that leaves no difference from the integration branch is a failure
+ *   least_ms       success of PROGRAM in less time is not believed (0: it is)
+ *   credentials    [variables of PROGRAM's whose values must not be in the work (key_search.c)]
  *   hide           [files and directories that PROGRAM must not see]
  *   keep           [directories that it may write to]
  *   show           [what it may read beside the system and toolchains]
@@ -39,8 +41,8 @@
  *   task, title, attempt, agent, worked_by, reviewed_by [names]: for author, subject and trailers of commits
  *   part, part_bytes  of a review: which part of the difference, from 1, and how large one is (difference.h)
  *   asked_again    true: PROGRAM is asked for a verdict that it left out; it is given no difference
- *   members        [{task, title, attempt, start, branch, gates, reviewed_by}], of a merge: what is merged
- * beside the task itself, after it and in this order left           the commit where rota left the
+ *   members        [{task, title, attempt, start, branch, gates, checks, reviewed_by}], of a merge: what is
+ * merged beside the task itself, after it and in this order left           the commit where rota left the
  * integration branch, if the host knows that better than the repository's own refs/rota/left/TARGET
  *
  * The record is a file of JSON, renamed into place when the step has come to its end; a step without one was

@@ -34,6 +34,8 @@ typedef struct {
     int64_t attempt;
     rota_workspace_gate_t *gates;
     size_t gate_count;
+    rota_workspace_check_t *checks;
+    size_t check_count;
     const char **reviewers;
 } rota_workspace_member_t;
 
@@ -42,14 +44,15 @@ typedef struct {
     rota_workspace_step_t step;
     const char *repository, *target, *start, *base, *branch, *clone, *record, *setup, *task, *title, *agent,
         *left, *gate_cache;
-    int64_t attempt, gate_retries, gate_cache_ms, part, part_bytes;
+    int64_t attempt, gate_retries, gate_cache_ms, part, part_bytes, least_ms;
     bool expects_change, isolate_off, steerable; /* the program reads ROTA_TELL_FD */
     rota_workspace_gate_t *gates;
     size_t gate_count;
     rota_workspace_check_t *checks;
     size_t check_count;
     const char **hide, **keep, **show, **reviewers, **touches, **programs, **sandbox_paths;
-    const char *home; /* the user's */
+    const char **credentials; /* variables whose values are keys */
+    const char *home;         /* the user's */
     const char *worked_by, *mirrors, *setups;
     const char **setup_needs, **setup_makes; /* see setup_cache.h */
     int64_t cache_retention_ms;
@@ -72,6 +75,7 @@ typedef struct {
     char *const *program;   /* what is to be run, NULL-terminated, or NULL */
     const char **conflicts; /* paths that began with marks of a conflict in them, ended by NULL; or NULL */
     int status;             /* to exit with */
+    int64_t took_ms;        /* the program */
     json_t *record;         /* state and so on; without a state the step has not come to an end */
 } rota_workspace_t;
 
@@ -99,16 +103,27 @@ json_t *rota_workspace_text (const char *bytes, size_t size_bytes);
  * failed, or NULL. */
 int rota_workspace_run_gates (rota_workspace_t *self, const char **ret_failed, rota_error_t *error);
 /* What is judged of the work itself before it is taken, whatever is wanted of it: that no key was written
- * down, and that it keeps to what the task says it touches. `tree` may be one. */
-int rota_workspace_run_standing_checks (rota_workspace_t *self, const char *base, const char *tree,
-                                        const char **ret_failed, rota_error_t *error);
+ * down, and that it keeps to what the task says it touches. `tip`: the history that goes with `tree`. */
+int rota_workspace_run_standing_checks (rota_workspace_t *self, const char *base, const char *tip,
+                                        const char *tree, const char **ret_failed, rota_error_t *error);
 /* Judges the exit criteria of `base`..`commit` and looks for secrets. */
 int rota_workspace_run_checks (rota_workspace_t *self, const char *base, const char *commit,
                                const char **ret_failed, rota_error_t *error);
+/* Whether the files that a task must leave are still there in `tree`, merged with what others did. Where the
+ * gates ran on it (`ran`) they may have made an artifact; where they didn't, one that they made before is
+ * believed. */
+int rota_workspace_check_merged (rota_workspace_t *self, const rota_workspace_member_t *member,
+                                 const char *tree, bool ran, const char **ret_failed, rota_error_t *error);
 /* A shell command in the clone, without anything of ours in its environment. `output` may be NULL. */
 int rota_workspace_run_command (rota_workspace_t *self, const char *command, int64_t timeout_ms,
                                 rota_child_take_t take, void *context, rota_child_end_t *ret_end,
                                 rota_error_t *error);
+
+/* key_search.c: a key in what `tree` has and `base` hasn't, or in any commit of `base`..`tip`, its message
+ * included: what was taken out again stays in the history. *ret_found says where and what, never the key
+ * itself; NULL = there is none. Without `shapes` only the values of `credentials` are keys. */
+int rota_workspace_find_key (rota_workspace_t *self, const char *base, const char *tip, const char *tree,
+                             bool shapes, const char **ret_found, rota_error_t *error);
 
 /* ---- gate_cache.c: gates that passed on a tree, kept on this host for a while. What one of them leaves for
  * the next, or for an `artifact:`, is not kept: all of them are known to pass, or all are run. */

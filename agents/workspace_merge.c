@@ -34,7 +34,7 @@ typedef struct {
     entry_t **chain; /* those that are tried together in this round */
     size_t chain_count;
     json_t **results;    /* of the gates on the first n of the chain; NULL = not run */
-    const char **failed; /* the gate that failed there, or NULL */
+    const char **failed; /* in words, what failed there, or NULL */
 } batch_t;
 
 static const char *branch_of (const rota_workspace_t *self)
@@ -260,13 +260,61 @@ static int gather_gates (batch_t *self, size_t count, rota_error_t *error)
     return 0;
 }
 
-/* The gates on the first `count` of the chain, unless that is a tree that passed them already. 0 with
- * *ret_good; 1 when the step is concluded, or told to stop. */
+static bool judges_artifacts (const batch_t *self, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < self->chain[i]->member->check_count; k++)
+            if (strcmp (self->chain[i]->member->checks[k].kind, "artifact") == 0)
+                return true;
+    return false;
+}
+
+/* The gates in a clone of the first `count` of the chain, unless that is a tree that passed them already. */
+static int run_gates (batch_t *self, size_t count, bool *ret_ran, rota_error_t *error)
+{
+    rota_workspace_t *workspace = self->workspace;
+    const char *tree = self->chain[count - 1]->tree, *failed = NULL;
+    char commit[ROTA_GIT_OID_BYTES];
+    if (!judges_artifacts (self, count) && rota_gate_cache_find (workspace, tree))
+        return 0;
+    int status = make_commit (self, count, commit, error);
+    if (status == 0)
+        status = rota_clone_clear (&workspace->clone, error);
+    if (status == 0)
+        status = rota_workspace_enter (workspace, commit, "rota-merge");
+    if (status == 0)
+        status = rota_workspace_run_gates (workspace, &failed, error);
+    if (status == 0)
+        rota_gate_cache_keep (workspace, tree);
+    *ret_ran = status == 0;
+    if (failed && !(self->failed[count] = rota_pool_format (workspace->pool, "the gate %s fails", failed)))
+        status = rota_error_set (error, -ENOMEM, "no memory");
+    return status;
+}
+
+/* What each of them must leave is there where it comes in; who comes later may take it away. */
+static int check_files (batch_t *self, size_t count, bool ran, rota_error_t *error)
+{
+    rota_workspace_t *workspace = self->workspace;
+    int status = 0;
+    for (size_t i = 0; i < count && status == 0 && !self->failed[count]; i++) {
+        const char *missed = NULL;
+        status = rota_workspace_check_merged (workspace, self->chain[i]->member, self->chain[i]->tree, ran,
+                                              &missed, error);
+        if (missed && !(self->failed[count] = rota_pool_format (workspace->pool, "it isn't met: %s", missed)))
+            status = rota_error_set (error, -ENOMEM, "no memory");
+    }
+    return status;
+}
+
+/* Gates and files of the first `count` of the chain. 0 with *ret_good; 1 when the step is concluded, or told
+ * to stop. */
 static int test (batch_t *self, size_t count, bool *ret_good, rota_error_t *error)
 {
     rota_workspace_t *workspace = self->workspace;
     const char *tree = self->chain[count - 1]->tree;
-    char tested[ROTA_GIT_OID_BYTES], commit[ROTA_GIT_OID_BYTES];
+    char tested[ROTA_GIT_OID_BYTES];
+    bool ran = false;
     *ret_good = true;
     self->results[count] = json_pack ("{s:[]}", "gates");
     self->failed[count] = NULL;
@@ -274,21 +322,13 @@ static int test (batch_t *self, size_t count, bool *ret_good, rota_error_t *erro
                                       : rota_error_set (error, -ENOMEM, "no memory");
     if (status == 0)
         status = tree_of (workspace, self->chain[0]->member->start, tested, error);
-    if (status < 0 || !workspace->spec.gate_count || strcmp (self->chain[0]->before, tree) == 0 ||
-        (count == 1 && strcmp (tested, tree) == 0))
+    if (status < 0 || (count == 1 && strcmp (tested, tree) == 0))
         return status;
     workspace->record = self->results[count];
-    if (rota_gate_cache_find (workspace, tree))
-        return 0;
-    status = make_commit (self, count, commit, error);
+    if (workspace->spec.gate_count && strcmp (self->chain[0]->before, tree) != 0)
+        status = run_gates (self, count, &ran, error);
     if (status == 0)
-        status = rota_clone_clear (&workspace->clone, error);
-    if (status == 0)
-        status = rota_workspace_enter (workspace, commit, "rota-merge");
-    if (status == 0)
-        status = rota_workspace_run_gates (workspace, &self->failed[count], error);
-    if (status == 0)
-        rota_gate_cache_keep (workspace, tree);
+        status = check_files (self, count, ran, error);
     *ret_good = !self->failed[count];
     return status;
 }
@@ -390,8 +430,8 @@ static int try_once (batch_t *self, bool *ret_raced, rota_error_t *error)
     entry_t *culprit = self->chain[good];
     turn_to (self, culprit);
     copy_results (culprit->record, self->results[good + 1]);
-    rota_workspace_conclude (workspace, "failed", "merged with what %s has by now, the gate %s fails",
-                             branch_of (workspace), self->failed[good + 1]);
+    rota_workspace_conclude (workspace, "failed", "merged with what %s has by now, %s", branch_of (workspace),
+                             self->failed[good + 1]);
     return 0;
 }
 
@@ -411,6 +451,8 @@ static int make_batch (batch_t *self, rota_workspace_t *workspace)
                                             .attempt = spec->attempt,
                                             .gates = spec->gates,
                                             .gate_count = spec->gate_count,
+                                            .checks = spec->checks,
+                                            .check_count = spec->check_count,
                                             .reviewers = spec->reviewers};
     self->entries = rota_pool_alloc (pool, count * sizeof *self->entries);
     self->chain = rota_pool_alloc (pool, count * sizeof *self->chain);

@@ -92,6 +92,7 @@ int rota_workspace_run_program (rota_workspace_t *self, const char *more, size_t
     };
     int status = child.argv && child.environment ? rota_child_run (&child, &end, error)
                                                  : rota_error_set (error, -ENOMEM, "no memory");
+    self->took_ms = end.took_ms;
     if (more)
         close (input_fd);
     self->status = status < 0 ? NOT_FOUND : rota_child_status (&end);

@@ -115,6 +115,25 @@ static rota_workspace_gate_t *read_gates (reading_t *self, size_t *ret_count)
     return gates;
 }
 
+static rota_workspace_check_t *read_checks (reading_t *self, size_t *ret_count)
+{
+    const json_t *list = list_of (self, "checks"), *item;
+    size_t index;
+    rota_workspace_check_t *checks =
+        rota_pool_alloc (self->pool, (json_array_size (list) + 1) * sizeof *checks);
+    json_array_foreach (list, index, item)
+    {
+        rota_workspace_check_t *check = checks ? &checks[(*ret_count)++] : NULL;
+        if (!check)
+            break;
+        check->kind = copy (self, json_object_get (item, "kind"), "a check's kind");
+        check->value = copy (self, json_object_get (item, "value"), "a check's value");
+        if (!check->kind || !check->value)
+            blame (self, "a check has no kind or no value");
+    }
+    return checks;
+}
+
 static void read_members (reading_t *self, rota_workspace_spec_t *spec)
 {
     const json_t *list = list_of (self, "members"), *item, *root = self->root;
@@ -133,28 +152,12 @@ static void read_members (reading_t *self, rota_workspace_spec_t *spec)
         member->worked_by = text_of (self, "worked_by");
         member->attempt = number_of (self, "attempt", 0);
         member->gates = read_gates (self, &member->gate_count);
+        member->checks = read_checks (self, &member->check_count);
         member->reviewers = texts_of (self, "reviewed_by", false);
         if (!member->start || !rota_git_is_oid (member->start))
             blame (self, "a member's start must be the whole name of a commit");
     }
     self->root = root;
-}
-
-static void read_checks (reading_t *self, rota_workspace_spec_t *spec)
-{
-    const json_t *list = list_of (self, "checks"), *item;
-    size_t index;
-    spec->checks = rota_pool_alloc (self->pool, (json_array_size (list) + 1) * sizeof *spec->checks);
-    json_array_foreach (list, index, item)
-    {
-        rota_workspace_check_t *check = spec->checks ? &spec->checks[spec->check_count++] : NULL;
-        if (!check)
-            break;
-        check->kind = copy (self, json_object_get (item, "kind"), "a check's kind");
-        check->value = copy (self, json_object_get (item, "value"), "a check's value");
-        if (!check->kind || !check->value)
-            blame (self, "a check has no kind or no value");
-    }
 }
 
 static void validate (reading_t *self, const rota_workspace_spec_t *spec)
@@ -208,6 +211,7 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .gate_cache_ms = number_of (self, "gate_cache_ms", 0),
         .attempt = number_of (self, "attempt", 0),
         .gate_retries = number_of (self, "gate_retries", 1),
+        .least_ms = number_of (self, "least_ms", 0),
         .expects_change = json_is_true (json_object_get (self->root, "expects_change")),
         .steerable = json_is_true (json_object_get (self->root, "steerable")),
         .isolate_off = isolate && strcmp (isolate, "off") == 0,
@@ -225,6 +229,7 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         .cache_retention_ms = number_of (self, "cache_retention_ms", RETENTION_MS),
         .reviewers = texts_of (self, "reviewed_by", false),
         .touches = texts_of (self, "touches", false),
+        .credentials = texts_of (self, "credentials", false),
         .part = number_of (self, "part", 1),
         .part_bytes = number_of (self, "part_bytes", PART_BYTES),
         .asked_again = json_is_true (json_object_get (self->root, "asked_again")),
@@ -235,7 +240,7 @@ static void read_all (reading_t *self, rota_workspace_spec_t *spec)
         spec->told = json_deep_copy (json_object_get (self->root, "told"));
     spec->gates = read_gates (self, &spec->gate_count);
     read_members (self, spec);
-    read_checks (self, spec);
+    spec->checks = read_checks (self, &spec->check_count);
 }
 
 int rota_workspace_read_spec (const char *path, rota_pool_t *pool, rota_workspace_spec_t *ret_spec,

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Work that can be trusted: a roadmap on a repository, worked by agents some of which lie, break, leak and meddle. In the end
 the integration branch has exactly the good work, and each of its commits passes the tests."""
-from cli_support import ROTA, Place, check, finish, json, os, subprocess
+from cli_support import ROTA, Place, check, finish, json, os, subprocess, wait_until
 
 place = Place()
 
@@ -28,7 +28,16 @@ def make_repository():
 OUTSIDE = os.path.join(place.path, "outside.txt")
 make_repository()
 before = git("rev-parse", "main")
-place.write("rota.yaml", "scheduler: {backoff_base: 200ms}\n")
+place.write("rota.yaml", "scheduler: {backoff_base: 200ms}\nagents: {environment: [PATH, HOME, ODD_TOKEN], commands: [hasty hasty.yaml]}\n")
+place.write("hasty.yaml", f"""
+name: hasty
+arguments: [sh, -c, "echo '#define HASTY 7' > hasty.c; echo FINISHED"]
+prompt: stdin
+success: '^FINISHED$'
+environment: [PATH]
+""")
+os.environ["ODD_TOKEN"] = "correct horse battery"
+os.environ["ROTA_AGENTS_LEAST_TIME"] = "10m"  # of what asks a model; commands and sim take what they take
 place.write("plan.yaml", f"""
 name: plan
 repository: .
@@ -51,14 +60,18 @@ tasks:
   - {{id: claim-1, touches: ["claimed.*"], prompt: "sim: run echo one >> claimed.txt; work 500ms; ok"}}
   - {{id: claim-2, touches: [claimed.txt], prompt: "sim: run echo two >> claimed.txt; work 500ms; ok"}}
   - {{id: leak, attempts: 1, gates: [], prompt: "sim: run printf 'key = AKIA%s' IOSFODNN7EXAMPLQ > config.ini; ok"}}
+  - {{id: leak-again, attempts: 1, gates: [], prompt: "sim: run printf 'AKIA%s' IOSFODNN7EXAMPLQ > k && git add k && git commit -qm a && git rm -q k && git commit -qm b && echo x > leak; ok"}}
+  - {{id: leak-given, attempts: 1, gates: [], run: 'echo "$ODD_TOKEN" > given.txt', commit: true, agent: exec}}
   - {{id: judged, review: true, prompt: "sim: write judged.c #define JUDGED 3; ok; write judged.c #define JUDGED 4; ok  review: changes"}}
   - {{id: guarded, approval: required, prompt: "sim: write guarded.c #define GUARDED 5; ok"}}
+  - {{id: hasty, attempts: 1, gates: [], prompt: "do it", agent: hasty}}
+  - {{id: held, after: guarded, run: "until test -e go; do sleep 0.05; done; rm go; echo '#define HELD 8' > held.c", commit: true, agent: exec}}
   - {{id: looks, run: "test -f main.c && echo scratch > scratch.txt", agent: exec}}
   - {{id: command, run: "echo '#define COMMAND 6' > command.c", commit: true, agent: exec}}
 """)
 place.write("notes.txt", "a note that the owner is still writing\n")
 
-result = place.run("run", "plan.yaml", "--agent", "sim=3", "--agent", "exec=2", "--agent", "git=2")
+result = place.run("run", "plan.yaml", "--agent", "sim=3", "--agent", "exec=2", "--agent", "git=2", "--agent", "command/hasty")
 check("only the owner is awaited, or what failed is told", result.returncode in (1, 5), result)
 
 
@@ -70,20 +83,33 @@ def status(name):
     return task(name)["status"]
 
 
-place.run("up", "--agent", "sim=3", "--agent", "exec=2", "--agent", "git=2")
+place.run("up", "--agent", "sim=3", "--agent", "exec=2", "--agent", "git=2", "--agent", "command/hasty")
 check("guarded waits for its owner", task("guarded").get("phase") == "approval", task("guarded"))
 check("approve", place.run("approve", "guarded").returncode == 0)
 place.run("wait", "guarded", "--timeout", "60")
-for name in ("claim-1", "claim-2", "parser", "lexer", "left", "right", "meddler", "judged", "guarded", "looks", "command"):
+check("rota open: there is a clone while it is worked on", wait_until(lambda: place.run("open", "held").returncode == 0, 60), task("held"))
+result = place.run("open", "held")
+clone = result.stdout.strip()
+check("rota open prints its path", result.stdout == clone + "\n" and os.path.isabs(clone) and os.path.isdir(os.path.join(clone, ".git")) and
+      git("rev-parse", "--abbrev-ref", "HEAD", directory=clone).startswith("rota-work/held."), result)
+check("rota open --json", json.loads(place.run("open", "held", "--json").stdout) == {"path": clone}, place.run("open", "held", "--json"))
+place.write(os.path.join(clone, "go"), "")
+check("what is put there is seen by who works there", place.run("wait", "held", "--timeout", "60").returncode == 0, task("held"))
+for name in ("held", "no-such-task"):
+    result = place.run("open", name)
+    check(f"rota open {name}: refused in words where there is none", result.returncode == 4 and result.stdout == "" and
+          f"{name} has no clone here now" in result.stderr, result)
+for name in ("claim-1", "claim-2", "parser", "lexer", "left", "right", "meddler", "judged", "guarded", "held", "looks", "command"):
     check(f"{name} is done", status(name) == "done", json.dumps(task(name), indent=1), place.run("log", name))
-for name, why in (("liar", "nothing was changed"), ("breaks", "test"), ("leak", "secret")):
+for name, why in (("liar", "nothing was changed"), ("breaks", "test"), ("leak", "secret"),
+                  ("hasty", "it says it is done after"), ("leak-again", "secret"), ("leak-given", "secret")):
     found = task(name)
     check(f"{name} failed, and it says why", found["status"] == "failed" and why in (found.get("reason") or "").lower(),
           json.dumps(found, indent=1))
 
 tree = git("ls-tree", "-r", "--name-only", "rota/main").splitlines()
 good = {".gitignore", "Makefile", "main.c", "shared.txt", "notes.txt", "parser.c", "lexer.c", "meddler.c", "judged.c", "guarded.c",
-        "command.c", "claimed.txt"}
+        "command.c", "claimed.txt", "held.c"}
 check("the integration branch has exactly the good work", set(tree) == good, sorted(set(tree) ^ good))
 check("with both changes of the same line", git("show", "rota/main:shared.txt") == "left and right\nline two",
       git("show", "rota/main:shared.txt"))
@@ -110,7 +136,7 @@ else:
 
 history = git("rev-list", "--first-parent", "--reverse", f"{before}..rota/main").splitlines()
 taken = [git("log", "-1", "--format=%P", commit).split()[1:] for commit in history]
-check("each task's work was merged once, some of it together", sum(map(len, taken)) == 10 and len(set(sum(taken, []))) == 10, taken)
+check("each task's work was merged once, some of it together", sum(map(len, taken)) == 11 and len(set(sum(taken, []))) == 11, taken)
 work = os.path.join(place.path, ".rota", "try")
 for commit in history:
     git("worktree", "add", "-q", "--detach", work, commit)
@@ -123,7 +149,9 @@ judged = git("log", "--first-parent", "--format=%(trailers:only,unfold)", "--gre
 check("a merge says whose work it is and who approved it", "Rota-Work-By: sim@" in judged and "Rota-Reviewed-By: sim@" in judged, judged)
 
 branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads/rota-work/").splitlines()
-check("a key never comes into the repository", not any(branch.startswith("rota-work/leak.") for branch in branches), branches)
+check("a key never comes into the repository", not any(branch.startswith("rota-work/leak") for branch in branches), branches)
+check("nor the value of one that the agent was given", "value of ODD_TOKEN" in place.run("log", "leak-given").stdout and
+      git("log", "--all", "-S", os.environ["ODD_TOKEN"], "--format=%H") == "", place.run("log", "leak-given"))
 check("branches of merged work are gone, of failed work they stay", branches and
       not any(branch.startswith("rota-work/judged.") for branch in branches), branches)
 

@@ -60,6 +60,33 @@ def commits_of_the_program_are_kept():
           git(work.path, "rev-list", "--count", f"{work.first}..rota-work/t.3") == "1" and "only its files" in result.message, result)
 
 
+def commits_that_nothing_leads_to():
+    """What lies on another branch, or was put away, would be seen by nobody again."""
+    def refused(result, words):
+        check(f"left: {words}", result.state == "failed" and words in result.message and not work.rev(result.spec["branch"]), result)
+
+    work = Work()
+    aside = "git checkout -qb f; echo x > x; git add x; git commit -qm x; git checkout -q -; "
+    refused(work.sh(aside + "echo n > NOTES", expects_change=True), "commits on branch f are not in what it handed in")
+    refused(work.sh(aside, expects_change=True), "commits on branch f are not in what it handed in")
+    refused(work.sh(aside + aside.replace(" f", " g").replace("x", "y") + "git pack-refs --all; echo n > NOTES"), ", and 1 more")
+    refused(work.sh("echo x >> a.txt; git stash -q; echo n > NOTES"), "what it put away with git stash is not in")
+    refused(work.sh("echo 1 > b; git add b; git commit -qm b; git checkout -q --detach HEAD^; echo n > NOTES"), "commits on branch rota-work/t.")
+    for what, command in (("merged", "git merge -q f"), ("its files", "git merge -q --squash f"), ("dropped", "git branch -qD f"),
+                          ("it is HEAD", "git checkout -q f; git stash -q; git stash pop -q 2> /dev/null")):
+        result = work.sh(aside + command + "; echo n > NOTES" * (what != "its files"), expects_change=True)
+        check(f"left: nothing, {what}", result.state == "done" and "handed in" not in result.message, result)
+    ahead = work.commit("the user's own", {"u": "u"})
+    result = work.sh("git rev-parse main; git branch -q there main; echo n > NOTES", start=work.first)
+    check("left: a branch of the user's that goes further is not the attempt's", result.state == "done" and result.stdout.strip() == ahead, result)
+    result = work.sh(aside + "echo n > NOTES; exit 1")
+    check("left: of work that isn't said to be done it is said, and the rest is taken", result.state == "done" and
+          "commits on branch f are not in" in result.message and work.show(result.spec["branch"] + ":NOTES") == "n", result)
+    result = work.sh("echo /etc/passwd > there; mv there .git/packed-refs; ln -sf /etc/passwd .git/packed-refs; echo x > x", isolate="off")
+    check("left: no file elsewhere is read for a list of branches", result.state == "failed" and "packed-refs of its clone was replaced" in result.message and
+          "root" not in result.stdout + result.message, result)
+
+
 def nothing_changed():
     work = Work()
     result = work.sh("true", expects_change=True)
@@ -74,6 +101,55 @@ def nothing_changed():
           work.show("rota-work/t.4:part") == "part", result)
     result = work.run("work", ["no-such-program"])
     check("work: a program that isn't there is exit 127", result.returncode == 127, result)
+
+
+def what_it_changed_is_told_as_globs():
+    """What the next attempt is taken to touch: names that mean themselves, and directories where there are many."""
+    work = Work()
+    result = work.sh("echo x > 'a*b'; echo x > 'c[1]'; echo x > '!e'; echo x >> d/b.txt; rm a.txt")
+    check("paths: what was added, changed and deleted, with what globs take for more escaped", result.state == "done" and
+          sorted(result.record["paths"]) == sorted(["\\!e", "a.txt", "a\\*b", "c\\[1\\]", "d/b.txt"]), result)
+    names = [f"m/f{number}" for number in range(10, 80)]
+    result = work.sh("mkdir m; for i in $(seq 10 79); do echo x > m/f$i; done; echo x > z")
+    check("paths: more than 50 are told by their directories, and what lies in none by everything",
+          result.record["paths"] == [*names[:50], "m/**", "**"] and result.record["files"] == 71, result)
+
+
+def files_that_the_words_lead_to():
+    work = Work({"src/parser.c": "int one;\n", "misc.c": "the parser is called here\n", "notes.txt": "n\n", "kept.c": "k\n",
+                 "plain.c": "p\n", "CLAUDE.md": "Indent by four.\n"})
+    for number in range(2):
+        work.commit(f"The parser again, {number}", {"notes.txt": f"{number}\n"})
+    told = {"about": "Mend the parser", "prompt": True, "files": 20, "budget": 4000, "touches": ["kept.c", "gone.c"], "parts": []}
+
+    def lead_to(**more):
+        result = work.sh("cat; echo x > x", prompt="Do it.\n", told=told, **more)
+        return result, {name: why for name, _, why in (line.strip().lstrip("- ").rstrip(")").partition(" (")
+                                                       for line in result.stdout.split("\n")) if why}
+    result, found = lead_to()
+    check("told: files found by name, by content, by history and by what the task touches", result.state == "done" and
+          found.get("src/parser.c") == "by its name" and found.get("misc.c") == "by what is in it" and
+          found.get("notes.txt") == "commits like this changed it" and found.get("kept.c") == "the task says that it touches it" and
+          "plain.c" not in found, result)
+    check("told: a file that isn't there is not told as if it were", "gone.c" not in result.stdout, result)
+    check("told: the rules of the repository", "Indent by four." in result.stdout, result)
+    for part, word, lost in (("grep", "grep", "misc.c"), ("log", "--format=%x01%s", "notes.txt")):
+        tools = os.path.join(work.place, f"no-{part}")
+        script(os.path.join(tools, "git"), f'for word in "$@"; do test "$word" != {word} || exit 128; done\nexec {shutil.which("git")} "$@"\n')
+        result, found = lead_to(environment={"PATH": f"{tools}:{os.environ['PATH']}"}, isolate="off")
+        check(f"told: where git {part} fails the other parts are told and the work is done", result.state == "done" and
+              found.get("src/parser.c") == "by its name" and "Indent by four." in result.stdout and lost not in found and
+              len({"misc.c", "notes.txt"} & set(found)) == 1, result)
+
+
+def done_too_soon():
+    work = Work()
+    result = work.sh("echo x > x", least_ms=3600000)
+    check("too soon: not done, and nothing is published", result.state == "failed" and "it says it is done after" in result.message and
+          not work.rev(result.spec["branch"]), result)
+    result = work.sh("sleep 0.1; echo x > x", least_ms=100)
+    check("too soon: not what took as long", result.state == "done", result)
+    check("too soon: nor what doesn't say it is done", work.sh("echo x > x; exit 3", least_ms=3600000).state == "done")
 
 
 def shapes_of_files_change():
@@ -331,6 +407,12 @@ def outside_is_out_of_reach():
         os.unlink(home)
     check("isolation: the state directory isn't there, but what is to be kept is", "secret" not in result.stdout + result.stderr.split(
         "--- record")[0] and not os.path.exists(work.state + "/x") and read(kept + "/k") == "k\n", result)
+    result = work.sh("for d in $(cat .git/objects/info/alternates); do echo at $d; touch $d/planted; mkdir $d/zz; chmod 777 $d; done; "
+                     "d=$(tail -1 .git/objects/info/alternates); for f in $(find $d -type f); do echo x >> $f; rm -f $f; done; echo x > x")
+    shared = os.path.join(work.path, ".git", "objects")
+    check("isolation: objects are shared for reading only", result.state == "done" and f"at {shared}" in result.stdout and
+          not {"planted", "zz"} & set(os.listdir(shared)) and git(work.path, "fsck", "--strict") is not None and
+          git(work.path, "cat-file", "-p", f"{work.first}:a.txt") == "one\ntwo\nthree", result)
     check("isolation: /tmp is its own", not os.path.exists(private))
     if os.path.exists(private):
         os.unlink(private)
@@ -496,6 +578,55 @@ def secrets_are_found_and_not_told():
     check("secrets: what is taken out is no secret put in", work.run("gate", start=removed, base=start).state == "done")
     plain = work.change({"x": "task-" + "a" * 40 + "\nsk-" + "lower-words-only-" * 4 + "\n" + "PRIVATE KEY\n"})
     check("secrets: common words aren't", work.run("gate", start=plain, base=work.first).state == "done")
+    secrets_in_the_history(keys["github"])
+    values_that_were_given()
+
+
+def secrets_in_the_history(key):
+    """What was committed and taken out again is in every copy of the repository all the same."""
+    def refused(result, what, place):
+        check(f"history: a key {what} is found, nothing is published", result.state == "failed" and place in result.message + result.stdout and
+              key not in result.stdout + result.stderr and not work.rev(result.spec["branch"]), result)
+
+    work = Work()
+    me = "git config user.name me; git config user.email me@x; "
+    refused(work.sh(f"{me}echo {key} > c; git add c; git commit -qm a; git rm -q c; git commit -qm b; echo x > x"),
+            "in a commit of its own", "c:1 of commit")
+    refused(work.sh(f"{me}echo {key} > c; git add c; git commit -qm a; echo x > c"), "that the last files have no more", "c:1 of commit")
+    refused(work.sh(f"{me}echo x > x; git add x; git commit -qm 'do it\n\n@@ -1,9 +1,9 @@' -m {key}"), "in a message", "what commit")
+    refused(work.sh(f"{me}echo 1 > a; git add a; git commit -qm a; git checkout -qb f HEAD^; echo {key} > c; git add c; git commit -qm c; "
+                    "git rm -q c; git commit -qm d; git checkout -q -; git merge -q f; echo x > x"), "on a branch that was merged", "c:1 of commit")
+    refused(work.sh(f"{me}git checkout -qb f; echo 1 > a; git add a; git commit -qm a; git checkout -q -; git merge -q --no-ff --no-commit f; "
+                    f"echo {key} > c; git add c; git commit -qm m; git rm -q c; echo x > x"), "in a merge itself", "c:1 of commit")
+    side = f"git checkout -qb %s {work.first}; echo 1 > %s; git add %s; git commit -qm a; "
+    refused(work.sh(me + side % (("f",) * 3) + side % (("g",) * 3) + side % (("h",) * 3) + f"git merge -q f g; echo {key} > c; git add c; "
+                    "git commit -q --amend --no-edit; git rm -q c; echo x > x"), "in a merge of three", "c:1 of commit")
+    hidden = work.change({"x": "x\n"}, base=work.change({"c": key + "\n"}))
+    hidden = git(work.path, "commit-tree", f"{work.change({'x': 'x'})}^{{tree}}", "-p", hidden, "-m", "taken out")
+    result = work.run("gate", start=hidden, base=work.first)
+    check("history: gates find it, too", result.state == "failed" and "c:1 of commit" in gate(result, "diff: no secrets")["output"], result)
+    check("history: there, too, it can be allowed", work.run("gate", start=hidden, base=work.first, checks=[
+        {"kind": "diff", "value": "secrets allowed"}]).state == "done")
+    # What others have is not the attempt's: it was there before, and comes with the branch.
+    early = work.change({"e": "e\n"})
+    theirs = work.commit("fixture", {"fixture": key + "\n"})
+    git(work.path, "update-ref", "refs/heads/rota/main", theirs)
+    result = work.sh("cat fixture > copy; rm copy; echo y > y", start=early)
+    check("history: what came with the branch is no fault of the work", result.state == "done" and
+          work.show(f"{result.record['commit']}:y") == "y", result)
+
+
+def values_that_were_given():
+    work = Work()
+    given = {"ODD_LOGIN": "Tr0ub4dor&3 of mine", "SHORT_KEY": "abc", "FILE_KEY": "first\n" + "the long line of it" * 20 + "\nlast"}
+    for what, text in (("ODD_LOGIN", 'x="$ODD_LOGIN"'), ("FILE_KEY", "$FILE_KEY")):
+        result = work.sh(f"printf '%s\\n' '{text}' | sed 's/.*/cat <<E\\n&\\nE/' | sh > notes", environment=given, credentials=list(given))
+        check(f"values: that of {what} is found whatever its shape", result.state == "failed" and f"has the value of {what}" in result.message +
+              result.stdout and given[what][:19] not in result.stdout + json.dumps(result.record) and not work.rev(result.spec["branch"]), result)
+    result = work.sh('echo "$ODD_LOGIN" > notes', environment=given, credentials=["ODD_LOGIN"], checks=[{"kind": "diff", "value": "secrets allowed"}])
+    check("values: no task may write one down", result.state == "failed", result)
+    result = work.sh('echo "$SHORT_KEY" > notes', environment=given, credentials=list(given))
+    check("values: short ones are words", result.state == "done", result)
 
 
 def review_gets_the_difference_as_data():
@@ -549,6 +680,53 @@ def merge_and_its_ends():
     result = work.run("merge", start=orphan)
     check("merge: work without a common history is refused in words", result.state == "failed" and "unrelated" in result.message, result)
     check("merge: the user's branch and files are as they were", work.rev("main") == work.first and work.status()[0] == "")
+
+
+def files_that_others_took_away():
+    """Each alone met what it must leave; where they come together one took it from the other."""
+    doc, made, scratch = ({"kind": kind, "value": value} for kind, value in (("doc", "docs/x.md"), ("artifact", "made changed"),
+                                                                            ("artifact", "scratch")))
+    start = {"docs/x.md": "x\n", "made": "m\n"}
+    work = Work(start)
+    work.sh("true")
+    index = {"GIT_INDEX_FILE": os.path.join(work.place, "index")}
+
+    def without(path):
+        git(work.path, "read-tree", work.first, environment=index)
+        git(work.path, "update-index", "--force-remove", path, environment=index)
+        tree = git(work.path, "write-tree", environment=index)
+        os.unlink(index["GIT_INDEX_FILE"])
+        return git(work.path, "commit-tree", tree, "-p", work.first, "-m", "takes")
+
+    def batch(*parts):
+        git(work.path, "update-ref", "refs/heads/rota/main", work.first)
+        first, *others = parts
+        more = members(work, [commit for commit, _ in others])
+        for member, (_, checks) in zip(more, others):
+            member["checks"] = checks
+        return work.run("merge", start=first[0], checks=first[1], members=more, isolate="off", gates=gates)
+
+    gates = []
+    takes, takes_made = without("docs/x.md"), without("made")
+    needs, other = work.change({"n": "n\n"}), work.change({"o": "o\n"})
+    result = batch((takes, []), (needs, [doc]), (other, []))
+    check("files: what another took away before fails who must leave it, and nobody else", states_of(result) == ["done", "failed", "done"] and
+          "it isn't met: doc: docs/x.md" in result.record["members"][0]["message"] and not work.show("rota/main:n") and
+          work.show("rota/main:o") == "o", result)
+    result = batch((needs, [doc]), (takes, []))
+    check("files: who comes later may take it away", states_of(result) == ["done", "done"] and not work.show("rota/main:docs/x.md"), result)
+    result = work.run("merge", start=work.change({"p": "p\n"}), checks=[doc])
+    check("files: alone, too", result.state == "failed" and gate(result, "doc: docs/x.md")["state"] == "failed", result)
+    result = batch((takes_made, []), (needs, [made]))
+    check("files: an artifact that was committed is missed", states_of(result) == ["done", "failed"], result)
+    result = batch((other, []), (needs, [scratch]))
+    check("files: one that gates made is believed where none are run", states_of(result) == ["done", "done"], result)
+    gates = [{"name": "g", "command": "test -e docs/x.md && echo made > scratch; echo made > made"}]
+    result = batch((takes_made, []), (needs, [made, scratch]))
+    check("files: and looked for where they are", states_of(result) == ["done", "done"] and gate(result, "g")["state"] == "passed", result)
+    result = batch((takes, []), (needs, [scratch]))
+    check("files: it is missed where they make it no more", result.record["members"][0]["state"] == "failed" and
+          "artifact: scratch" in result.record["members"][0]["message"], result)
 
 
 def members(work, commits, **more):
@@ -965,10 +1143,29 @@ def hard_to_remove():
           work.leftovers() == [] and os.path.exists("/etc/passwd"), result, work.leftovers())
 
 
+def used_bytes(path):
+    """On disk, as far as it is there while others remove it."""
+    total = 0
+    for place, directories, names in os.walk(path):
+        for name in [*names, *directories]:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_blocks * 512
+            except OSError:
+                pass
+    return total
+
+
 def many_at_once():
     count, at_once = (1000, 16) if LONG else (60, 4)
     work = Work()
     specs = []
+    single = work.sh('du -sk "$ROTA_CLONE" "$ROTA_CLONE.rota" | cut -f1', isolate="off")
+    clone_bytes = 1024 * sum(map(int, single.stdout.split()))
+    before, highest, ended = used_bytes(os.path.join(work.path, ".git")), [0], threading.Event()
+
+    def sample():
+        while not ended.wait(0.1):
+            highest[0] = max(highest[0], used_bytes(work.state))
 
     def one(number):
         path, spec = work.spec("work")
@@ -983,8 +1180,19 @@ def many_at_once():
         with lock:
             return plain(*arguments, **more)
     work.spec = locked
+    sampler = threading.Thread(target=sample)
+    sampler.start()
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         specs = list(pool.map(one, range(count)))
+    ended.set()
+    sampler.join()
+    # A record stays of each, and a new commit, its tree, a blob and a branch: files of a block or two.
+    most, grown = 2 * at_once * clone_bytes + count * 16384 + (1 << 20), used_bytes(os.path.join(work.path, ".git")) - before
+    print(f"     one clone {clone_bytes >> 10} KiB, {at_once} at a time at most {highest[0] >> 10} of {most >> 10} KiB, "
+          f"the repository grew by {grown >> 10} KiB")
+    check(f"{count} clones: the disk that they take is bounded by those that are there at once", clone_bytes > 0 and
+          at_once * 4096 < highest[0] <= most, highest, most)
+    check(f"{count} clones: the repository grows by what was made, and no more", grown <= count * 32768 + (1 << 20), grown)
     states = [json.loads(read(spec["record"]))["state"] for code, spec in specs if code == 0]
     branches = git(work.path, "for-each-ref", "--format=%(refname)", "refs/heads/rota-work").split()
     check(f"{count} clones, {at_once} at a time: each has its branch, nothing is left", states == ["done"] * count and
@@ -994,10 +1202,11 @@ def many_at_once():
 
 
 SCENARIOS = (
-    work_is_taken_and_the_checkout_is_left_alone, commits_of_the_program_are_kept, nothing_changed, shapes_of_files_change,
+    work_is_taken_and_the_checkout_is_left_alone, commits_of_the_program_are_kept, commits_that_nothing_leads_to, nothing_changed, what_it_changed_is_told_as_globs,
+    files_that_the_words_lead_to, done_too_soon, shapes_of_files_change,
     goes_on_with_earlier_work, set_up_is_nobodys_work, told_to_stop, signals_reach_the_program, what_is_left_running_is_ended,
     planted_in_the_repository, planted_in_the_clone, replaced_git_directories, outside_is_out_of_reach, gates_and_their_ends, gates_that_passed_are_not_run_again,
-    exit_criteria, secrets_are_found_and_not_told, review_gets_the_difference_as_data, merge_and_its_ends, batches_and_their_ends, others_move_the_branch,
+    exit_criteria, secrets_are_found_and_not_told, review_gets_the_difference_as_data, merge_and_its_ends, files_that_others_took_away, batches_and_their_ends, others_move_the_branch,
     locks_that_were_left, submodules, other_kinds_of_checkouts, pointers_of_lfs, remote_kinds, remote_repositories,
     wrong_specs, hard_to_remove, many_at_once,
     killed_at_any_moment, batches_killed_at_any_moment)

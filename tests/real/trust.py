@@ -165,7 +165,8 @@ AGENTS = ("--agent", "claude=2", "--agent", "codex=2", "--agent", "git=2", "--tr
 def rota(*arguments):
     url = api.url("scripted", "all")
     environment = {"PATH": PROGRAMS + ":" + os.environ["PATH"], "HOME": HOME, "TERM": "dumb", "ANTHROPIC_BASE_URL": url,
-                   "ANTHROPIC_API_KEY": "dummy", "CODEX_API_KEY": "dummy", "CODEX_HOME": HOME + "/.codex", "ROTA_AGENTS_LOAD_LIMIT": "0"}
+                   "ANTHROPIC_API_KEY": "dummy", "CODEX_API_KEY": "dummy", "CODEX_HOME": HOME + "/.codex", "ROTA_AGENTS_LOAD_LIMIT": "0",
+                   "ROTA_AGENTS_LEAST_TIME": "0"}
     return subprocess.run([ROTA, *arguments], cwd=PLACE, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           errors="replace", timeout=WATCHDOG_S, check=False)
 
