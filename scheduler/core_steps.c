@@ -75,6 +75,23 @@ bool rota_core_is_passed_over (const rota_core_t *self, const class_t *class, co
     return false;
 }
 
+bool rota_core_is_own_judge (rota_core_t *self, const class_t *class, rota_node_t node, const agent_t *agent)
+{
+    const node_t *it = node != ROTA_NONE ? &self->nodes[node] : NULL;
+    if (!it || rota_core_next_phase (it) != PHASE (REVIEW) || !it->author ||
+        agent != AT (self, agents, agent_t, it->author - 1u))
+        return false;
+    for (size_t i = 0; i < self->agents.count; i++) {
+        const agent_t *other = AT (self, agents, agent_t, i);
+        bool rests = other->paid && self->quiet_until_ms > self->now_ms;
+        bool of_task;
+        if (other != agent && !rests && rota_core_agent_fits (other, class) && will_serve (self, other) &&
+            !rota_core_budget_refuses (self, node, (rota_agent_t)i, &of_task))
+            return true;
+    }
+    return false;
+}
+
 /* ---------------------------------------------------------------------------------------- moves */
 
 static Rota__Phase phase_after (const node_t *it, Rota__Phase phase)

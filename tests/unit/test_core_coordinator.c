@@ -70,6 +70,22 @@ static void complex_work_goes_to_the_holder_alone (void **state)
     assert_int_equal (handed_to (self, "b"), claude);
 }
 
+/* Its own work is judged by another one of its kind, as that of its kind is by another kind. */
+static void the_holder_does_not_judge_its_own_work (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t one = drive_join_as (self, "claude@one", "claude", 2, ABLE);
+    rota_agent_t two = drive_join_as (self, "claude@two", "claude", 2, ABLE);
+    elect (self, one);
+    ADD (self, .id = "a", .wants = ROTA_WANTS_REVIEW, .agent = "claude@one");
+    drive_work (self, "a", RESULT (OK));
+    assert_int_equal (handed_to (self, "a"), two);
+    drive_judge (self, "a", true);
+    ADD (self, .id = "b", .wants = ROTA_WANTS_REVIEW, .agent = "claude@two");
+    drive_work (self, "b", RESULT (OK));
+    assert_int_equal (handed_to (self, "b"), one);
+}
+
 static void the_holder_is_kept_free_while_others_have_room (void **state)
 {
     drive_t *self = *state;
@@ -421,6 +437,7 @@ int main (void)
 {
     const struct CMUnitTest tests[] = {
         ROLE_TEST (complex_work_goes_to_the_holder_alone),
+        ROLE_TEST (the_holder_does_not_judge_its_own_work),
         ROLE_TEST (the_holder_is_kept_free_while_others_have_room),
         ROLE_TEST (commands_and_named_agents_need_no_coordinator),
         ROLE_TEST (while_the_role_is_vacant_only_what_needs_it_waits),
