@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Work that can be trusted: a roadmap on a repository, worked by agents some of which lie, break, leak and meddle. In the end
 the integration branch has exactly the good work, and each of its commits passes the tests."""
-from cli_support import ROTA, Place, check, finish, json, os, subprocess
+from cli_support import ROTA, Place, check, finish, json, os, subprocess, wait_until
 
 place = Place()
 
@@ -143,4 +143,42 @@ check("rota check", result.returncode == 0, result)
 place.run("down")
 check("no clone is left", not os.listdir(os.path.join(place.state, "clones")) if
       os.path.isdir(os.path.join(place.state, "clones")) else True)
+
+# Without a sandbox: it is said, and what an agent starts is no client all the same.
+place = Place()
+make_repository()
+place.write("rota.yaml", "scheduler: {backoff_base: 200ms}\nagents: {isolation: off}\n")
+os.makedirs(os.path.join(place.path, "inner"))
+place.write("inner/plan.yaml", "name: inner\ntasks: [{id: within, run: 'true'}]\n")
+HEAD = "repository: .\ndefaults: {attempts: 1, timeout: 2m, agent: sim}\n"
+place.write("plan.yaml", f"name: plan\n{HEAD}tasks: [{{id: guarded, approval: required, prompt: 'sim: write guarded.c #define GUARDED 5; ok'}}]\n")
+place.write("meddle", f"""
+{ROTA} --state {place.state} approve guarded > {place.path}/said 2>&1; echo $? >> {place.path}/said
+(setsid env -i sh -c 'sleep 0.3; {ROTA} --state {place.state} approve guarded; echo $?' > {place.path}/said-later 2>&1 &)
+""")
+place.write("more.yaml", f"""
+name: more
+{HEAD}tasks:
+  - id: meddler
+    prompt: >-
+      sim: run sh {place.path}/meddle;
+      work 1s; write meddler.c #define MEDDLER 2; ok
+  - {{id: nested, agent: exec, run: "cd {place.path}/inner && {ROTA} --state {place.path}/inner-state run plan.yaml --agent exec=1 > said 2>&1"}}
+""")
+result = place.run("run", "plan.yaml", "--agent", "sim=2", "--agent", "git=1")
+check("the owner is awaited", result.returncode == 5 and task("guarded").get("phase") == "approval", result)
+place.run("up", "--agent", "sim=2", "--agent", "exec=1", "--agent", "git=1")
+result = place.run("run", "more.yaml")
+check("what was started within an attempt has services of its own", status("nested") == "done" and
+      "all done" in place.read("inner/said"), place.run("log", "nested"), place.read("inner/said"))
+check("an agent that approves is told that it may not", "may not direct its own work" in place.read("said") and
+      place.read("said").splitlines()[-1] != "0", place.read("said"))
+check("nor may what it lets loose", wait_until(lambda: place.read("said-later").splitlines()[-1:] not in ([], ["0"]), 30),
+      place.read("said-later"))
+check("what it would have approved waits on", task("guarded").get("phase") == "approval" and task("guarded")["status"] != "done",
+      task("guarded"))
+check("rota review says that nothing was isolated", "not isolated" in place.run("review", "guarded").stdout, place.run("review", "guarded"))
+result = place.run("approve", "guarded")
+check("and so does rota approve", result.returncode == 0 and "not isolated" in result.stdout, result)
+place.run("down")
 finish()
