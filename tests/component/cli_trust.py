@@ -29,6 +29,7 @@ OUTSIDE = os.path.join(place.path, "outside.txt")
 make_repository()
 before = git("rev-parse", "main")
 place.write("rota.yaml", "scheduler: {backoff_base: 200ms}\n")
+TELL = "use 1 0.01; run cat $ROTA_CONTEXT >&2"  # into the log of the attempt
 place.write("plan.yaml", f"""
 name: plan
 repository: .
@@ -39,8 +40,8 @@ tasks:
   - {{id: lexer, after: parser, prompt: "sim: write lexer.c #define LEXER 1; ok"}}
   - {{id: liar, attempts: 1, prompt: "sim: say all is well; ok"}}
   - {{id: breaks, attempts: 1, review: true, prompt: "sim: write broken.c this is no C; ok"}}
-  - {{id: left, prompt: "sim: run printf 'left one\\\\nline two\\\\n' > shared.txt; work 500ms; ok; run printf 'left and right\\\\nline two\\\\n' > shared.txt; ok"}}
-  - {{id: right, prompt: "sim: run printf 'right one\\\\nline two\\\\n' > shared.txt; ok; run printf 'left and right\\\\nline two\\\\n' > shared.txt; ok"}}
+  - {{id: left, prompt: "sim: run printf 'left one\\\\nline two\\\\n' > shared.txt; work 500ms; ok; {TELL}; run printf 'left and right\\\\nline two\\\\n' > shared.txt; ok"}}
+  - {{id: right, prompt: "sim: run printf 'right one\\\\nline two\\\\n' > shared.txt; ok; {TELL}; run printf 'left and right\\\\nline two\\\\n' > shared.txt; ok"}}
   - id: meddler
     prompt: >-
       sim: run echo meddled > {OUTSIDE}; run echo x > {place.state}/meddled; run {ROTA} --state {place.state} approve guarded;
@@ -51,7 +52,7 @@ tasks:
   - {{id: claim-1, touches: ["claimed.*"], prompt: "sim: run echo one >> claimed.txt; work 500ms; ok"}}
   - {{id: claim-2, touches: [claimed.txt], prompt: "sim: run echo two >> claimed.txt; work 500ms; ok"}}
   - {{id: leak, attempts: 1, gates: [], prompt: "sim: run printf 'key = AKIA%s' IOSFODNN7EXAMPLQ > config.ini; ok"}}
-  - {{id: judged, review: true, prompt: "sim: write judged.c #define JUDGED 3; ok; write judged.c #define JUDGED 4; ok  review: changes"}}
+  - {{id: judged, review: true, prompt: "sim: write judged.c #define JUDGED 3; ok; {TELL}; write judged.c #define JUDGED 4; ok  review: changes"}}
   - {{id: guarded, approval: required, prompt: "sim: write guarded.c #define GUARDED 5; ok"}}
   - {{id: looks, run: "test -f main.c && echo scratch > scratch.txt", agent: exec}}
   - {{id: command, run: "echo '#define COMMAND 6' > command.c", commit: true, agent: exec}}
@@ -173,7 +174,7 @@ check("what was started within an attempt has services of its own", status("nest
       "all done" in place.read("inner/said"), place.run("log", "nested"), place.read("inner/said"))
 check("an agent that approves is told that it may not", "may not direct its own work" in place.read("said") and
       place.read("said").splitlines()[-1] != "0", place.read("said"))
-check("nor may what it lets loose", wait_until(lambda: place.read("said-later").splitlines()[-1:] not in ([], ["0"]), 30),
+check("nor may what it lets loose", wait_until(lambda: "may not direct its own work" in place.read("said-later"), 30),
       place.read("said-later"))
 check("what it would have approved waits on", task("guarded").get("phase") == "approval" and task("guarded")["status"] != "done",
       task("guarded"))
