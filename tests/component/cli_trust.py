@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Work that can be trusted: a roadmap on a repository, worked by agents some of which lie, break, leak and meddle. In the end
 the integration branch has exactly the good work, and each of its commits passes the tests."""
+import re
+
 from cli_support import ROTA, Place, check, finish, json, os, subprocess, wait_until
 
 place = Place()
@@ -29,7 +31,7 @@ OUTSIDE = os.path.join(place.path, "outside.txt")
 make_repository()
 before = git("rev-parse", "main")
 place.write("rota.yaml", "scheduler: {backoff_base: 200ms}\n")
-TELL = "use 1 0.01; run cat $ROTA_CONTEXT >&2"  # into the log of the attempt
+TELL = "run cat $ROTA_CONTEXT >&2"  # into the log of the attempt
 place.write("plan.yaml", f"""
 name: plan
 repository: .
@@ -95,6 +97,18 @@ check("those that touch the same file were worked on one after the other",
 check("what changed other files than it touches is marked", "marked  diff: touches" in place.run("review", "parser").stdout,
       place.run("review", "parser"))
 check("and what the review wanted", "JUDGED 4" in git("show", "rota/main:judged.c"))
+
+
+def second_turn(name):
+    """What the second attempt at the work printed; "" without one."""
+    numbers = sorted(attempt["number"] for attempt in task(name)["attempts"] if attempt["phase"] == "work")
+    return place.run("log", name, "--attempt", str(numbers[1])).stdout if len(numbers) > 1 else ""
+
+
+told = second_turn("judged")
+check("who is to do it better is told in the reviewer's words", "it pretends to want more" in told and "major: say more" in told, told)
+told = [second_turn(name) for name in ("left", "right")]
+check("who met a conflict is told where", sum("conflicts with what rota/main has by now: shared.txt" in text for text in told) == 1, told)
 check("the owner's branch has not moved", git("rev-parse", "main") == before)
 check("nor was the owner's checkout touched", place.read("notes.txt").startswith("a note that") and
       not os.path.exists(os.path.join(place.path, "parser.c")))

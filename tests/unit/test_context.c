@@ -188,12 +188,13 @@ static void the_nearer_is_told_first (void **state)
 {
     (void)state;
     build (STATUS (PENDING), NULL);
-    note (OTHER, NOTE (DECISION), 0, NOBODY, false, "elsewhere");
-    note (BESIDE, NOTE (DECISION), 0, NOBODY, false, "beside");
-    note (EPIC, NOTE (DECISION), 0, NOBODY, false, "epic");
-    note (MILESTONE, NOTE (DECISION), 1, NOBODY, false, "milestone");
-    note (BEFORE, NOTE (DECISION), 0, NOBODY, false, "before");
+    /* Of the same score the later one would come first. */
     note (TASK, NOTE (DECISION), 0, NOBODY, false, "own");
+    note (BEFORE, NOTE (DECISION), 0, NOBODY, false, "before");
+    note (MILESTONE, NOTE (DECISION), 1, NOBODY, false, "milestone");
+    note (EPIC, NOTE (DECISION), 0, NOBODY, false, "epic");
+    note (BESIDE, NOTE (DECISION), 0, NOBODY, false, "beside");
+    note (OTHER, NOTE (DECISION), 0, NOBODY, false, "elsewhere");
     gather ("");
     expect ("decision", "own before milestone epic beside elsewhere");
     expect ("dependency", "before");
