@@ -478,8 +478,9 @@ int64_t rota_core_backoff_ms (const rota_core_t *self, rota_node_t node, uint32_
 rota_core_event_t *rota_core_advance (rota_core_t *self, rota_node_t node, Rota__Phase phase,
                                       const char *reason);
 /* What follows from the result of a gate, a review or a merge. */
-rota_core_event_t *rota_core_finish_step (rota_core_t *self, rota_node_t node, Rota__ResultClass class,
-                                          const Rota__Result *result, const char *reason);
+rota_core_event_t *rota_core_finish_step (rota_core_t *self, rota_node_t node, rota_agent_t agent,
+                                          Rota__ResultClass class, const Rota__Result *result,
+                                          const char *reason);
 /* The class in whose heap it waits; ROTA_NONE when memory ran out. */
 uint32_t rota_core_queue_of (rota_core_t *self, rota_node_t node);
 /* The phase in which it would be handed out. */
@@ -493,6 +494,8 @@ bool rota_core_is_own_judge (rota_core_t *self, const class_t *class, rota_node_
 uint64_t rota_core_coordinates_bit (rota_core_t *self);
 bool rota_core_class_needs_role (rota_core_t *self, uint64_t capabilities);
 uint32_t rota_core_work_class (rota_core_t *self, const node_t *it);
+/* What a class doesn't say of who may have it; `node`: the very one, or ROTA_NONE. */
+bool rota_core_may_judge (rota_core_t *self, const class_t *class, rota_node_t node, const agent_t *agent);
 /* `node`: whose review it is, or ROTA_NONE. */
 bool rota_core_role_admits (rota_core_t *self, const class_t *class, rota_node_t node, const agent_t *agent);
 bool rota_core_is_coordinator (const rota_core_t *self, const agent_t *agent);
