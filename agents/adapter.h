@@ -10,6 +10,7 @@
 
 #include "agents/attempt.h"
 #include "agents/reading.h"
+#include "agents/verdict.h"
 #include "bus/error.h"
 #include "bus/pool.h"
 #include "bus/settings.h"
@@ -26,7 +27,8 @@ typedef struct {
     const char *const *credentials; /* variables passed on: "NAME", or "NAME=SOURCE" from another; or NULL */
     bool trust;                     /* the program may do what it likes */
     rota_limits_t *limits;
-    void *state; /* what `open` made, or NULL */
+    void *state;                          /* what `open` made, or NULL */
+    char review[ROTA_VERDICT_WORD_BYTES]; /* the word of the review that is being prepared */
 } rota_adapter_context_t;
 
 #define ROTA_ADAPTER_CAPABILITIES_MAX 16

@@ -226,6 +226,8 @@ static int prepare (rota_agent_t *self, const Rota__Assignment *assignment, unsi
 {
     const Rota__TaskSpec *spec = assignment->spec;
     char mark[ROTA_SWEEP_MARK_BYTES];
+    if (assignment->phase == PHASE (REVIEW))
+        rota_verdict_word (self->context.review);
     int status = self->adapter->prepare (&self->context, assignment, slot, pool, attempt, error);
     if (status < 0)
         return status;
@@ -249,7 +251,7 @@ static int prepare (rota_agent_t *self, const Rota__Assignment *assignment, unsi
     if (status == 0 && assignment->repository)
         status = rota_step_prepare (&self->context, assignment, slot, log_path, pool, attempt, error);
     else if (status == 0 && assignment->phase == PHASE (REVIEW))
-        status = rota_step_prepare_answer (log_path, error);
+        status = rota_step_prepare_answer (&self->context, log_path, error);
     return status;
 }
 

@@ -317,14 +317,17 @@ static int review (const pretence_t *self, const char *prompt)
     unsigned long number = strtoul (attempt ? attempt : "", NULL, 10);
     bool changes = list && strstr (list, "changes") && number < 4; /* work, gate, review is 3 */
     nap (list && strstr (list, "slow") ? 1500 : 100);
-    print_result (
-        self, false,
-        changes ? "Not yet. {\"verdict\": \"changes\", \"summary\": \"it pretends to want more\", "
-                  "\"score\": 40, \"comments\": [{\"file\": \"\", \"line\": 0, \"severity\": \"major\", "
-                  "\"text\": \"say more\"}]}"
-                : "Good. {\"verdict\": \"approve\", \"summary\": \"it pretends to like it\", \"score\": 90, "
-                  "\"comments\": []}",
-        "completed", 0);
+    const char *word = getenv ("ROTA_SIM_REVIEW");
+    char answer[512];
+    snprintf (answer, sizeof answer,
+              changes
+                  ? "Not yet. {\"review\": \"%s\", \"verdict\": \"changes\", \"summary\": \"it pretends to "
+                    "want more\", \"score\": 40, \"comments\": [{\"file\": \"\", \"line\": 0, "
+                    "\"severity\": \"major\", \"text\": \"say more\"}]}"
+                  : "Good. {\"review\": \"%s\", \"verdict\": \"approve\", \"summary\": \"it pretends to "
+                    "like it\", \"score\": 90, \"comments\": []}",
+              word ? word : "");
+    print_result (self, false, answer, "completed", 0);
     return 0;
 }
 

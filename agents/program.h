@@ -58,7 +58,7 @@ int rota_program_prepare (const rota_program_t *program, const rota_adapter_cont
 char **rota_program_arguments (rota_pool_t *pool, const char *const *arguments);
 
 /* The task in words, with what its reviewer is to do in that phase. NULL on no memory. */
-char *rota_program_prompt (const Rota__Assignment *assignment, rota_pool_t *pool);
+char *rota_program_prompt (const Rota__Assignment *assignment, const char *review, rota_pool_t *pool);
 
 /* What came of it: the shim's word where it ended the program, else what the program said in its output. */
 void rota_program_classify (const rota_adapter_context_t *context, rota_reader_t *reader,

@@ -37,6 +37,7 @@ static int prepare (const rota_adapter_context_t *context, const Rota__Assignmen
     rota_program_variables_t more = {0};
     rota_program_set (&more, pool, "ROTA_SIM_PROMPT=%.*s", (int)assignment->spec->prompt.len,
                       (const char *)assignment->spec->prompt.data);
+    rota_program_set (&more, pool, "ROTA_SIM_REVIEW=%s", context->review);
     attempt->argv = rota_program_arguments (pool, argv);
     attempt->stop_signal = SIGTERM;
     if (!attempt->argv)

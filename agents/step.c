@@ -269,6 +269,7 @@ static json_t *describe (const rota_adapter_context_t *context, const Rota__Assi
         json_object_set_new (spec, "gate_cache_ms", json_integer (kept_ms));
     }
     if (assignment->phase == PHASE (REVIEW)) {
+        json_object_set_new (spec, "review", json_string (context->review));
         json_object_set_new (spec, "part", json_integer (assignment->part ? assignment->part : 1));
         if (assignment->part_bytes)
             json_object_set_new (spec, "part_bytes", json_integer ((json_int_t)assignment->part_bytes));
@@ -330,9 +331,11 @@ int rota_step_prepare (const rota_adapter_context_t *context, const Rota__Assign
     return 0;
 }
 
-int rota_step_prepare_answer (const char *log_path, rota_error_t *error)
+int rota_step_prepare_answer (const rota_adapter_context_t *context, const char *log_path,
+                              rota_error_t *error)
 {
-    json_t *spec = json_pack ("{s:s, s:b}", "step", word_of (PHASE (REVIEW)), "answer", 1);
+    json_t *spec = json_pack ("{s:s, s:b, s:s}", "step", word_of (PHASE (REVIEW)), "answer", 1, "review",
+                              context->review);
     int status = spec ? store (log_path, "spec", spec) : -ENOMEM;
     json_decref (spec);
     return status < 0 ? rota_error_set (error, status == -EINVAL ? -EIO : status,
@@ -372,11 +375,11 @@ static void judge (const json_t *record, bool has_program, rota_adapter_result_t
         say (result, RESULT (FAILED), message);
 }
 
-static void take_verdict (const char *log_path, const char *step, json_t *record, const char *answer,
+static void take_verdict (const char *log_path, const json_t *spec, json_t *record, const char *answer,
                           rota_adapter_result_t *result)
 {
-    json_t *verdict =
-        answer && record && strcmp (step, "review") == 0 ? rota_verdict_find (answer, strlen (answer)) : NULL;
+    const char *word = json_string_value (json_object_get (spec, "review"));
+    json_t *verdict = answer && record && word ? rota_verdict_find (answer, strlen (answer), word) : NULL;
     if (!verdict)
         return;
     const char *summary = json_string_value (json_object_get (verdict, "summary"));
@@ -405,7 +408,7 @@ bool rota_step_classify (const char *log_path, const rota_outcome_t *outcome, ro
         record = json_object ();
     if (!of_answer)
         judge (record, has_program, result);
-    take_verdict (log_path, step, record, answer, result);
+    take_verdict (log_path, spec, record, answer, result);
     json_decref (spec);
     json_decref (record);
     return works;

@@ -21,7 +21,8 @@ int rota_step_prepare (const rota_adapter_context_t *context, const Rota__Assign
 
 /* The same for a review of an answer: there is no clone and no driver, and the verdict is looked for all the
  * same. */
-int rota_step_prepare_answer (const char *log_path, rota_error_t *error);
+int rota_step_prepare_answer (const rota_adapter_context_t *context, const char *log_path,
+                              rota_error_t *error);
 
 /* Makes of what the program said what came of the step. True: the attempt was one at the work itself. */
 bool rota_step_classify (const char *log_path, const rota_outcome_t *outcome, rota_adapter_result_t *result);

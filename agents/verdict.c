@@ -1,5 +1,7 @@
 #include "agents/verdict.h"
 
+#include "agents/fence_word.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -65,12 +67,15 @@ static json_t *scores_of (const json_t *given)
     return scores;
 }
 
-/* NULL when the object is no verdict. */
-static json_t *verdict_of (const json_t *object)
+/* NULL when the object is no verdict of that review. */
+static json_t *verdict_of (const json_t *object, const char *of_review)
 {
+    const char *said = json_string_value (json_object_get (object, "review"));
     const char *word = json_string_value (json_object_get (object, "verdict"));
     const json_t *score = json_object_get (object, "score");
     bool approved = word && strcmp (word, "approve") == 0, blocks = false;
+    if (!said || strcmp (said, of_review) != 0)
+        return NULL;
     if (!approved && (!word || strcmp (word, "changes") != 0))
         return NULL;
     json_t *comments = comments_of (json_object_get (object, "comments"), &blocks);
@@ -85,14 +90,22 @@ static json_t *verdict_of (const json_t *object)
     return verdict;
 }
 
-json_t *rota_verdict_find (const char *answer, size_t size_bytes)
+void rota_verdict_word (char ret_word[ROTA_VERDICT_WORD_BYTES])
+{
+    char word[ROTA_FENCE_BYTES];
+    rota_fence_word ("", 0, word);
+    memcpy (ret_word, word, ROTA_VERDICT_WORD_BYTES - 1);
+    ret_word[ROTA_VERDICT_WORD_BYTES - 1] = '\0';
+}
+
+json_t *rota_verdict_find (const char *answer, size_t size_bytes, const char *word)
 {
     const char *end = answer + size_bytes, *at = end;
     json_t *found = NULL;
     for (int i = 0; i < TRIES_MAX && (at = memrchr (answer, '{', (size_t)(at - answer))); i++) {
         json_t *object =
             json_loadb (at, (size_t)(end - at), JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, NULL);
-        json_t *verdict = json_is_object (object) ? verdict_of (object) : NULL;
+        json_t *verdict = json_is_object (object) ? verdict_of (object, word) : NULL;
         json_decref (object);
         if (!verdict)
             continue;

@@ -333,6 +333,29 @@ static void refuse_name (rota_broker_t *self, rota_wire_t *wire, const rota_wire
     relay_refuse (self, wire, message->route, envelope, CODE (NOT_ALLOWED), text, 0);
 }
 
+/* Whoever it says it is. One that is gone doesn't hear it; what it left behind doesn't count. */
+static const char *refusal_of_place (const rota_broker_t *self, const rota_identity_t *identity)
+{
+    switch (identity->pid_is_proved ? rota_attempts_place (&self->attempts, (pid_t)identity->pid)
+                                    : ROTA_ATTEMPTS_FREE) {
+    case ROTA_ATTEMPTS_WITHIN:
+        return "this process belongs to an attempt of an agent, which may not direct its own work: notes and "
+               "questions go to $ROTA_OUTBOX or by `rota mcp`, the rest is for people";
+    case ROTA_ATTEMPTS_GONE:
+        return "the process that connected is gone";
+    default:
+        return NULL;
+    }
+}
+
+static void refuse_place (rota_broker_t *self, rota_wire_t *wire, const rota_wire_message_t *message,
+                          const rota_envelope_t *envelope, const rota_identity_t *identity, const char *why)
+{
+    rota_log_limited (ROTA_LOG_WARNING, "peer.of_attempt", wire->endpoint, LOG_EVERY_MS,
+                      "pid=%u reason=\"%s\"", identity->pid, why);
+    relay_refuse (self, wire, message->route, envelope, CODE (NOT_ALLOWED), why, 0);
+}
+
 static void on_hello (rota_broker_t *self, rota_wire_t *wire, const rota_envelope_t *envelope,
                       rota_wire_message_t *message)
 {
@@ -346,8 +369,11 @@ static void on_hello (rota_broker_t *self, rota_wire_t *wire, const rota_envelop
     if (rota_body_decode (ROTA_MESSAGE_HELLO, zmq_msg_data (&message->body), zmq_msg_size (&message->body),
                           self->arena, &body) == 0)
         problem = read_hello ((const Rota__Hello *)body, wire, &identity);
+    const char *why_not = problem ? NULL : refusal_of_place (self, &identity);
     if (problem)
         relay_fault (self, wire, message->route, envelope, CODE (MALFORMED), problem);
+    else if (why_not)
+        refuse_place (self, wire, message, envelope, &identity, why_not);
     else if (wire->keyed && !identify_by_key (self, message, &identity))
         relay_refuse (self, wire, message->route, envelope, CODE (NOT_ALLOWED),
                       "this role is not granted to this key", 0);

@@ -154,6 +154,7 @@ static int assemble (rota_broker_t *self, const rota_broker_config_t *config, ro
               config->program_version ? config->program_version : "");
     rota_rundir_endpoints (self->rundir, &self->endpoints);
     rota_instance_new (self->instance);
+    rota_attempts_init (&self->attempts);
     self->started_wall_ms = rota_clock_wall_ms ();
 
     result = make_tables (self, config, error);

@@ -7,6 +7,7 @@
 #ifndef ROTA_BROKER_INTERNAL_H
 #define ROTA_BROKER_INTERNAL_H
 
+#include "broker/attempts.h"
 #include "broker/broker.h"
 #include "broker/candidates.h"
 #include "broker/election.h"
@@ -29,6 +30,7 @@ struct rota_broker {
     char rundir[PATH_MAX];
     rota_rundir_endpoints_t endpoints;
     uint8_t instance[ROTA_INSTANCE_BYTES];
+    rota_attempts_t attempts;
     int64_t started_wall_ms;
 
     rota_election_t *election;

@@ -317,7 +317,7 @@ int rota_context_assemble (rota_link_t *link, const char *id, const rota_setting
     rota_told_add_all (&shown.told, reply->context);
     shown.missing = add_repository (&shown.told, reply,
                                     (size_t)rota_setting_integer (settings, ROTA_SETTING_CONTEXT_FILES));
-    shown.prompt = rota_program_prompt (&assignment, pool);
+    shown.prompt = rota_program_prompt (&assignment, "(a word drawn for that review)", pool);
     shown.text =
         rota_told_render (&shown.told, (size_t)rota_setting_integer (settings, ROTA_SETTING_CONTEXT_BUDGET),
                           false, NULL, &shown.report);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define STOP_IDS 1000
+#define TOLD_IDS 50
 
 typedef enum { IDS, ID_AND_TEXT, ID_AND_PRIORITY, NAMES, NOTHING } takes_t;
 
@@ -149,6 +150,21 @@ static void fill_options (const rota_cli_t *cli, Rota__Control *request)
     }
 }
 
+/* Who lets work pass is told what it may have done on its way; as many as one looks at. */
+static void tell_isolation (rota_link_t *link, const Rota__Control *request)
+{
+    for (size_t i = 0; i < request->n_ids && i < TOLD_IDS; i++) {
+        Rota__TaskQuery query = ROTA__TASK_QUERY__INIT;
+        Rota__TaskReply *reply = NULL;
+        query.has_id = true;
+        query.id = request->ids[i];
+        if (rota_link_call (link, ROTA_MESSAGE_TASK_QUERY, &query.base, ROTA_CALL_MS, ROTA_MESSAGE_TASK_REPLY,
+                            &reply) == ROTA_EXIT_DONE &&
+            reply->task)
+            rota_work_tell_isolation (reply);
+    }
+}
+
 int rota_verb_control (rota_cli_t *cli)
 {
     const control_t *control = find (cli->verb->name);
@@ -168,6 +184,8 @@ int rota_verb_control (rota_cli_t *cli)
                                                                      : ask (&link, &request, &reply);
         if (code == ROTA_EXIT_DONE)
             report (cli, control, reply);
+        if (code == ROTA_EXIT_DONE && !cli->json && request.verb == ROTA__CONTROL_VERB__CONTROL_VERB_APPROVE)
+            tell_isolation (&link, &request);
         if (code == ROTA_EXIT_DONE && link.started && control->takes != NOTHING)
             rota_cli_note ("no services run here: it counts when `rota up` or `rota run` starts them");
         rota_link_close (&link);

@@ -26,4 +26,7 @@ int rota_tasks_fetch (rota_link_t *link, Rota__TasksQuery *query, size_t most,
                       bool (*wanted) (const Rota__TaskState *task), rota_task_list_t *ret_list);
 void rota_tasks_free (rota_task_list_t *list);
 
+/* A line for people if the task's newest work in a repository was made outside of the sandbox. */
+void rota_work_tell_isolation (const Rota__TaskReply *reply);
+
 #endif

@@ -56,6 +56,17 @@ static const Rota__Attempt *newest_work (const Rota__TaskReply *reply)
     return newest;
 }
 
+void rota_work_tell_isolation (const Rota__TaskReply *reply)
+{
+    const Rota__Attempt *it = newest_work (reply);
+    if (!it || !it->result->work->has_isolated || it->result->work->isolated)
+        return;
+    char *id = rota_clean_bytes (true, reply->task->id);
+    printf ("%s was worked on by attempt %u not isolated: it could reach all that its user can\n",
+            id ? id : "it", it->number);
+    free (id);
+}
+
 static int has_no_work (const Rota__TaskReply *reply)
 {
     char *id = rota_clean_bytes (true, reply->task->id);
@@ -207,6 +218,8 @@ int rota_verb_review (rota_cli_t *cli)
         rota_json_document (stdout, json_incref (list));
     else if (code == ROTA_EXIT_DONE && !shown)
         rota_cli_note ("nobody has checked or judged it so far");
+    if (code == ROTA_EXIT_DONE && !cli->json)
+        rota_work_tell_isolation (reply);
     json_decref (list);
     if (code == ROTA_EXIT_DONE)
         rota_link_close (&link);

@@ -1,4 +1,5 @@
 /* What tasks touch: from their definitions and from what was changed, into the core and the store. */
+#include "scheduler/globs.h"
 #include "scheduler/service_internal.h"
 
 #include <stdio.h>
@@ -58,26 +59,15 @@ static void change (service_t *self, rota_node_t node, const char *globs, size_t
     rota_core_claim (self->core, node, globs, size, learned);
 }
 
-/* One a line; what has a line break in it is no path. Memory of the batch. */
+/* Memory of the batch. */
 static char *join (service_t *self, size_t count, const ProtobufCBinaryData *items, size_t most,
                    size_t *ret_size)
 {
-    size_t size = 0, used = 0;
+    size_t size = 0;
     for (size_t i = 0; i < count; i++)
         size += items[i].len + 1;
-    char *text = rota_arena_alloc (self->arena, size + 1);
-    for (size_t i = 0; text && i < count; i++) {
-        if (!items[i].len || memchr (items[i].data, '\n', items[i].len) ||
-            memchr (items[i].data, 0, items[i].len))
-            continue;
-        if (used + items[i].len + 1 > most)
-            break;
-        if (used)
-            text[used++] = '\n';
-        memcpy (text + used, items[i].data, items[i].len);
-        used += items[i].len;
-    }
-    *ret_size = used;
+    char *text = rota_arena_alloc (self->arena, size + sizeof "**");
+    *ret_size = text ? rota_globs_join (items, count, most, text) : 0;
     return text;
 }
 
@@ -93,13 +83,14 @@ void rota_claims_define (service_t *self, rota_node_t node, const Rota__TaskSpec
         change (self, node, globs, size, false);
 }
 
-/* What the epic's tasks changed so far, and this; a list that grows too long is left as it is. */
+/* What the epic's tasks changed so far, and this. It is a guess about others: a list that grows too long is
+ * left as it is, and one task that changed everything doesn't make all others wait for each other. */
 static void learn_for_epic (service_t *self, rota_node_t epic, const char *globs, size_t size)
 {
     bool learned;
     const char *before = rota_core_claim_of (self->core, epic, &learned);
     size_t used = before ? strlen (before) : 0;
-    if (used + size > EPIC_MAX_BYTES)
+    if (used + size > EPIC_MAX_BYTES || strcmp (globs, "**") == 0)
         return;
     char *all = rota_arena_alloc (self->arena, used + size + 2);
     if (!all)
@@ -138,7 +129,6 @@ void rota_claims_learn (service_t *self, rota_node_t node, const Rota__Work *wor
     char *globs = join (self, work->n_paths, work->paths, LEARNED_MAX_BYTES, &size);
     if (!globs || !size)
         return;
-    globs[size] = '\0';
     if (!before || learned)
         change (self, node, globs, size, true);
     while (it.parent != ROTA_NONE && strcmp (learn, "epic") == 0) {

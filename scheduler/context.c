@@ -219,8 +219,14 @@ static void put_review (gather_t *self, const Rota__Verdict *verdict)
 
 typedef struct {
     gather_t *self;
-    bool ended; /* the last attempt at the work, and what came after it, have been looked at */
+    bool ended;         /* the last attempt at the work, and what came after it, have been looked at */
+    const char *reason; /* why it went back; NULL: a result among those looked at says so itself */
 } looking_t;
+
+static bool says (ProtobufCBinaryData text, const char *reason)
+{
+    return text.len && memmem (text.data, text.len, reason, strlen (reason));
+}
 
 /* Newest first. Only what the work that is to be gone on with met: older issues are no more. */
 static void take_attempt (void *owner, const rota_stored_attempt_t *attempt)
@@ -234,6 +240,9 @@ static void take_attempt (void *owner, const rota_stored_attempt_t *attempt)
                                                  attempt->result_size, attempt->result);
     if (!result)
         return;
+    if (looking->reason && (says (result->message, looking->reason) ||
+                            (result->verdict && says (result->verdict->summary, looking->reason))))
+        looking->reason = NULL;
     put_gates (self, result);
     if (result->verdict)
         put_review (self, result->verdict);
@@ -249,12 +258,14 @@ static void take_attempt (void *owner, const rota_stored_attempt_t *attempt)
 
 static void gather_last_attempt (gather_t *self)
 {
-    looking_t looking = {.self = self};
+    bool back =
+        self->it.status == STATUS (NEEDS_IMPROVEMENT) || self->it.came_from == STATUS (NEEDS_IMPROVEMENT);
+    looking_t looking = {.self = self,
+                         .reason = back ? rota_core_reason (self->with->core, self->node) : NULL};
     rota_store_attempts (self->with->store, self->node, ATTEMPTS_LOOKED_AT, take_attempt, &looking);
-    /* What a person said when the work was sent back. */
-    const char *reason = rota_core_reason (self->with->core, self->node);
-    if (reason && self->it.came_from == STATUS (NEEDS_IMPROVEMENT) && self->context->n_parts == 0)
-        say (self, "failure", 1000, 0, "it was sent back: %.1000s", reason);
+    /* What a person said, or a rule of quality. */
+    if (looking.reason && *looking.reason)
+        say (self, "failure", 1000, 0, "it was sent back: %.1000s", looking.reason);
 }
 
 /* ---- dependencies */

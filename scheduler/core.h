@@ -78,7 +78,7 @@ typedef struct {
     bool quality_improves;                 /* what is below goes back; else that is only said */
     rota_gate_policy_t flaky, uncheckable; /* of what the gates said at the gate phase */
     uint32_t merge_batch;                  /* merges that one attempt takes at once; 0, 1 = one */
-    uint32_t review_rounds;                /* verdicts that want changes, before a person decides */
+    uint32_t review_rounds;                /* verdicts that want changes, before others decide */
     uint32_t step_tries;                   /* of a review that brings no verdict, before a person decides */
     int64_t review_patience_ms;            /* how long another kind of agent is waited for that rests */
     bool coordinate;                       /* complex work and reviews are the coordinator's */

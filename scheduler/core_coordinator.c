@@ -3,8 +3,8 @@
  * Who it is to be is the leading broker's choice, from what is said here of each candidate; it holds from the
  * commit of the epoch that is given out here, so that an epoch is never used twice. What needs the role waits
  * for it alone: the tasks of `complex_from` and up that any agent may take, and the reviews that its kind may
- * judge. A review that the holder may not judge (its kind did the work) goes to the others that could hold
- * the role. Where no candidate is connected, a review needs none.
+ * judge. A review that the holder may not judge (it or its kind did the work) goes to the others that could
+ * hold the role. Where no candidate is connected, a review needs none.
  *
  * What its holder gets as the coordinator carries the epoch. A holder that is replaced ends the work that it
  * has begun: that was paid for, and is checked and judged like all work. Its reviews are the next one's: it
@@ -121,7 +121,7 @@ static bool anyone_connected (const rota_core_t *self)
     return false;
 }
 
-bool rota_core_role_admits (const rota_core_t *self, const class_t *class, const agent_t *agent)
+bool rota_core_role_admits (rota_core_t *self, const class_t *class, rota_node_t node, const agent_t *agent)
 {
     if (!self->policy.coordinate || !class->needs_role)
         return true;
@@ -130,7 +130,8 @@ bool rota_core_role_admits (const rota_core_t *self, const class_t *class, const
     const agent_t *holder = AT (self, agents, agent_t, self->role.agent);
     if (agent == holder || !holder->connected) /* one that is gone is about to be replaced, or to come back */
         return agent == holder;
-    return !rota_core_agent_fits (holder, class) || rota_core_is_passed_over (self, class, holder);
+    return !rota_core_agent_fits (holder, class) || rota_core_is_passed_over (self, class, holder) ||
+           rota_core_is_own_judge (self, class, node, holder);
 }
 
 bool rota_core_is_coordinator (const rota_core_t *self, const agent_t *agent)

@@ -376,7 +376,7 @@ void rota_core_release_parked (rota_core_t *self, rota_node_t epic);
 /* READY, and that agent could begin it at once. */
 bool rota_core_could_begin (rota_core_t *self, rota_node_t node, rota_agent_t agent);
 /* Whether an agent that is there could take a task of the class, if it had room. */
-bool rota_core_is_served (const rota_core_t *self, uint32_t class_index);
+bool rota_core_is_served (rota_core_t *self, uint32_t class_index);
 
 /* core_claims.c */
 /* After its status or place has changed. */
@@ -479,20 +479,26 @@ int64_t rota_core_backoff_ms (const rota_core_t *self, rota_node_t node, uint32_
 rota_core_event_t *rota_core_advance (rota_core_t *self, rota_node_t node, Rota__Phase phase,
                                       const char *reason);
 /* What follows from the result of a gate, a review or a merge. */
-rota_core_event_t *rota_core_finish_step (rota_core_t *self, rota_node_t node, Rota__ResultClass class,
-                                          const Rota__Result *result, const char *reason);
+rota_core_event_t *rota_core_finish_step (rota_core_t *self, rota_node_t node, rota_agent_t agent,
+                                          Rota__ResultClass class, const Rota__Result *result,
+                                          const char *reason);
 /* The class in whose heap it waits; ROTA_NONE when memory ran out. */
 uint32_t rota_core_queue_of (rota_core_t *self, rota_node_t node);
 /* The phase in which it would be handed out. */
 Rota__Phase rota_core_next_phase (const node_t *it);
 /* "!kind" in a class: not by an agent of that kind while another could; "!!kind": never. */
 bool rota_core_is_passed_over (const rota_core_t *self, const class_t *class, const agent_t *agent);
+/* It did the work that is to be judged, and somebody else is there who can judge it. */
+bool rota_core_is_own_judge (rota_core_t *self, const class_t *class, rota_node_t node, const agent_t *agent);
 
 /* core_coordinator.c */
 uint64_t rota_core_coordinates_bit (rota_core_t *self);
 bool rota_core_class_needs_role (rota_core_t *self, uint64_t capabilities);
 uint32_t rota_core_work_class (rota_core_t *self, const node_t *it);
-bool rota_core_role_admits (const rota_core_t *self, const class_t *class, const agent_t *agent);
+/* What a class doesn't say of who may have it; `node`: the very one, or ROTA_NONE. */
+bool rota_core_may_judge (rota_core_t *self, const class_t *class, rota_node_t node, const agent_t *agent);
+/* `node`: whose review it is, or ROTA_NONE. */
+bool rota_core_role_admits (rota_core_t *self, const class_t *class, rota_node_t node, const agent_t *agent);
 bool rota_core_is_coordinator (const rota_core_t *self, const agent_t *agent);
 /* The epoch under which the agent gets a task of that class; 0: not as the coordinator. */
 uint64_t rota_core_epoch_for (const rota_core_t *self, rota_agent_t agent, uint32_t class_index);

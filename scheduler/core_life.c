@@ -220,7 +220,7 @@ void rota_core_finish (rota_core_t *self, rota_node_t node, rota_agent_t agent, 
         event = rota_core_block (self, node, CAUSE (HAND), reason);
     else if (it->status == STATUS (IN_REVIEW) || it->phase != PHASE (WORK)) {
         it->flags |= flags & F_STOPPED;
-        event = rota_core_finish_step (self, node, class, result, reason);
+        event = rota_core_finish_step (self, node, agent, class, result, reason);
         self->nodes[node].flags &= (uint16_t)~F_STOPPED;
     } else if (class == RESULT (OK)) {
         it->author = (uint16_t)(agent < UINT16_MAX ? agent + 1 : 0);

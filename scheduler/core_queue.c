@@ -471,7 +471,7 @@ static rota_agent_t pick_agent (rota_core_t *self, const class_t *class, rota_no
     for (size_t i = 0; i < self->agents.count; i++) {
         const agent_t *agent = AT (self, agents, agent_t, i);
         if (!has_room (self, agent) || !is_open (self, agent) || !rota_core_agent_fits (agent, class) ||
-            rota_core_is_passed_over (self, class, agent) || !rota_core_role_admits (self, class, agent))
+            !rota_core_may_judge (self, class, node, agent))
             continue;
         if (node != ROTA_NONE && rota_core_budget_refuses (self, node, (rota_agent_t)i, ret_of_task))
             continue;
@@ -623,17 +623,17 @@ bool rota_core_could_begin (rota_core_t *self, rota_node_t node, rota_agent_t ag
     bool room = who->connected && !who->draining && !who->faulty && who->busy < who->slots &&
                 (!self->policy.wip_agent || who->busy < self->policy.wip_agent);
     return room && is_open (self, who) && rota_core_agent_fits (who, class) &&
-           rota_core_role_admits (self, class, who) &&
+           rota_core_may_judge (self, class, node, who) &&
            !rota_core_budget_refuses (self, node, agent, &of_task);
 }
 
-bool rota_core_is_served (const rota_core_t *self, uint32_t class_index)
+bool rota_core_is_served (rota_core_t *self, uint32_t class_index)
 {
     const class_t *class = AT (self, classes, class_t, class_index);
     for (size_t i = 0; i < self->agents.count; i++) {
         const agent_t *agent = AT (self, agents, agent_t, i);
         if (agent->connected && !agent->draining && !agent->faulty && is_open (self, agent) &&
-            rota_core_agent_fits (agent, class) && rota_core_role_admits (self, class, agent))
+            rota_core_agent_fits (agent, class) && rota_core_role_admits (self, class, ROTA_NONE, agent))
             return true;
     }
     return false;

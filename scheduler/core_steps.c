@@ -75,6 +75,45 @@ bool rota_core_is_passed_over (const rota_core_t *self, const class_t *class, co
     return false;
 }
 
+bool rota_core_is_own_judge (rota_core_t *self, const class_t *class, rota_node_t node, const agent_t *agent)
+{
+    const node_t *it = node != ROTA_NONE ? &self->nodes[node] : NULL;
+    if (!it || rota_core_next_phase (it) != PHASE (REVIEW) || !it->author ||
+        agent != AT (self, agents, agent_t, it->author - 1u))
+        return false;
+    for (size_t i = 0; i < self->agents.count; i++) {
+        const agent_t *other = AT (self, agents, agent_t, i);
+        bool rests = other->paid && self->quiet_until_ms > self->now_ms;
+        bool of_task;
+        if (other != agent && !rests && rota_core_agent_fits (other, class) && will_serve (self, other) &&
+            !rota_core_budget_refuses (self, node, (rota_agent_t)i, &of_task))
+            return true;
+    }
+    return false;
+}
+
+/* As many reviews as are allowed wanted changes: the coordinator has the last word of all agents, also where
+ * its kind did the work. NULL: it isn't so, or there is none who could. */
+static const agent_t *holder_for (const rota_core_t *self, const class_t *class, const node_t *it)
+{
+    if (!self->policy.coordinate || self->role.agent == ROTA_NONE || it->rounds < self->policy.review_rounds)
+        return NULL;
+    const agent_t *holder = AT (self, agents, agent_t, self->role.agent);
+    bool own = it->author && holder == AT (self, agents, agent_t, it->author - 1u);
+    return !own && rota_core_agent_fits (holder, class) && will_serve (self, holder) ? holder : NULL;
+}
+
+bool rota_core_may_judge (rota_core_t *self, const class_t *class, rota_node_t node, const agent_t *agent)
+{
+    bool review = node != ROTA_NONE && rota_core_next_phase (&self->nodes[node]) == PHASE (REVIEW);
+    const agent_t *last = review ? holder_for (self, class, &self->nodes[node]) : NULL;
+    if (last)
+        return agent == last;
+    return !rota_core_is_passed_over (self, class, agent) &&
+           !rota_core_is_own_judge (self, class, node, agent) &&
+           rota_core_role_admits (self, class, node, agent);
+}
+
 /* ---------------------------------------------------------------------------------------- moves */
 
 static Rota__Phase phase_after (const node_t *it, Rota__Phase phase)
@@ -175,8 +214,25 @@ static rota_core_event_t *advance_if_worth (rota_core_t *self, rota_node_t node,
     return rota_core_advance (self, node, phase, reason);
 }
 
-static rota_core_event_t *take_verdict (rota_core_t *self, rota_node_t node, const Rota__Result *result,
-                                        bool asked)
+/* Back into the queue of reviews, for the coordinator alone. NULL: it was the one who judged, or can't. */
+static rota_core_event_t *ask_last_instance (rota_core_t *self, rota_node_t node, rota_agent_t judge)
+{
+    node_t *it = &self->nodes[node];
+    uint32_t queue = review_class (self, it);
+    if (judge == ROTA_NONE || judge == self->role.agent || it->rounds != self->policy.review_rounds ||
+        queue == ROTA_NONE)
+        return NULL;
+    rota_core_event_t *event = NULL;
+    const agent_t *holder = holder_for (self, AT (self, classes, class_t, queue), it);
+    if (holder)
+        event = again (self, node, 0,
+                       rota_core_text (self, "changes wanted in %u reviews: %s, which coordinates, decides",
+                                       it->rounds, holder->name));
+    return event;
+}
+
+static rota_core_event_t *take_verdict (rota_core_t *self, rota_node_t node, rota_agent_t judge,
+                                        const Rota__Result *result, bool asked)
 {
     node_t *it = &self->nodes[node];
     const Rota__Verdict *verdict = result ? result->verdict : NULL;
@@ -200,6 +256,9 @@ static rota_core_event_t *take_verdict (rota_core_t *self, rota_node_t node, con
                                  verdict->same_vendor ? "approved (same vendor)" : "approved");
     if (it->rounds < UINT8_MAX)
         it->rounds++;
+    rota_core_event_t *last = ask_last_instance (self, node, judge);
+    if (last)
+        return last;
     if (it->rounds >= self->policy.review_rounds)
         return rota_core_block (self, node, CAUSE (NEEDS_HUMAN),
                                 rota_core_text (self, "changes wanted in %u reviews%s%s", it->rounds,
@@ -239,15 +298,16 @@ static rota_core_event_t *take_gates (rota_core_t *self, rota_node_t node, const
     return rota_core_move (self, node, STATUS (FAILED), 0, reason);
 }
 
-rota_core_event_t *rota_core_finish_step (rota_core_t *self, rota_node_t node, Rota__ResultClass class,
-                                          const Rota__Result *result, const char *reason)
+rota_core_event_t *rota_core_finish_step (rota_core_t *self, rota_node_t node, rota_agent_t agent,
+                                          Rota__ResultClass class, const Rota__Result *result,
+                                          const char *reason)
 {
     node_t *it = &self->nodes[node];
     bool review = it->status == STATUS (IN_REVIEW), asked = it->asked;
     it->asked = false;
     switch (class) {
     case RESULT (OK):
-        return review                      ? take_verdict (self, node, result, asked)
+        return review                      ? take_verdict (self, node, agent, result, asked)
                : it->phase == PHASE (GATE) ? take_gates (self, node, result)
                                            : rota_core_advance (self, node, it->phase, NULL);
     case RESULT (FAILED):

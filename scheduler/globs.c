@@ -206,3 +206,23 @@ bool rota_globs_overlap (const char *a, const char *b, rota_globs_pair_t *ret_pa
     }
     return false;
 }
+
+size_t rota_globs_join (const ProtobufCBinaryData *paths, size_t count, size_t most, char *ret_list)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        const ProtobufCBinaryData *it = &paths[i];
+        if (!it->len || memchr (it->data, '\n', it->len) || memchr (it->data, 0, it->len))
+            continue;
+        if (it->len + (used > 0) > most - used) {
+            memcpy (ret_list, "**", used = 2);
+            break;
+        }
+        if (used)
+            ret_list[used++] = '\n';
+        memcpy (ret_list + used, it->data, it->len);
+        used += it->len;
+    }
+    ret_list[used] = '\0';
+    return used;
+}

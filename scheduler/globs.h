@@ -8,6 +8,7 @@
 #ifndef ROTA_GLOBS_H
 #define ROTA_GLOBS_H
 
+#include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -19,5 +20,10 @@ typedef struct {
 } rota_globs_pair_t;
 /* Lists with one glob a line, NUL-terminated. True with the first pair that meets in *ret_pair. */
 bool rota_globs_overlap (const char *a, const char *b, rota_globs_pair_t *ret_pair);
+
+/* Paths that something changed as such a list, of at most `most` bytes (2 and up) in ret_list, which has room
+ * for one more. Returns its length. What is no path (empty, with a line break or a NUL) is left out. A list
+ * that doesn't fit becomes "**", which meets everything: a part of it would say that the rest is free. */
+size_t rota_globs_join (const ProtobufCBinaryData *paths, size_t count, size_t most, char *ret_list);
 
 #endif

@@ -53,6 +53,11 @@ void rota_store_fail (rota_store_t *self, int code)
                     sqlite3_extended_errcode (self->db));
 }
 
+const char *rota_store_text (sql_t which)
+{
+    return SQL_TEXT[which];
+}
+
 sqlite3_stmt *rota_store_sql (rota_store_t *self, sql_t which)
 {
     if (!self->statements[which]) {

@@ -168,16 +168,27 @@ static int give_rows (sqlite3_stmt *s, rota_entry_fn *each, void *owner)
     return code;
 }
 
+/* Ready to be bound; NULL when it can't be prepared, which is no failure of what is being written. */
+static sqlite3_stmt *reader (rota_store_t *self, sql_t which)
+{
+    if (!self->statements[which])
+        sqlite3_prepare_v3 (self->db, rota_store_text (which), -1, SQLITE_PREPARE_PERSISTENT,
+                            &self->statements[which], NULL);
+    return self->statements[which];
+}
+
+/* What can't be read is not told, and the batch that is open meanwhile is written all the same: it fails only
+ * where SQLite ended its transaction for it (disk, memory). */
 static void give (rota_store_t *self, sqlite3_stmt *s, rota_entry_fn *each, void *owner)
 {
     int code = give_rows (s, each, owner);
-    if (code != SQLITE_DONE)
+    if (code != SQLITE_DONE && self->in_transaction && sqlite3_get_autocommit (self->db))
         rota_store_fail (self, code);
 }
 
 void rota_store_entries (rota_store_t *self, int64_t before, size_t limit, rota_entry_fn *each, void *owner)
 {
-    sqlite3_stmt *s = rota_store_sql (self, SQL_ENTRIES_BEFORE);
+    sqlite3_stmt *s = reader (self, SQL_ENTRIES_BEFORE);
     if (!s)
         return;
     sqlite3_bind_int64 (s, 1, before);
@@ -188,7 +199,7 @@ void rota_store_entries (rota_store_t *self, int64_t before, size_t limit, rota_
 static void entries_of (rota_store_t *self, sql_t which, int64_t what, int64_t before, size_t limit,
                         rota_entry_fn *each, void *owner)
 {
-    sqlite3_stmt *s = rota_store_sql (self, which);
+    sqlite3_stmt *s = reader (self, which);
     if (!s)
         return;
     sqlite3_bind_int64 (s, 1, what);
@@ -239,22 +250,19 @@ void rota_store_entries_with_words (rota_store_t *self, const char *words, int64
                                     rota_entry_fn *each, void *owner)
 {
     char quoted[QUOTED_BYTES];
-    sqlite3_stmt *s = rota_store_sql (self, SQL_ENTRIES_WITH_WORD);
+    sqlite3_stmt *s = reader (self, SQL_ENTRIES_WITH_WORD);
     if (!s || !quote (words, quoted))
         return;
     sqlite3_bind_text (s, 1, quoted, -1, SQLITE_STATIC);
     sqlite3_bind_int64 (s, 2, before);
     sqlite3_bind_int64 (s, 3, (int64_t)limit);
-    /* What the index takes for several words where no blank is (other scripts' marks) is not found; the store
-     * is well all the same. */
-    int code = give_rows (s, each, owner);
-    if (code != SQLITE_DONE && code != SQLITE_ERROR)
-        rota_store_fail (self, code);
+    /* What the index takes for several words where no blank is (other scripts' marks) is not found. */
+    give (self, s, each, owner);
 }
 
 size_t rota_store_entry_about (rota_store_t *self, uint64_t number, rota_node_t *ret_nodes, size_t capacity)
 {
-    sqlite3_stmt *s = rota_store_sql (self, SQL_LINKS_OF_ENTRY);
+    sqlite3_stmt *s = reader (self, SQL_LINKS_OF_ENTRY);
     size_t count = 0;
     if (!s)
         return 0;

@@ -48,6 +48,7 @@ enum {
 
 /* Ready to be bound; NULL when it can't be prepared (kept as a failure). */
 sqlite3_stmt *rota_store_sql (rota_store_t *self, sql_t which);
+const char *rota_store_text (sql_t which);
 /* Runs a statement that gives no row and resets it. */
 void rota_store_run (rota_store_t *self, sqlite3_stmt *statement);
 void rota_store_fail (rota_store_t *self, int sqlite_code);

@@ -19,11 +19,16 @@ epics:
       - {{id: tag, run: "true", after: notes, approval: false}}
       - {{id: late, run: "true", after: go}}
 tasks:
-  - {{id: deploy, approval: required, agent: sim, prompt: 'sim: run echo once >> deployed; ok; run echo again >> deployed; ok'}}
+  - {{id: deploy, approval: required, agent: sim, prompt: 'sim: run echo once >> deployed; ok; run echo again >> deployed; run cat "$ROTA_CONTEXT" > told-why; ok'}}
   - id: asks
     agent: sim
     prompt: >-
       sim: run echo '{{"type":"question","text":"Which colour?"}}' >> "$ROTA_OUTBOX"; nothing; run cat "$ROTA_CONTEXT" > told-it; ok
+  - id: asked
+    agent: sim
+    approval: required
+    prompt: >-
+      sim: run echo '{{"type":"question","text":"Which day?"}}' >> "$ROTA_OUTBOX"; nothing; ok; run cat "$ROTA_CONTEXT" > told-back; ok
   - {{id: go, approval: required, run: "true"}}
 """)
     return place.run("import", "plan.yaml")
@@ -69,10 +74,25 @@ result = place.run("reject", "deploy", "--reason", "not on a Friday")
 check("reject: it goes back with the reason, and asks again", result.returncode == 0 and wait_until(
     lambda: len([attempt for attempt in task("deploy")["attempts"] if attempt["phase"] == "work"]) == 2, 60) and awaits("deploy"),
     result, task("deploy"))
+check("reject: the reason is what the agent is told", "it was sent back: not on a Friday" in place.read("told-why"), place.read("told-why"))
 check("reject: a hook tells of it each time", wait_until(lambda: told().count(("human", "deploy")) == 2, 30), told())
 check("approved in the end it is done", place.run("approve", "deploy").returncode == 0 and wait_until(lambda: task("deploy")["status"] == "done", 60) and
       place.read("deployed").split() == ["once", "again"], task("deploy"))
 check("only what awaits it can be approved", place.run("approve", "deploy").returncode != 0)
+
+# What a person said when it went back isn't lost to what was said before.
+check("another question parks its task", wait_until(lambda: task("asked")["status"] == "blocked", 60), task("asked"))
+check("it is answered", place.run("answer", "asked", "On Monday.").returncode == 0 and awaits("asked"), task("asked"))
+check("pause", place.run("pause").returncode == 0)
+result = place.run("reject", "asked", "--reason", "Monday is a holiday")
+shown = place.run("context", "show", "asked").stdout
+check("`rota context show` shows what will be sent", result.returncode == 0 and "it was sent back: Monday is a holiday" in shown and
+      "On Monday." in shown, result, shown)
+check("resume", place.run("resume").returncode == 0 and wait_until(
+    lambda: os.path.exists(os.path.join(place.path, "told-back")) and awaits("asked"), 60), task("asked"))
+check("the answer and the reason are both told", "it was sent back: Monday is a holiday" in place.read("told-back") and
+      "On Monday." in place.read("told-back"), place.read("told-back"))
+check("approve it", place.run("approve", "asked").returncode == 0)
 
 result = plan("title: Release")
 place.run("approve", "go")

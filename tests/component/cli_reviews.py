@@ -25,8 +25,10 @@ with open({CALLS!r}, "a+") as file:
     seen = sum(json.loads(line)["task"] == task for line in file)
     file.write(json.dumps({{"task": task, "again": again, "size": len(prompt), "files": "all its files" in prompt,
                            "first": "fine by me" in prompt}}) + "\\n")
+mine = re.search('{{"review": "([0-9a-f]+)"', prompt)
+mine = mine and mine[1]
 def verdict(word, *comments):
-    return json.dumps({{"verdict": word, "summary": "so it is", "scores": {{"correctness": 9, "tests": 7}},
+    return json.dumps({{"review": mine, "verdict": word, "summary": "so it is", "scores": {{"correctness": 9, "tests": 7}},
                        "comments": [{{"file": "x", "line": 3, "severity": "major", "text": text}} for text in comments]}})
 bad = re.search("^[+]THE BAD LINE", prompt, re.M)
 text = {{"prose": "I looked at all of it.\\n```json\\n" + verdict("approve") + "\\n```\\nThat is all.",

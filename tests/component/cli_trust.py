@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Work that can be trusted: a roadmap on a repository, worked by agents some of which lie, break, leak and meddle. In the end
 the integration branch has exactly the good work, and each of its commits passes the tests."""
+import re
+
 from cli_support import ROTA, Place, check, finish, json, os, subprocess, wait_until
 
 place = Place()
@@ -38,6 +40,7 @@ environment: [PATH]
 """)
 os.environ["ODD_TOKEN"] = "correct horse battery"
 os.environ["ROTA_AGENTS_LEAST_TIME"] = "10m"  # of what asks a model; commands and sim take what they take
+TELL = "run cat $ROTA_CONTEXT >&2"  # into the log of the attempt
 place.write("plan.yaml", f"""
 name: plan
 repository: .
@@ -48,8 +51,8 @@ tasks:
   - {{id: lexer, after: parser, prompt: "sim: write lexer.c #define LEXER 1; ok"}}
   - {{id: liar, attempts: 1, prompt: "sim: say all is well; ok"}}
   - {{id: breaks, attempts: 1, review: true, prompt: "sim: write broken.c this is no C; ok"}}
-  - {{id: left, prompt: "sim: run printf 'left one\\\\nline two\\\\n' > shared.txt; work 500ms; ok; run printf 'left and right\\\\nline two\\\\n' > shared.txt; ok"}}
-  - {{id: right, prompt: "sim: run printf 'right one\\\\nline two\\\\n' > shared.txt; ok; run printf 'left and right\\\\nline two\\\\n' > shared.txt; ok"}}
+  - {{id: left, prompt: "sim: run printf 'left one\\\\nline two\\\\n' > shared.txt; work 500ms; ok; {TELL}; run printf 'left and right\\\\nline two\\\\n' > shared.txt; ok"}}
+  - {{id: right, prompt: "sim: run printf 'right one\\\\nline two\\\\n' > shared.txt; ok; {TELL}; run printf 'left and right\\\\nline two\\\\n' > shared.txt; ok"}}
   - id: meddler
     prompt: >-
       sim: run echo meddled > {OUTSIDE}; run echo x > {place.state}/meddled; run {ROTA} --state {place.state} approve guarded;
@@ -62,7 +65,7 @@ tasks:
   - {{id: leak, attempts: 1, gates: [], prompt: "sim: run printf 'key = AKIA%s' IOSFODNN7EXAMPLQ > config.ini; ok"}}
   - {{id: leak-again, attempts: 1, gates: [], prompt: "sim: run printf 'AKIA%s' IOSFODNN7EXAMPLQ > k && git add k && git commit -qm a && git rm -q k && git commit -qm b && echo x > leak; ok"}}
   - {{id: leak-given, attempts: 1, gates: [], run: 'echo "$ODD_TOKEN" > given.txt', commit: true, agent: exec}}
-  - {{id: judged, review: true, prompt: "sim: write judged.c #define JUDGED 3; ok; write judged.c #define JUDGED 4; ok  review: changes"}}
+  - {{id: judged, review: true, prompt: "sim: write judged.c #define JUDGED 3; ok; {TELL}; write judged.c #define JUDGED 4; ok  review: changes"}}
   - {{id: guarded, approval: required, prompt: "sim: write guarded.c #define GUARDED 5; ok"}}
   - {{id: hasty, attempts: 1, gates: [], prompt: "do it", agent: hasty}}
   - {{id: held, after: guarded, run: "until test -e go; do sleep 0.05; done; rm go; echo '#define HELD 8' > held.c", commit: true, agent: exec}}
@@ -120,6 +123,18 @@ check("those that touch the same file were worked on one after the other",
 check("what changed other files than it touches is marked", "marked  diff: touches" in place.run("review", "parser").stdout,
       place.run("review", "parser"))
 check("and what the review wanted", "JUDGED 4" in git("show", "rota/main:judged.c"))
+
+
+def second_turn(name):
+    """What the second attempt at the work printed; "" without one."""
+    numbers = sorted(attempt["number"] for attempt in task(name)["attempts"] if attempt["phase"] == "work")
+    return place.run("log", name, "--attempt", str(numbers[1])).stdout if len(numbers) > 1 else ""
+
+
+told = second_turn("judged")
+check("who is to do it better is told in the reviewer's words", "it pretends to want more" in told and "major: say more" in told, told)
+told = [second_turn(name) for name in ("left", "right")]
+check("who met a conflict is told where", sum("conflicts with what rota/main has by now: shared.txt" in text for text in told) == 1, told)
 check("the owner's branch has not moved", git("rev-parse", "main") == before)
 check("nor was the owner's checkout touched", place.read("notes.txt").startswith("a note that") and
       not os.path.exists(os.path.join(place.path, "parser.c")))
@@ -171,4 +186,42 @@ check("rota check", result.returncode == 0, result)
 place.run("down")
 check("no clone is left", not os.listdir(os.path.join(place.state, "clones")) if
       os.path.isdir(os.path.join(place.state, "clones")) else True)
+
+# Without a sandbox: it is said, and what an agent starts is no client all the same.
+place = Place()
+make_repository()
+place.write("rota.yaml", "scheduler: {backoff_base: 200ms}\nagents: {isolation: off}\n")
+os.makedirs(os.path.join(place.path, "inner"))
+place.write("inner/plan.yaml", "name: inner\ntasks: [{id: within, run: 'true'}]\n")
+HEAD = "repository: .\ndefaults: {attempts: 1, timeout: 2m, agent: sim}\n"
+place.write("plan.yaml", f"name: plan\n{HEAD}tasks: [{{id: guarded, approval: required, prompt: 'sim: write guarded.c #define GUARDED 5; ok'}}]\n")
+place.write("meddle", f"""
+{ROTA} --state {place.state} approve guarded > {place.path}/said 2>&1; echo $? >> {place.path}/said
+(setsid env -i sh -c 'sleep 0.3; {ROTA} --state {place.state} approve guarded; echo $?' > {place.path}/said-later 2>&1 &)
+""")
+place.write("more.yaml", f"""
+name: more
+{HEAD}tasks:
+  - id: meddler
+    prompt: >-
+      sim: run sh {place.path}/meddle;
+      work 1s; write meddler.c #define MEDDLER 2; ok
+  - {{id: nested, agent: exec, run: "cd {place.path}/inner && {ROTA} --state {place.path}/inner-state run plan.yaml --agent exec=1 > said 2>&1"}}
+""")
+result = place.run("run", "plan.yaml", "--agent", "sim=2", "--agent", "git=1")
+check("the owner is awaited", result.returncode == 5 and task("guarded").get("phase") == "approval", result)
+place.run("up", "--agent", "sim=2", "--agent", "exec=1", "--agent", "git=1")
+result = place.run("run", "more.yaml")
+check("what was started within an attempt has services of its own", status("nested") == "done" and
+      "all done" in place.read("inner/said"), place.run("log", "nested"), place.read("inner/said"))
+check("an agent that approves is told that it may not", "may not direct its own work" in place.read("said") and
+      place.read("said").splitlines()[-1] != "0", place.read("said"))
+check("nor may what it lets loose", wait_until(lambda: "may not direct its own work" in place.read("said-later"), 30),
+      place.read("said-later"))
+check("what it would have approved waits on", task("guarded").get("phase") == "approval" and task("guarded")["status"] != "done",
+      task("guarded"))
+check("rota review says that nothing was isolated", "not isolated" in place.run("review", "guarded").stdout, place.run("review", "guarded"))
+result = place.run("approve", "guarded")
+check("and so does rota approve", result.returncode == 0 and "not isolated" in result.stdout, result)
+place.run("down")
 finish()

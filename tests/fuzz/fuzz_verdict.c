@@ -22,7 +22,7 @@ static void check_comment (const json_t *comment, bool approved)
 
 int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
-    json_t *verdict = rota_verdict_find ((const char *)data, size);
+    json_t *verdict = rota_verdict_find ((const char *)data, size, "w");
     if (!verdict)
         return 0;
     const json_t *approved = json_object_get (verdict, "approved"), *comment;

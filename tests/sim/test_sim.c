@@ -291,6 +291,28 @@ static bool needs_role (const world_t *self, const rota_core_assign_t *it)
     return it->phase == PHASE (REVIEW) || (it->phase == PHASE (WORK) && complex);
 }
 
+/* Whose work is given out to be judged, or ROTA_NONE. */
+static rota_agent_t author_judged (const world_t *self, const rota_core_assign_t *it)
+{
+    rota_core_node_t node;
+    return it->phase == PHASE (REVIEW) && !it->again && rota_core_get (self->core, it->node, &node)
+               ? node.author
+               : ROTA_NONE;
+}
+
+/* Its author judges it: nobody else could. */
+static void expect_no_other_judge (const world_t *self, const rota_core_assign_t *it)
+{
+    rota_core_agent_view_t view;
+    for (rota_agent_t other = 0; other < rota_core_agent_count (self->core); other++) {
+        rota_core_agent_view (self->core, other, &view);
+        bool there = other != it->agent && view.connected && !view.draining &&
+                     view.breaker_until_ms <= self->now_ms &&
+                     self->accounts[view.account].closed_until_ms <= self->now_ms;
+        EXPECT (self, !there, "n%u is judged by its author while %s is there", it->node, view.name);
+    }
+}
+
 static void let_out (world_t *self, const rota_core_effects_t *effects)
 {
     rota_core_agent_view_t view;
@@ -303,7 +325,11 @@ static void let_out (world_t *self, const rota_core_effects_t *effects)
                 "a task is given to an agent that is set aside");
         EXPECT (self, it->again || self->accounts[view.account].closed_until_ms <= self->now_ms,
                 "n%u goes to %s, whose account rests", it->node, view.name);
-        if (self->policy.coordinate && !it->again && needs_role (self, it))
+        rota_agent_t author = author_judged (self, it);
+        if (author == it->agent)
+            expect_no_other_judge (self, it);
+        if (self->policy.coordinate && !it->again && needs_role (self, it) &&
+            (author == ROTA_NONE || author != self->role.agent))
             EXPECT (self, it->agent == self->role.agent, "n%u goes to %s, which doesn't coordinate", it->node,
                     view.name);
         if (it->phase == PHASE (WORK) && !it->again)

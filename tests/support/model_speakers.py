@@ -38,7 +38,8 @@ class Speaker:
         self.handler, self.request = handler, request
 
     def approve(self):
-        self.text(words=MARK + '\n{"verdict": "approve", "summary": "good", "score": 90, "comments": []}')
+        word = re.findall(r'{"review": "(\w+)"', "\n".join(self.prompts())) or [""]
+        self.text(words=MARK + '\n{"review": "' + word[-1] + '", "verdict": "approve", "summary": "good", "score": 90, "comments": []}')
 
     def text(self, headers=None, words=MARK):
         raise NotImplementedError

@@ -70,6 +70,77 @@ static void complex_work_goes_to_the_holder_alone (void **state)
     assert_int_equal (handed_to (self, "b"), claude);
 }
 
+/* Its own work is judged by another one of its kind, as that of its kind is by another kind. */
+static void the_holder_does_not_judge_its_own_work (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t one = drive_join_as (self, "claude@one", "claude", 2, ABLE);
+    rota_agent_t two = drive_join_as (self, "claude@two", "claude", 2, ABLE);
+    elect (self, one);
+    ADD (self, .id = "a", .wants = ROTA_WANTS_REVIEW, .agent = "claude@one");
+    drive_work (self, "a", RESULT (OK));
+    assert_int_equal (handed_to (self, "a"), two);
+    drive_judge (self, "a", true);
+    ADD (self, .id = "b", .wants = ROTA_WANTS_REVIEW, .agent = "claude@two");
+    drive_work (self, "b", RESULT (OK));
+    assert_int_equal (handed_to (self, "b"), one);
+}
+
+/* Of its kind's work another kind is the judge; after as many rounds as are allowed the holder has the last
+ * word. */
+static void in_the_end_the_holder_judges_and_then_a_person (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t claude = drive_join_as (self, "claude@one", "claude", 2, ABLE);
+    rota_agent_t codex = drive_join_as (self, "codex@here", "codex", 2, ABLE);
+    drive_join_as (self, "claude@two", "claude", 2, ABLE);
+    elect (self, claude);
+    static const struct {
+        const char *name, *by;
+        bool approved;
+    } CASES[] = {{"a", "claude@two", true}, {"b", "claude@two", false}, {"c", "claude@one", false}};
+    for (int i = 0; i < 3; i++) {
+        const char *name = CASES[i].name;
+        ADD (self, .id = name, .wants = ROTA_WANTS_REVIEW, .agent = CASES[i].by);
+        for (int round = 0; round < 3; round++) {
+            drive_work (self, name, RESULT (OK));
+            assert_int_equal (handed_to (self, name), codex);
+            drive_judge (self, name, false);
+        }
+        if (i == 2) { /* it can't judge its own work */
+            EXPECT_STATUS (self, name, BLOCKED);
+            continue;
+        }
+        EXPECT_STATUS (self, name, NEEDS_REVIEW);
+        assert_int_equal (handed_to (self, name), claude);
+        assert_int_equal (self->assigns[0].epoch, role_of (self).epoch);
+        drive_judge (self, name, CASES[i].approved);
+        if (CASES[i].approved)
+            EXPECT_STATUS (self, name, DONE);
+        else
+            EXPECT_STATUS (self, name, BLOCKED);
+    }
+    /* What the holder judged itself is decided. */
+    ADD (self, .id = "d", .wants = ROTA_WANTS_REVIEW, .agent = "codex");
+    for (int round = 0; round < 3; round++) {
+        drive_work (self, "d", RESULT (OK));
+        assert_int_equal (handed_to (self, "d"), claude);
+        drive_judge (self, "d", false);
+    }
+    EXPECT_STATUS (self, "d", BLOCKED);
+    /* A holder that is gone when its turn has come is not waited for. */
+    ADD (self, .id = "e", .wants = ROTA_WANTS_REVIEW, .agent = "claude@two");
+    for (int round = 0; round < 3; round++) {
+        drive_work (self, "e", RESULT (OK));
+        assert_int_equal (handed_to (self, "e"), codex);
+        drive_judge (self, "e", false);
+    }
+    rota_core_agent_drain (self->core, claude, true, self->now_ms);
+    assert_int_equal (handed_to (self, "e"), codex);
+    drive_judge (self, "e", false);
+    EXPECT_STATUS (self, "e", BLOCKED);
+}
+
 static void the_holder_is_kept_free_while_others_have_room (void **state)
 {
     drive_t *self = *state;
@@ -485,6 +556,8 @@ int main (void)
 {
     const struct CMUnitTest tests[] = {
         ROLE_TEST (complex_work_goes_to_the_holder_alone),
+        ROLE_TEST (the_holder_does_not_judge_its_own_work),
+        ROLE_TEST (in_the_end_the_holder_judges_and_then_a_person),
         ROLE_TEST (the_holder_is_kept_free_while_others_have_room),
         ROLE_TEST (commands_and_named_agents_need_no_coordinator),
         ROLE_TEST (while_the_role_is_vacant_only_what_needs_it_waits),

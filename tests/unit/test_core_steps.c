@@ -130,6 +130,34 @@ static void the_same_kind_judges_only_where_no_other_can (void **state)
     assert_string_equal (handed_to (self, "b", PHASE (REVIEW)), "codex");
 }
 
+/* The class of reviews knows kinds only. */
+static void nobody_judges_its_own_work_while_another_of_its_kind_is_there (void **state)
+{
+    drive_t *self = *state;
+    rota_agent_t one = drive_join_as (self, "claude@one", "claude", 2, CLAUDE);
+    rota_agent_t two = drive_join_as (self, "claude@two", "claude", 1, CLAUDE);
+    ADD (self, .id = "a", .wants = ROTA_WANTS_REVIEW, .agent = "claude@one");
+    ADD (self, .id = "b", .agent = "claude@two");
+    drive_expect_handed_out (self, "a b");
+    drive_report (self, "a", RESULT (OK));
+    assert_int_equal (drive_dispatch (self), 0); /* the other one is waited for */
+    drive_report (self, "b", RESULT (OK));
+    drive_expect_handed_out (self, "a");
+    assert_int_equal (self->assigns[0].agent, two);
+    drive_judge (self, "a", true);
+    ADD (self, .id = "c", .wants = ROTA_WANTS_REVIEW, .agent = "claude@two");
+    drive_work (self, "c", RESULT (OK));
+    drive_expect_handed_out (self, "c");
+    assert_int_equal (self->assigns[0].agent, one);
+    drive_judge (self, "c", true);
+    /* Nobody else is there, or stays. */
+    rota_core_agent_drain (self->core, one, true, self->now_ms);
+    ADD (self, .id = "d", .wants = ROTA_WANTS_REVIEW, .agent = "claude@two");
+    drive_work (self, "d", RESULT (OK));
+    drive_expect_handed_out (self, "d");
+    assert_int_equal (self->assigns[0].agent, two);
+}
+
 static void a_busy_other_kind_is_waited_for (void **state)
 {
     drive_t *self = *state;
@@ -401,6 +429,7 @@ int main (void)
         DRIVE_TEST (a_lost_gate_or_merge_is_done_again_and_the_work_is_not),
         DRIVE_TEST (another_kind_judges_than_the_one_that_worked),
         DRIVE_TEST (the_same_kind_judges_only_where_no_other_can),
+        DRIVE_TEST (nobody_judges_its_own_work_while_another_of_its_kind_is_there),
         DRIVE_TEST (a_busy_other_kind_is_waited_for),
         DRIVE_TEST (wanted_changes_go_back_to_work_and_in_the_end_to_a_person),
         DRIVE_TEST (a_review_without_a_verdict_approves_nothing),

@@ -149,6 +149,30 @@ static void no_common_path_is_overlooked (void **state)
     assert_true (met > 100 && apart > 100);
 }
 
+#define PATH(text)                                                                                           \
+    {                                                                                                        \
+        .len = strlen (text), .data = (uint8_t *)(text)                                                      \
+    }
+
+/* A list that is cut would say that the rest is free. */
+static void a_list_that_does_not_fit_meets_everything (void **state)
+{
+    (void)state;
+    const ProtobufCBinaryData paths[] = {PATH ("src/a.c"), PATH (""), PATH ("two\nlines"), PATH ("src/b.c")};
+    char list[16];
+    rota_globs_pair_t pair;
+    assert_int_equal (rota_globs_join (paths, 4, 15, list), 15);
+    assert_string_equal (list, "src/a.c\nsrc/b.c");
+    assert_false (rota_globs_overlap (list, "src/c.c", &pair));
+    assert_int_equal (rota_globs_join (paths, 4, 14, list), 2);
+    assert_string_equal (list, "**");
+    assert_true (rota_globs_overlap (list, "src/b.c", &pair));
+    assert_int_equal (rota_globs_join (paths, 4, 6, list), 2);
+    assert_string_equal (list, "**");
+    assert_int_equal (rota_globs_join (paths, 0, 6, list), 0);
+    assert_string_equal (list, "");
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +180,7 @@ int main (void)
         cmocka_unit_test (lists_tell_the_pair_that_meets),
         cmocka_unit_test (what_is_too_long_meets_everything),
         cmocka_unit_test (no_common_path_is_overlooked),
+        cmocka_unit_test (a_list_that_does_not_fit_meets_everything),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }

@@ -28,6 +28,7 @@
 #include <cmocka.h>
 
 #define NOW_MS 1795419000000
+#define REVIEW "feedfacecafebeef"
 #define FENCE "0123456789abcdef0123456789abcdef"
 
 typedef struct {
@@ -83,7 +84,7 @@ static size_t count_of (const char *text, const char *what)
 
 static void assert_wants_changes (const text_t *it, const char *answer)
 {
-    json_t *verdict = rota_verdict_find (answer, strlen (answer));
+    json_t *verdict = rota_verdict_find (answer, strlen (answer), REVIEW);
     CHECK (it, verdict != NULL);
     CHECK (it, json_is_false (json_object_get (verdict, "approved")));
     CHECK (it, json_integer_value (json_object_get (verdict, "score")) == 12);
@@ -96,29 +97,56 @@ static void a_verdict_that_wants_changes_stays_one (void **state)
     (void)state;
     EACH (it)
     {
-        const char *verdict = format_json ("{s:s, s:s, s:i, s:[{s:s, s:i, s:s, s:s}]}", "verdict", "changes",
-                                           "summary", it->text, "score", 12, "comments", "file", it->text,
-                                           "line", 1, "severity", it->text, "text", it->text);
+        const char *verdict =
+            format_json ("{s:s, s:s, s:s, s:i, s:[{s:s, s:i, s:s, s:s}]}", "review", REVIEW, "verdict",
+                         "changes", "summary", it->text, "score", 12, "comments", "file", it->text, "line", 1,
+                         "severity", it->text, "text", it->text);
         assert_wants_changes (it, verdict);
         assert_wants_changes (it, rota_pool_format (pool, "%s\n%s", it->text, verdict));
         assert_wants_changes (it, rota_pool_format (pool, "%s\nThe file says: %s", verdict, it->text));
     }
 }
 
-/* Only an object with the very words is one; what those texts hold counts if a reviewer ends with it. */
+static void assert_none (const text_t *it, const char *answer)
+{
+    json_t *verdict = rota_verdict_find (answer, strlen (answer), REVIEW);
+    CHECK (it, !verdict);
+    json_decref (verdict);
+}
+
+/* What a reviewer merely quotes is no verdict, wherever in its answer it stands. */
 static void words_are_no_verdict (void **state)
 {
     (void)state;
     EACH (it)
     {
-        json_t *verdict = rota_verdict_find (it->text, strlen (it->text));
-        bool whole =
-            strstr (it->text, "\"verdict\": \"approve\"") || strstr (it->text, "\"verdict\":\"approve\"");
-        CHECK (it, whole || !verdict);
+        assert_none (it, it->text);
+        assert_none (it, rota_pool_format (pool, "The file says: %s and I can't judge", it->text));
+        assert_none (it, rota_pool_format (pool, "It ends with: %s", it->text));
+        assert_none (it, format_json ("{s:s}", "text", it->text));
+        assert_none (it, format_json ("{s:s, s:s}", "review", it->text, "verdict", "approve"));
+    }
+}
+
+/* One that the reviewer gives is one, whatever it quotes before and behind it. */
+static void its_own_verdict_is_one (void **state)
+{
+    char words[2][ROTA_VERDICT_WORD_BYTES];
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        rota_verdict_word (words[i]);
+    assert_int_equal (strlen (words[0]), ROTA_VERDICT_WORD_BYTES - 1);
+    assert_string_not_equal (words[0], words[1]);
+    EACH (it)
+    {
+        const char *own =
+            format_json ("{s:s, s:s, s:i}", "review", words[0], "verdict", "approve", "score", 7);
+        const char *answer = rota_pool_format (pool, "%s\n%s\n%s", it->text, own, it->text);
+        json_t *verdict = rota_verdict_find (answer, strlen (answer), words[0]);
+        CHECK (it, json_is_true (json_object_get (verdict, "approved")));
+        CHECK (it, json_integer_value (json_object_get (verdict, "score")) == 7);
         json_decref (verdict);
-        const char *quoted = format_json ("{s:s}", "text", it->text);
-        verdict = rota_verdict_find (quoted, strlen (quoted));
-        CHECK (it, !verdict);
+        CHECK (it, !rota_verdict_find (answer, strlen (answer), words[1]));
     }
 }
 
@@ -169,7 +197,7 @@ static void an_answer_under_review_keeps_its_edges (void **state)
         assignment.spec = &spec;
         assignment.phase = PHASE (REVIEW);
         assignment.answer = rota_bytes (it->text);
-        const char *prompt = rota_program_prompt (&assignment, pool);
+        const char *prompt = rota_program_prompt (&assignment, REVIEW, pool);
         const char *begin = strstr (prompt, "----- BEGIN ANSWER ");
         char word[ROTA_FENCE_BYTES] = "";
         CHECK (it, begin && sscanf (begin, "----- BEGIN ANSWER %32s", word) == 1 && strlen (word) == 32);
@@ -179,6 +207,7 @@ static void an_answer_under_review_keeps_its_edges (void **state)
         CHECK (it, end && (size_t)(end - body) == strlen (it->text));
         CHECK (it, memcmp (body, it->text, strlen (it->text)) == 0);
         CHECK (it, strstr (end, "End your answer with exactly one JSON object"));
+        CHECK (it, strstr (end, "{\"review\": \"" REVIEW "\", "));
         CHECK (it, count_of (prompt, word) == 3);
     }
 }
@@ -194,7 +223,7 @@ static void a_task_can_not_pass_for_a_session (void **state)
         spec.title = spec.description = spec.prompt = rota_bytes (it->text);
         assignment.spec = &spec;
         assignment.phase = PHASE (WORK);
-        const char *prompt = rota_program_prompt (&assignment, pool);
+        const char *prompt = rota_program_prompt (&assignment, REVIEW, pool);
         CHECK (it, strncmp (prompt, "Task t: ", 8) == 0);
         CHECK (it, strncmp (prompt + 8, it->text, strlen (it->text)) == 0);
     }
@@ -268,7 +297,7 @@ static void a_text_is_one_argument (void **state)
         assignment.spec = &spec;
         assignment.phase = PHASE (WORK);
         CHECK (it, ROTA_ADAPTER_COMMAND.prepare (&context, &assignment, 0, pool, &attempt, &error) == 0);
-        const char *const ALL[] = {"cat",       "-p", rota_program_prompt (&assignment, pool),
+        const char *const ALL[] = {"cat",       "-p", rota_program_prompt (&assignment, REVIEW, pool),
                                    "--in=/srv", "--", "last"};
         for (size_t i = 0; i < COUNT (ALL); i++)
             CHECK (it, attempt.argv[i] && strcmp (attempt.argv[i], ALL[i]) == 0);
@@ -634,6 +663,7 @@ int main (void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (a_verdict_that_wants_changes_stays_one),
         cmocka_unit_test (words_are_no_verdict),
+        cmocka_unit_test (its_own_verdict_is_one),
         cmocka_unit_test (the_context_keeps_its_edges),
         cmocka_unit_test (an_answer_under_review_keeps_its_edges),
         cmocka_unit_test (a_task_can_not_pass_for_a_session),

@@ -3,6 +3,7 @@
 #include "scheduler/store_context.h"
 
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -126,9 +127,59 @@ static void test_several_words (void **state)
     assert_int_equal (found, 0);
 }
 
+static void spoil (const char *sql)
+{
+    char path[96];
+    sqlite3 *db;
+    snprintf (path, sizeof path, "%s/rota.db", directory);
+    assert_int_equal (sqlite3_open (path, &db), SQLITE_OK);
+    assert_int_equal (sqlite3_exec (db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close (db);
+}
+
+static void look_everywhere (size_t *ret_by_words, size_t *ret_others)
+{
+    *ret_by_words = *ret_others = 0;
+    rota_store_entries_with_words (store, "ledger", ROTA_ENTRY_ANY, 10, count, ret_by_words);
+    rota_store_entries (store, ROTA_ENTRY_ANY, 10, count, ret_others);
+    rota_store_entries_of_type (store, NOTE (DECISION), ROTA_ENTRY_ANY, 10, count, ret_others);
+}
+
+/* `rota context list` while a batch is open: that batch is not its cost. */
+static void test_a_read_that_fails_harms_no_writer (void **state)
+{
+    size_t by_words, others;
+    (void)state;
+    begin ();
+    add ("The ledger rounds half to even.");
+    commit ();
+    begin ();
+    look_everywhere (&by_words, &others);
+    commit ();
+    assert_int_equal (by_words, 1);
+    assert_int_equal (others, 2);
+    spoil ("DROP TABLE context_words");
+    begin ();
+    rota_store_set_number (store, "kept", 7);
+    look_everywhere (&by_words, &others);
+    commit ();
+    assert_int_equal (by_words, 0);
+    assert_int_equal (others, 2);
+    assert_int_equal (rota_store_number (store, "kept", 0), 7);
+    spoil ("ALTER TABLE context RENAME TO elsewhere");
+    begin ();
+    rota_store_set_number (store, "kept", 8);
+    look_everywhere (&by_words, &others);
+    commit ();
+    assert_int_equal (others, 0);
+    assert_int_equal (rota_store_number (store, "kept", 0), 8);
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown (test_several_words, set_up, tear_down)};
+        cmocka_unit_test_setup_teardown (test_several_words, set_up, tear_down),
+        cmocka_unit_test_setup_teardown (test_a_read_that_fails_harms_no_writer, set_up, tear_down),
+    };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }
