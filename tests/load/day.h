@@ -87,7 +87,7 @@ typedef struct {
     int64_t limited_hour;
     size_t ended, in_order, apart; /* starts that were the best of all that were ready; those that had another
                                       reason */
-    size_t failures, limits, host_crashes, crashes_before, crashes_after, commits, verified;
+    size_t failures, limits, host_crashes, crashes_before, crashes_after, commits, tries, verified;
     bool dies_before;
 } day_t;
 

@@ -198,6 +198,8 @@ static void load_anew (day_t *self)
     day_verify (self);
 }
 
+#define CRASH_EVERY 700
+
 static bool has_effects (const day_t *self, const rota_core_effects_t *effects)
 {
     size_t tallies;
@@ -213,8 +215,10 @@ void day_commit (day_t *self)
     rota_core_effects (self->core, &effects);
     MUST (!rota_core_broken (self->core), "the core is broken");
     bool first = !self->commits, change = has_effects (self, &effects);
-    uint64_t fate = day_draw (self, (uint64_t)self->now_ms, 2) % 2000;
-    if (fate == 0 && change && !first) {
+    /* Once in so many commits, at one of them, before or after it. */
+    uint64_t draw = day_draw (self, self->tries / CRASH_EVERY, 2);
+    bool dies = change && !first && self->tries++ % CRASH_EVERY == draw / 2 % CRASH_EVERY;
+    if (dies && draw % 2) {
         self->crashes_before++;
         load_anew (self);
         return;
@@ -227,7 +231,7 @@ void day_commit (day_t *self)
         if (!effects.assigns[i].again)
             day_order_started (self, &effects.assigns[i]);
     day_acknowledge (self);
-    if (fate == 1 && change && !first) {
+    if (dies) {
         self->crashes_after++;
         load_anew (self);
         return;

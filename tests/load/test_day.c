@@ -141,7 +141,7 @@ static void a_day_of_a_hundred_agents (void **state)
                    "after a commit; %zu commits; all invariants looked at %zu times; %.1f s, %.0f tasks/s\n",
                    day.in_order, day.apart, day.failures, day.limits, day.host_crashes, day.crashes_before,
                    day.crashes_after, day.commits, day.verified, took_s, (double)tasks / took_s);
-    assert_true (day.failures > tasks / 40 && day.limits > tasks / 40 && day.host_crashes > 2 &&
+    assert_true (day.failures > tasks / 40 && day.limits > tasks / 40 && day.host_crashes > 0 &&
                  day.crashes_before + day.crashes_after > 1 && day.in_order > tasks / 2 && day.apart > 0);
     day_close (&day);
 }
