@@ -122,6 +122,7 @@ json_t *rota_json_spec (const Rota__TaskSpec *spec)
     rota_json_set_true (object, "approval", spec->approval);
     rota_json_set_text (object, "review", spec->has_review, spec->review);
     set_texts (object, "gates", spec->n_gates, spec->gates);
+    rota_json_set_text (object, "profile", spec->has_profile, spec->profile);
     set_texts (object, "labels", spec->n_labels, spec->labels);
     set_texts (object, "touches", spec->n_touches, spec->touches);
     set_texts (object, "capabilities", spec->n_capabilities, spec->capabilities);

@@ -28,6 +28,7 @@ typedef enum {
     FIELD_COMPLEXITY,
     FIELD_LABELS,
     FIELD_CAPABILITIES,
+    FIELD_PROFILE,
     FIELD_WORKDIR,
     FIELD_COMMIT,
     FIELD_APPROVAL,
@@ -128,6 +129,29 @@ static void read_gates (rota_roadmap_target_t *target, const rota_yaml_node_t *v
             rota_yaml_fault (&target->sink, item, "gates: there is no gate %s at the top of the file",
                              rota_yaml_show (item->text, item->count, shown));
     }
+}
+
+static bool has_profile (const Rota__RoadmapHeader *header, ProtobufCBinaryData name)
+{
+    for (size_t i = 0; i < header->n_gates; i++)
+        for (size_t k = 0; k < header->gates[i]->n_profiles; k++) {
+            ProtobufCBinaryData it = header->gates[i]->profiles[k]->name;
+            if (it.len == name.len && memcmp (it.data, name.data, it.len) == 0)
+                return true;
+        }
+    return false;
+}
+
+static void read_profile (rota_roadmap_target_t *target, const rota_yaml_node_t *value)
+{
+    Rota__TaskSpec *spec = target->spec;
+    char shown[ROTA_YAML_SHOWN_BYTES];
+    if (!take_name (target, value, &spec->profile))
+        return;
+    spec->has_profile = true;
+    if (!has_profile (&target->reader->header, spec->profile))
+        rota_yaml_fault (&target->sink, value, "profile: no gate at the top of the file has the profile %s",
+                         rota_yaml_show (value->text, value->count, shown));
 }
 
 /* ---- keys */
@@ -516,6 +540,7 @@ static const field_key_t KEYS[] = {
     {"approval", IN_ANY | IN_DEFAULTS, FIELD_APPROVAL, read_approval},
     {"review", IN_TASK | IN_DEFAULTS, FIELD_REVIEW, read_review},
     {"gates", IN_TASK | IN_DEFAULTS, FIELD_GATES, read_gates},
+    {"profile", IN_TASK | IN_DEFAULTS, FIELD_PROFILE, read_profile},
     {"workdir", IN_TASK | IN_DEFAULTS, FIELD_WORKDIR, read_workdir},
     {"commit", IN_TASK | IN_DEFAULTS, FIELD_COMMIT, read_commit},
     {"not_before", IN_TASK, FIELD_NONE, read_not_before},

@@ -290,12 +290,47 @@ static void read_head_directory (rota_roadmap_reader_t *self, const rota_yaml_no
         self->directory = rota_roadmap_resolve_directory (self, (const char *)bytes.data);
 }
 
-/* name: COMMAND, or name: {run: COMMAND, timeout: 10m} */
+/* profiles: {NAME: COMMAND or null, ...} of a gate. */
+static void read_profiles (rota_roadmap_reader_t *self, Rota__Gate *gate, const rota_yaml_node_t *value)
+{
+    const rota_yaml_sink_t sink = {report_error, self};
+    if (!rota_yaml_mapping (value, "profiles", &sink))
+        return;
+    for (uint32_t i = 0; i < value->count; i++) {
+        const rota_yaml_pair_t *pair = &value->pairs[i];
+        const char *reason;
+        bool is_null = rota_yaml_is_null (&pair->value);
+        if (rota_id_check (pair->key.text, pair->key.count, &reason) < 0) {
+            char shown[ROTA_YAML_SHOWN_BYTES];
+            rota_yaml_fault (&sink, &pair->key, "profiles: \"%s\": %s",
+                             rota_yaml_show (pair->key.text, pair->key.count, shown), reason);
+            continue;
+        }
+        if (!is_null && (pair->value.kind != ROTA_YAML_SCALAR || !*pair->value.text)) {
+            rota_yaml_fault (&sink, &pair->value,
+                             "profile %s: expected a command, or null where it isn't checked, found %s",
+                             pair->key.text, rota_yaml_kind_name (&pair->value));
+            continue;
+        }
+        Rota__GateProfile *profile = rota_roadmap_alloc (self, sizeof *profile);
+        if (!profile)
+            return;
+        rota__gate_profile__init (profile);
+        profile->has_name = true;
+        profile->name = rota_bytes_n (pair->key.text, pair->key.count);
+        profile->has_command = !is_null;
+        if (!is_null)
+            profile->command = rota_bytes_n (pair->value.text, pair->value.count);
+        rota_roadmap_append (self, (void ***)&gate->profiles, &gate->n_profiles, profile);
+    }
+}
+
+/* name: COMMAND, or name: {run: COMMAND, timeout: 10m, profiles: {NAME: COMMAND}} */
 static void read_gate (rota_roadmap_reader_t *self, const rota_yaml_pair_t *pair)
 {
     const rota_yaml_sink_t sink = {report_error, self};
-    const rota_yaml_node_t *run = &pair->value, *timeout = NULL;
-    const char *reason, *command = NULL;
+    const rota_yaml_node_t *run = &pair->value, *timeout = NULL, *profiles = NULL;
+    const char *reason;
     char shown[ROTA_YAML_SHOWN_BYTES];
     rota_yaml_show (pair->key.text, pair->key.count, shown);
     if (rota_id_check (pair->key.text, pair->key.count, &reason) < 0) {
@@ -305,31 +340,37 @@ static void read_gate (rota_roadmap_reader_t *self, const rota_yaml_pair_t *pair
     if (pair->value.kind == ROTA_YAML_MAPPING) {
         run = rota_yaml_get (&pair->value, "run");
         timeout = rota_yaml_get (&pair->value, "timeout");
+        profiles = rota_yaml_get (&pair->value, "profiles");
         for (uint32_t i = 0; i < pair->value.count; i++) {
-            const rota_yaml_node_t *key = &pair->value.pairs[i].key;
-            if (strcmp (key->text, "run") != 0 && strcmp (key->text, "timeout") != 0)
-                rota_yaml_fault (&sink, key, "gate %s: a gate has run and timeout", shown);
+            const char *key = pair->value.pairs[i].key.text;
+            if (strcmp (key, "run") != 0 && strcmp (key, "timeout") != 0 && strcmp (key, "profiles") != 0)
+                rota_yaml_fault (&sink, &pair->value.pairs[i].key,
+                                 "gate %s: a gate has run, timeout and profiles", shown);
         }
     }
-    if (rota_yaml_is_null (run) || run->kind != ROTA_YAML_SCALAR || !*run->text) {
+    bool has_run = !rota_yaml_is_null (run);
+    if (has_run ? run->kind != ROTA_YAML_SCALAR || !*run->text : rota_yaml_is_null (profiles)) {
         rota_yaml_fault (&sink, &pair->value, "gate %s: expected a command, found %s", shown,
                          rota_yaml_kind_name (run));
         return;
     }
-    command = run->text;
     Rota__Gate *gate = rota_roadmap_alloc (self, sizeof *gate);
     if (!gate)
         return;
     rota__gate__init (gate);
-    gate->has_name = gate->has_command = true;
+    gate->has_name = true;
     gate->name = rota_bytes_n (pair->key.text, pair->key.count);
-    gate->command = rota_bytes_n (command, run->count);
+    gate->has_command = has_run;
+    if (has_run)
+        gate->command = rota_bytes_n (run->text, run->count);
     int64_t ms;
     if (!rota_yaml_is_null (timeout) &&
         rota_yaml_duration (timeout, "timeout", 0, MAX_GATE_TIMEOUT_MS, &sink, &ms)) {
         gate->has_timeout_ms = true;
         gate->timeout_ms = (uint32_t)ms;
     }
+    if (!rota_yaml_is_null (profiles))
+        read_profiles (self, gate, profiles);
     rota_roadmap_append (self, (void ***)&self->header.gates, &self->header.n_gates, gate);
 }
 

@@ -357,6 +357,7 @@ static void put_how (writer_t *self, const Rota__TaskSpec *spec)
         put_scalar (self, spec->review.data, spec->review.len, YAML_PLAIN_SCALAR_STYLE);
     }
     put_names (self, "gates", spec->n_gates, spec->gates);
+    put_text_pair (self, "profile", spec->has_profile, &spec->profile);
     put_text_pair (self, "workdir", spec->has_workdir, &spec->workdir);
     if (spec->has_commit)
         put_pair (self, "commit", "%s", spec->commit ? "true" : "false");
@@ -537,6 +538,22 @@ static void put_groups (writer_t *self, const char *key, uint32_t first)
     close_list (self);
 }
 
+static void put_profiles (writer_t *self, const Rota__Gate *gate)
+{
+    if (!gate->n_profiles)
+        return;
+    put_word (self, "profiles");
+    open_mapping (self);
+    for (size_t i = 0; i < gate->n_profiles; i++) {
+        put_text (self, &gate->profiles[i]->name);
+        if (gate->profiles[i]->has_command)
+            put_text (self, &gate->profiles[i]->command);
+        else
+            put_word (self, "null");
+    }
+    close_mapping (self);
+}
+
 static void put_gates (writer_t *self, const Rota__RoadmapHeader *header)
 {
     if (!header->n_gates)
@@ -546,13 +563,14 @@ static void put_gates (writer_t *self, const Rota__RoadmapHeader *header)
     for (size_t i = 0; i < header->n_gates; i++) {
         const Rota__Gate *gate = header->gates[i];
         put_text (self, &gate->name);
-        if (!gate->has_timeout_ms) {
+        if (!gate->has_timeout_ms && !gate->n_profiles) {
             put_text (self, &gate->command);
             continue;
         }
         open_mapping (self);
-        put_text_pair (self, "run", true, &gate->command);
-        put_duration (self, "timeout", true, gate->timeout_ms);
+        put_text_pair (self, "run", gate->has_command, &gate->command);
+        put_duration (self, "timeout", gate->has_timeout_ms, gate->timeout_ms);
+        put_profiles (self, gate);
         close_mapping (self);
     }
     close_mapping (self);

@@ -55,7 +55,7 @@ def faults_of_leaders(records):
 
 
 def faults_of_tasks(records):
-    acked, done, newest, holder, epoch, reviews = set(), {}, {}, None, 0, {}
+    acked, done, newest, holder, epoch, reviews, authors = set(), {}, {}, None, 0, {}, {}
     for it in records:
         if it["what"] == "ack":
             acked.add(it["task"])
@@ -63,12 +63,16 @@ def faults_of_tasks(records):
             holder, epoch = it["actor"], it["epoch"]
         elif it["what"] == "start":
             newest[it["task"]] = max(newest.get(it["task"], 0), it["attempt"])
-            if it.get("review"):
+            if not it.get("review"):
+                authors[it["task"]] = it["agent"]
+            # What the coordinator did itself another one judges, and not by the role.
+            elsewhere = it.get("review") and authors.get(it["task"]) == holder != it["agent"]
+            if it.get("review") and not elsewhere:
                 reviews[it["task"], it["attempt"]] = epoch
-            if (it.get("complex") or it.get("review")) and it["agent"] != holder:
+            if (it.get("complex") or it.get("review")) and it["agent"] != holder and not elsewhere:
                 yield "out of role", f"{it['task']} to {it['agent']}, and {holder} is the coordinator"
         elif it["what"] == "verdict":
-            begun = reviews.get((it["task"], it["attempt"]))
+            begun = reviews.get((it["task"], it["attempt"]), epoch)
             if begun != epoch:
                 yield "late verdict", f"{it['task']}.{it['attempt']} was begun under epoch {begun}, and counted in {epoch}"
         elif it["what"] == "done":

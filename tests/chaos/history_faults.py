@@ -43,6 +43,8 @@ GOOD = [
     act("client", "scheduler", 2, "t"), start("b", 2, "y", True), {"what": "healed"}, start("b", 3, "y", review=True),
     verdict("b", 3), done("b", 3), {"what": "moved"},
 ]
+# What the coordinator did itself, another one judges, and that counts whoever coordinates by then.
+JUDGED = [start("c", 1, "y", True), start("c", 2, "z", review=True), hold(4, "x"), verdict("c", 2), done("c", 2)]
 
 
 def without(what, **fields):
@@ -62,7 +64,7 @@ PLANTED = {
     "a second completion": ("done twice", GOOD + [done("a", 1)]),
     "a late report of a lost attempt": ("stale accepted", [done("b", 1) if it == done("b", 3) else it for it in GOOD]),
     "complex work for a deposed coordinator": ("out of role", GOOD + [start("d", 1, "x", True), done("d", 1)]),
-    "a review by an agent that has no role": ("out of role", GOOD + [start("b", 4, "x", review=True)]),
+    "a review by an agent that has no role": ("out of role", GOOD + [hold(4, "x"), start("b", 4, "z", review=True)]),
     "a verdict of a deposed coordinator": ("late verdict", [it for record in GOOD for it in
                                                             ([hold(4, "x"), record] if record == verdict("b", 3) else [record])]),
     "a verdict of one who has the role again": ("late verdict", [
@@ -71,9 +73,10 @@ PLANTED = {
 }
 
 failures = 0
-found = faults(copy.deepcopy(GOOD))
-print("ok   a good history passes" if not found else f"FAIL a good history: {found}")
-failures += bool(found)
+for records in (GOOD, GOOD + JUDGED):
+    found = faults(copy.deepcopy(records))
+    print("ok   a good history passes" if not found else f"FAIL a good history: {found}")
+    failures += bool(found)
 for title, (name, records) in PLANTED.items():
     found = {it for it, _ in faults(copy.deepcopy(records))}
     failures += found != {name}

@@ -1,5 +1,6 @@
 /* Good roadmaps: what becomes of each key, and the files of real users. */
 #include "proto/words.h"
+#include "scheduler/gates.h"
 #include "scheduler/roadmap.h"
 
 #include <setjmp.h>
@@ -629,10 +630,51 @@ static void a_cycle_is_reported_exactly_when_work_would_stand_still (void **stat
     assert_true (cyclic > 300 && free_of_them > 300);
 }
 
+static void expect_gate (const rota_gates_t *gates, size_t index, const char *name, const char *command)
+{
+    assert_true (index < gates->count);
+    const Rota__Gate *gate = gates->list[index];
+    assert_bytes (gate->name, name);
+    assert_int_equal (gate->has_command, command != NULL);
+    assert_int_equal (gate->n_profiles, 0); /* whoever runs it needs no others */
+    if (command)
+        assert_bytes (gate->command, command);
+}
+
+static void a_profile_chooses_the_commands_of_gates (void **state)
+{
+    (void)state;
+    rota_gates_t gates;
+    rota_roadmap_t *roadmap =
+        parse_good ("gates:\n"
+                    "  test: {run: make check, timeout: 5m, profiles: {quick: make smoke, docs: null}}\n"
+                    "  lint: make lint\n"
+                    "  audit: {profiles: {quick: pip-audit}}\n"
+                    "defaults: {gates: [test, lint, audit], profile: quick}\n"
+                    "tasks:\n"
+                    "  - {id: quick, exit_criteria: [test: make mine, critic: elsewhere]}\n"
+                    "  - {id: docs, profile: docs}\n");
+    rota_gates_find (&roadmap->header, find (roadmap, "quick"), &gates);
+    assert_int_equal (gates.count, 5);
+    expect_gate (&gates, 0, "test", "make smoke");
+    assert_int_equal (gates.list[0]->timeout_ms, 300000);
+    expect_gate (&gates, 1, "lint", "make lint"); /* it knows no profile */
+    expect_gate (&gates, 2, "audit", "pip-audit");
+    expect_gate (&gates, 3, "make mine", "make mine");
+    expect_gate (&gates, 4, "elsewhere", NULL);
+    rota_gates_find (&roadmap->header, find (roadmap, "docs"), &gates);
+    assert_int_equal (gates.count, 3);
+    expect_gate (&gates, 0, "test", NULL); /* null: it can't be checked, and that is said */
+    expect_gate (&gates, 1, "lint", "make lint");
+    expect_gate (&gates, 2, "audit", NULL);
+    rota_roadmap_destroy (&roadmap);
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (every_key_of_the_head_arrives),
+        cmocka_unit_test (a_profile_chooses_the_commands_of_gates),
         cmocka_unit_test (every_key_that_says_what_a_task_is_arrives),
         cmocka_unit_test (every_key_that_says_how_to_work_arrives),
         cmocka_unit_test (groups_hold_their_tasks_in_the_order_of_the_file),

@@ -184,13 +184,21 @@ static void wrong_types_everywhere (void **state)
             "r.yaml:25:17: error: not_before: expected a time such as 2026-11-23T08:00:00Z, found "
             "\"tomorrow\"\n"
             "r.yaml:26:12: error: agent: \"\": an id must not be empty\n"),
+        CASE ("gates: {a: {profiles: [x]}, b: {run: y, profiles: {'': z, fast: [], slow: ''}}}\n"
+              "tasks: [{id: t, profile: fats}, {id: u, profile: []}]\n",
+              "r.yaml:1:24: error: profiles: expected a mapping (key: value), found a list\n"
+              "r.yaml:1:54: error: profiles: \"\": an id must not be empty\n"
+              "r.yaml:1:67: error: profile fast: expected a command, or null where it isn't checked, found a list\n"
+              "r.yaml:1:77: error: profile slow: expected a command, or null where it isn't checked, found a text\n"
+              "r.yaml:2:26: error: profile: no gate at the top of the file has the profile fats\n"
+              "r.yaml:2:51: error: profile: expected a text, found a list\n"),
         CASE ("name: []\nrepository: {}\nwip: many\ngates: {a: [], b: {run: x, when: y}, c: {timeout: 1s}}\n"
               "defaults: 7\ntasks: []\n",
               "r.yaml:1:7: error: name: expected a text, found a list\n"
               "r.yaml:2:13: error: repository: expected a text, found a mapping (key: value)\n"
               "r.yaml:3:6: error: wip: expected a whole number from 1 to 1000000, found \"many\"\n"
               "r.yaml:4:12: error: gate a: expected a command, found a list\n"
-              "r.yaml:4:28: error: gate b: a gate has run and timeout\n"
+              "r.yaml:4:28: error: gate b: a gate has run, timeout and profiles\n"
               "r.yaml:4:41: error: gate c: expected a command, found nothing\n"
               "r.yaml:5:11: error: defaults: expected a mapping (key: value), found \"7\"\n"),
     };

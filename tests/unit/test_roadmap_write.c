@@ -133,7 +133,8 @@ static void what_is_written_reads_well (void **state)
 {
     (void)state;
     rota_roadmap_t *roadmap = read_back (
-        "name: small\ngates: {lint: make lint, test: {run: make check, timeout: 600}}\n"
+        "name: small\ngates: {lint: make lint, test: {run: make check, timeout: 600},\n"
+        "        slow: {profiles: {full: make all, quick: null, odd: 'null'}}}\n"
         "defaults: {retry: 2, gates: [lint]}\n"
         "directory: /srv\n"
         "epics:\n"
@@ -142,7 +143,7 @@ static void what_is_written_reads_well (void **state)
         "  - {id: flat, title: 'no: really', run: \"cd x \xe2\x80\x94\\nmake\\n\", timeout: 5400, priority: "
         "high,\n"
         "     exit_criteria: [doc: a.md, \"yes\"], after: [{id: b, type: related}], prompt: '@@me'}\n"
-        "  - {id: b, after: {milestone: M, epic: E}, directory: /tmp, gates: [], attempts: 1}\n");
+        "  - {id: b, after: {milestone: M, epic: E}, directory: /tmp, gates: [], profile: quick, attempts: 1}\n");
     char *text = write_out (&roadmap->header, roadmap->specs, roadmap->count);
     assert_string_equal (text, "name: small\n"
                                "gates:\n"
@@ -150,6 +151,11 @@ static void what_is_written_reads_well (void **state)
                                "  test:\n"
                                "    run: make check\n"
                                "    timeout: 10m\n"
+                               "  slow:\n"
+                               "    profiles:\n"
+                               "      full: make all\n"
+                               "      quick: null\n"
+                               "      odd: \"null\"\n"
                                "epics:\n"
                                "- id: E\n"
                                "  status: blocked\n"
