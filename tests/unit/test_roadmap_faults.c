@@ -186,12 +186,14 @@ static void wrong_types_everywhere (void **state)
             "r.yaml:26:12: error: agent: \"\": an id must not be empty\n"),
         CASE ("gates: {a: {profiles: [x]}, b: {run: y, profiles: {'': z, fast: [], slow: ''}}}\n"
               "tasks: [{id: t, profile: fats}, {id: u, profile: []}]\n",
-              "r.yaml:1:24: error: profiles: expected a mapping (key: value), found a list\n"
-              "r.yaml:1:54: error: profiles: \"\": an id must not be empty\n"
-              "r.yaml:1:67: error: profile fast: expected a command, or null where it isn't checked, found a list\n"
-              "r.yaml:1:77: error: profile slow: expected a command, or null where it isn't checked, found a text\n"
+              "r.yaml:1:23: error: profiles: expected a mapping (key: value), found a list\n"
+              "r.yaml:1:52: error: profiles: \"\": an id must not be empty\n"
+              "r.yaml:1:65: error: profile fast: expected a command, or null where it isn't checked, found a "
+              "list\n"
+              "r.yaml:1:75: error: profile slow: expected a command, or null where it isn't checked, found a "
+              "text\n"
               "r.yaml:2:26: error: profile: no gate at the top of the file has the profile fats\n"
-              "r.yaml:2:51: error: profile: expected a text, found a list\n"),
+              "r.yaml:2:50: error: profile: expected a text, found a list\n"),
         CASE ("name: []\nrepository: {}\nwip: many\ngates: {a: [], b: {run: x, when: y}, c: {timeout: 1s}}\n"
               "defaults: 7\ntasks: []\n",
               "r.yaml:1:7: error: name: expected a text, found a list\n"

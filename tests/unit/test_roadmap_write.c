@@ -143,7 +143,8 @@ static void what_is_written_reads_well (void **state)
         "  - {id: flat, title: 'no: really', run: \"cd x \xe2\x80\x94\\nmake\\n\", timeout: 5400, priority: "
         "high,\n"
         "     exit_criteria: [doc: a.md, \"yes\"], after: [{id: b, type: related}], prompt: '@@me'}\n"
-        "  - {id: b, after: {milestone: M, epic: E}, directory: /tmp, gates: [], profile: quick, attempts: 1}\n");
+        "  - {id: b, after: {milestone: M, epic: E}, directory: /tmp, gates: [], profile: quick, attempts: "
+        "1}\n");
     char *text = write_out (&roadmap->header, roadmap->specs, roadmap->count);
     assert_string_equal (text, "name: small\n"
                                "gates:\n"
@@ -191,6 +192,7 @@ static void what_is_written_reads_well (void **state)
                                "  - milestone: M\n"
                                "    epic: E\n"
                                "  attempts: 1\n"
+                               "  profile: quick\n"
                                "  directory: /tmp\n");
     free (text);
     rota_roadmap_destroy (&roadmap);
