@@ -19,6 +19,7 @@
 #define LOOK_MS 5 /* between two looks whether something has come up */
 #define READY_SLICE_MS 500
 #define PATIENCE_MS 3000
+#define GONE_PATIENCE_MS 60000
 
 extern char **environ;
 
@@ -414,6 +415,17 @@ bool rota_link_gone (const rota_link_t *self)
     rota_holder_t holder;
     return self->state && self->supervisor == 0 && rota_state_holder (self->state, &holder) == 0 &&
            !rota_link_probe (self->endpoints, NULL);
+}
+
+bool rota_link_has_ended (const rota_link_t *self, const rota_link_want_t *want)
+{
+    if (!self->state || self->supervisor != 0 || rota_link_probe (self->endpoints, NULL))
+        return false;
+    int64_t end_ms = rota_clock_monotonic_ms () + GONE_PATIENCE_MS;
+    for (; !stopped (want) && rota_clock_monotonic_ms () < end_ms; nap ())
+        if (rota_link_gone (self) || rota_link_probe (self->endpoints, NULL))
+            return true;
+    return false;
 }
 
 static int code_of (Rota__ErrorCode code)

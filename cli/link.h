@@ -53,6 +53,9 @@ void rota_link_go (rota_link_t *self);
 
 /* Whether the services that others had started, and that were used here, have ended. */
 bool rota_link_gone (const rota_link_t *self);
+/* The same of those that answer no more: waits until their supervisor, which ends after them, has ended too
+ * or has started them again, so that a link can be opened anew. */
+bool rota_link_has_ended (const rota_link_t *self, const rota_link_want_t *want);
 
 /* The next line that the supervisor has said, without its first character, which is in *ret_word. False when
  * there is none now. `ret_line` holds sizeof self->words bytes. */

@@ -231,7 +231,7 @@ static int work (run_t *self, bool *ret_gone)
         rota_link_go (&self->link);
         code = conclude (self, rota_watch (&self->watch));
     }
-    *ret_gone = code == ROTA_EXIT_UNREACHABLE && rota_link_gone (&self->link);
+    *ret_gone = code == ROTA_EXIT_UNREACHABLE && rota_link_has_ended (&self->link, &want);
     rota_progress_destroy (&self->progress);
     rota_link_close (&self->link);
     return code;
@@ -282,8 +282,7 @@ static int with_roadmap (run_t *self)
         int code = work (self, &gone);
         if (!gone)
             return code;
-        rota_cli_note (
-            "the services have ended with the run that had started them; starting them for this one");
+        rota_cli_note ("the services have ended with the run that had started them; going on with others");
     }
 }
 
