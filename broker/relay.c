@@ -166,11 +166,28 @@ static void to_scheduler (rota_broker_t *self, rota_member_t *sender, const rota
         rota_quota_answered (self->quota, &sender->quota);
 }
 
+void relay_follow_scheduler (rota_broker_t *self)
+{
+    const rota_member_t *scheduler = rota_presence_scheduler (self->presence);
+    uint64_t arrival = scheduler ? scheduler->arrival : 0;
+    if (arrival == self->served_arrival)
+        return;
+    self->served_arrival = arrival;
+    if (scheduler)
+        rota_log (ROTA_LOG_INFO, "scheduler.connected", "pid=%u epoch=%llu", scheduler->identity.pid,
+                  (unsigned long long)scheduler->scheduler_epoch);
+    else
+        rota_log (ROTA_LOG_WARNING, "scheduler.gone", "peers=%zu", rota_presence_count (self->presence));
+    for (rota_member_t *member = NULL; (member = rota_presence_each (self->presence, member));)
+        rota_quota_reset_in_flight (self->quota, &member->quota);
+}
+
 static void client_to_scheduler (rota_broker_t *self, rota_member_t *sender, const rota_envelope_t *envelope,
                                  const rota_route_t *route, zmq_msg_t *body)
 {
     uint32_t retry_after_ms = 0;
     rota_admission_t admission = ROTA_ADMIT_NOW;
+    relay_follow_scheduler (self); /* before anything is in flight to one that has just come */
     if (route->entry->lane == ROTA_LANE_BULK)
         admission = rota_quota_admit (self->quota, &sender->quota, (int64_t)zmq_msg_size (body), self->now_ms,
                                       &retry_after_ms);
@@ -216,22 +233,6 @@ void relay_pump (rota_broker_t *self)
                           scheduler, &waiting->body);
         drop_waiting (waiting);
     }
-}
-
-void relay_follow_scheduler (rota_broker_t *self)
-{
-    const rota_member_t *scheduler = rota_presence_scheduler (self->presence);
-    uint64_t arrival = scheduler ? scheduler->arrival : 0;
-    if (arrival == self->served_arrival)
-        return;
-    self->served_arrival = arrival;
-    if (scheduler)
-        rota_log (ROTA_LOG_INFO, "scheduler.connected", "pid=%u epoch=%llu", scheduler->identity.pid,
-                  (unsigned long long)scheduler->scheduler_epoch);
-    else
-        rota_log (ROTA_LOG_WARNING, "scheduler.gone", "peers=%zu", rota_presence_count (self->presence));
-    for (rota_member_t *member = NULL; (member = rota_presence_each (self->presence, member));)
-        rota_quota_reset_in_flight (self->quota, &member->quota);
 }
 
 void relay_on_leave (void *owner, rota_member_t *member)
