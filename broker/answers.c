@@ -37,7 +37,8 @@ static void sign (rota_broker_t *self, rota_envelope_t *envelope)
     envelope->has_sender = true;
     memcpy (envelope->sender, self->instance, sizeof envelope->sender);
     envelope->role = ROLE (BROKER);
-    envelope->leader_epoch = lead_acts (self);
+    /* Who is only sent away was not led by it. */
+    envelope->leader_epoch = envelope->type == ROTA_MESSAGE_ERROR ? self->leadership.epoch : lead_acts (self);
 }
 
 int answers_send (rota_broker_t *self, rota_wire_t *wire, rota_route_key_t route,

@@ -290,6 +290,19 @@ static int tick (rota_broker_t *self)
     return result == 0 ? watch_memory (self) : result;
 }
 
+/* What is said unasked, and what has waited: by the one that leads alone, also when the process has just
+ * woken up in the middle of a turn. */
+static void act (rota_broker_t *self)
+{
+    if (!lead_holds (self))
+        return;
+    relay_follow_scheduler (self);
+    relay_pump (self);
+    coordinator_turn (self);
+    if (!self->presence_blocked && rota_presence_has_news (self->presence))
+        answers_report_presence (self);
+}
+
 /* Reports, heartbeats and cancels come before what clients ask for. Returns how much there was, or a negative
  * errno. */
 static int turn (rota_broker_t *self)
@@ -301,13 +314,9 @@ static int turn (rota_broker_t *self)
     for (size_t i = 0; i < self->wires_count; i++)
         if (self->wires[i].socket)
             count += relay_turn (self, &self->wires[i]);
-    relay_follow_scheduler (self);
-    relay_pump (self);
-    coordinator_turn (self);
+    act (self);
     count += events_turn (self);
     count += events_subscriptions_turn (self);
-    if (!self->presence_blocked && rota_presence_has_news (self->presence))
-        answers_report_presence (self);
     return count;
 }
 
@@ -360,7 +369,7 @@ int rota_broker_run (rota_broker_t *self)
             result = count;
         else if (self->now_ms - self->tick_ms >= ROTA_BROKER_TICK_MS) {
             result = tick (self);
-            if (result == 0 && rota_presence_count (self->presence) > 0)
+            if (result == 0 && rota_presence_count (self->presence) > 0 && lead_holds (self))
                 answers_report_presence (self);
         }
         if (result == 0 && count == 0)

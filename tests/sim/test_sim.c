@@ -393,7 +393,7 @@ static void rebuild (world_t *self)
     model_t *model = &self->model;
     rota_core_destroy (&self->core);
     self->core = rota_core_new (&self->policy, self->now_ms);
-    self->rebuilt_ms = self->now_ms;
+    self->rebuilt_ms = self->now_ms + 1; /* what was begun in this very instant is the earlier one's */
     sim_class (self);
     rota_core_limit_source (self->core, 1, self->source_limit);
     load_accounts_and_agents (self);
