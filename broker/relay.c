@@ -305,7 +305,7 @@ static bool registers_another (rota_broker_t *self, const rota_wire_t *wire, con
                                const rota_member_t *sender, rota_wire_message_t *message)
 {
     ProtobufCMessage *body;
-    if (!wire->keyed || route->entry->type != ROTA_MESSAGE_REGISTER)
+    if (!wire->keyed || !sender || route->entry->type != ROTA_MESSAGE_REGISTER)
         return false;
     rota_arena_reset (self->arena);
     if (rota_body_decode (ROTA_MESSAGE_REGISTER, zmq_msg_data (&message->body), zmq_msg_size (&message->body),
