@@ -15,7 +15,7 @@ From ten minutes on also, since before that what is kept for a minute is not in 
   files        in the state directory: the most is at most that of the first half, a half more and 50; they are looked for each
                minute, so their number goes up and down
   disk         the state directory is at most as large as in the first half and 10 %, 1 MiB, and 700 bytes for each attempt
-               that succeeded: those are kept (docs/operations.md)
+               that succeeded: of a task that recurs the last 512 are kept (docs/operations.md)
 """
 import os
 
