@@ -1,8 +1,9 @@
 /* attempts.h - whether a process belongs to an attempt of an agent: such a one is no peer.
  *
  * Everything that an attempt starts stays below its shim, which takes over what loses its parent; the shim is
- * found by its name among the ancestors. A broker that was itself started within an attempt (a task may well
- * run rota) serves that attempt, and refuses those of its own agents.
+ * found by its name among the ancestors. Those that can't be seen are other users' and no shims: the sockets
+ * at which this is asked are closed to others. A broker that was itself started within an attempt (a task may
+ * well run rota) serves that attempt, and refuses those of its own agents.
  */
 #ifndef ROTA_BROKER_ATTEMPTS_H
 #define ROTA_BROKER_ATTEMPTS_H
