@@ -42,8 +42,9 @@
  *   part, part_bytes  of a review: which part of the difference, from 1, and how large one is (difference.h)
  *   asked_again    true: PROGRAM is asked for a verdict that it left out; it is given no difference
  *   members        [{task, title, attempt, start, branch, gates, checks, reviewed_by}], of a merge: what is
- * merged beside the task itself, after it and in this order left           the commit where rota left the
- * integration branch, if the host knows that better than the repository's own refs/rota/left/TARGET
+ *                  merged beside the task itself, after it and in this order
+ *   left           the commit where rota left the integration branch, if the host knows that better than the
+ *                  repository's own refs/rota/left/TARGET
  *
  * The record is a file of JSON, renamed into place when the step has come to its end; a step without one was
  * cut short and has changed nothing that counts:
@@ -53,10 +54,10 @@
  *   commit, base, tree, branch, files, insertions, deletions, merged, onto, integration (branch)
  *   isolated       bool
  *   gates          [{name, state ("passed", "failed", "timed_out", "flaky", "not_checkable", "marked"),
- * exit_code, took_ms, output}], with the checks paths          [changed files, or where there are many the
- * directories they lie in, as globs] conflicts      [paths] head_moved     bool: the integration branch was
- * not where rota left it
- *
+ *                  exit_code, took_ms, output}], with the checks
+ *   paths          [changed files, or where there are many the directories they lie in, as globs]
+ *   conflicts      [paths]
+ *   head_moved     bool: the integration branch was not where rota left it
  *   members        of a merge with members: a record of this kind for each
  *   part, parts    of a review, where the difference has several; the last looks at all of it
  *   batch          how many were merged by the same commit, if more than one

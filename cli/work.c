@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define INTEGRATION_PREFIX "rota/"
+#define OUTPUT_LINES 10
 
 /* ---- git */
 
@@ -119,6 +120,25 @@ static const char *state_word (Rota__GateState state)
     return (size_t)state < sizeof WORDS / sizeof *WORDS ? WORDS[state] : WORDS[0];
 }
 
+/* Why a gate or a check did not pass: the end of what it said. */
+static void put_output (const rota_cli_t *cli, ProtobufCBinaryData output)
+{
+    char *text = rota_clean (output.data, output.len, true);
+    size_t end = text ? strlen (text) : 0;
+    while (end && (text[end - 1] == '\n' || text[end - 1] == ' '))
+        text[--end] = '\0';
+    size_t at = end;
+    for (int lines = 0; at && (text[at - 1] != '\n' || ++lines < OUTPUT_LINES);)
+        at--;
+    for (char *line = text ? text + at : NULL; line && *line;) {
+        size_t length = strcspn (line, "\n");
+        printf ("    %s%.*s%s\n", rota_style (&cli->out, ROTA_STYLE_DIM), (int)length, line,
+                rota_style_end (&cli->out));
+        line += length + (line[length] == '\n');
+    }
+    free (text);
+}
+
 static void put_gates (const rota_cli_t *cli, const Rota__Result *result)
 {
     for (size_t i = 0; i < result->n_gates; i++) {
@@ -135,6 +155,8 @@ static void put_gates (const rota_cli_t *cli, const Rota__Result *result)
                 state_word (gate->state), rota_style_end (&cli->out), name ? name : "",
                 gate->cached ? " (cached)" : "");
         free (name);
+        if (gate->state != ROTA__GATE_STATE__GATE_STATE_PASSED)
+            put_output (cli, gate->output);
     }
 }
 

@@ -17,7 +17,8 @@ typedef struct {
     const rota_core_t *core;
     const rota_settings_t *settings;
     rota_arena_t *arena; /* where what is gathered lives */
-    int64_t wall_ms;
+    int64_t wall_ms;     /* ages of entries are counted from here */
+    int64_t now_ms;      /* by the core's clock */
 } rota_gathering_t;
 
 /* `spec` is the task's definition. *ret_context is empty where nothing is known, or context.budget is 0. */

@@ -288,7 +288,8 @@ static rota_gathering_t gathering (service_t *self)
                               .core = self->core,
                               .settings = self->config.settings,
                               .arena = self->arena,
-                              .wall_ms = rota_clock_wall_ms ()};
+                              .wall_ms = rota_clock_wall_ms (),
+                              .now_ms = rota_service_now_ms (self)};
 }
 
 bool rota_service_wants_context (service_t *self, const rota_core_node_t *node, Rota__Phase phase)

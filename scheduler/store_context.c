@@ -1,5 +1,6 @@
 #include "scheduler/store_context.h"
 
+#include "bus/log.h"
 #include "bus/names.h"
 #include "scheduler/store_internal.h"
 
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #define QUOTED_BYTES 1024
+#define LOG_INTERVAL_MS 10000
 #define PROBES 4 /* other texts with the same hash that are passed over */
 
 static int64_t reference (rota_node_t node)
@@ -155,25 +157,20 @@ static void read_row (sqlite3_stmt *s, rota_entry_t *ret_entry)
         ret_entry->text = "";
 }
 
-static int give_rows (sqlite3_stmt *s, rota_entry_fn *each, void *owner)
+static void say_unreadable (rota_store_t *self)
 {
-    int code;
-    while ((code = sqlite3_step (s)) == SQLITE_ROW) {
-        rota_entry_t entry;
-        read_row (s, &entry);
-        each (owner, &entry);
-    }
-    sqlite3_reset (s);
-    sqlite3_clear_bindings (s);
-    return code;
+    rota_log_limited (ROTA_LOG_WARNING, "context.unreadable", "context", LOG_INTERVAL_MS,
+                      "text=\"what agents should know can't be read, it is left out: %s\"",
+                      sqlite3_errmsg (self->db));
 }
 
 /* Ready to be bound; NULL when it can't be prepared, which is no failure of what is being written. */
 static sqlite3_stmt *reader (rota_store_t *self, sql_t which)
 {
-    if (!self->statements[which])
+    if (!self->statements[which] &&
         sqlite3_prepare_v3 (self->db, rota_store_text (which), -1, SQLITE_PREPARE_PERSISTENT,
-                            &self->statements[which], NULL);
+                            &self->statements[which], NULL) != SQLITE_OK)
+        say_unreadable (self);
     return self->statements[which];
 }
 
@@ -181,7 +178,16 @@ static sqlite3_stmt *reader (rota_store_t *self, sql_t which)
  * where SQLite ended its transaction for it (disk, memory). */
 static void give (rota_store_t *self, sqlite3_stmt *s, rota_entry_fn *each, void *owner)
 {
-    int code = give_rows (s, each, owner);
+    int code;
+    while ((code = sqlite3_step (s)) == SQLITE_ROW) {
+        rota_entry_t entry;
+        read_row (s, &entry);
+        each (owner, &entry);
+    }
+    if (code != SQLITE_DONE)
+        say_unreadable (self);
+    sqlite3_reset (s);
+    sqlite3_clear_bindings (s);
     if (code != SQLITE_DONE && self->in_transaction && sqlite3_get_autocommit (self->db))
         rota_store_fail (self, code);
 }

@@ -267,7 +267,8 @@ static void measure_gather (bench_context_t *self, const char *kind, bool cold)
                                        .core = self->core,
                                        .settings = self->settings,
                                        .arena = self->arena,
-                                       .wall_ms = 1700000000000};
+                                       .wall_ms = 1700000000000,
+                                       .now_ms = 1700000000000};
         rota_arena_reset (self->arena);
         double begun_ms = bench_now_ms (), unused_ms = used_ms ();
         rota_context_gather (&with, node, PHASE (WORK), &spec, &context);

@@ -165,11 +165,11 @@ class Round:
         shutil.rmtree(self.directory)
 
 
-def main():
-    print(f"seed {SEED}, {ROUNDS} rounds of {TASKS} tasks")
+def play(kind, rounds):
+    """Plays so many rounds of that kind, each with a seed of its own, and yields each that passed."""
     rng = random.Random(SEED)
-    for number in range(ROUNDS):
-        attempt = Round(number, random.Random(rng.randrange(1 << 62)))
+    for number in range(rounds):
+        attempt = kind(number, random.Random(rng.randrange(1 << 62)))
         begun = time.monotonic()
         try:
             attempt.run()
@@ -179,8 +179,14 @@ def main():
                 if process.poll() is None:
                     process.kill()
             raise
-        print(f"round {number}: killed {' '.join(attempt.kills)}; {time.monotonic() - begun:.1f} s", flush=True)
-    print(f"{ROUNDS} passed, 0 failed")
+        print(f"round {number}: killed {', '.join(attempt.kills)}; {time.monotonic() - begun:.1f} s", flush=True)
+        yield attempt
+
+
+def main():
+    print(f"seed {SEED}, {ROUNDS} rounds of {TASKS} tasks")
+    passed = sum(1 for _ in play(Round, ROUNDS))
+    print(f"{passed} passed, 0 failed")
 
 
 if __name__ == "__main__":

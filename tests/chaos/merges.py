@@ -10,11 +10,9 @@ ROTA_TEST_LONG=1.
 import contextlib
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import crash
@@ -159,21 +157,7 @@ tasks:
 def main():
     rounds = max(1, KILLS // KILLS_A_ROUND)
     print(f"seed {crash.SEED}, {rounds} rounds with {KILLS_A_ROUND} kills each")
-    rng = random.Random(crash.SEED)
-    landed = 0
-    for number in range(rounds):
-        attempt = Round(number, random.Random(rng.randrange(1 << 62)))
-        begun = time.monotonic()
-        try:
-            attempt.run()
-        except BaseException:
-            print(f"round {number} failed; kills: {attempt.kills}; its files: {attempt.directory}", file=sys.stderr)
-            for process in attempt.processes.values():
-                if process.poll() is None:
-                    process.kill()
-            raise
-        landed += attempt.landed
-        print(f"round {number}: killed {', '.join(attempt.kills)}; {time.monotonic() - begun:.1f} s", flush=True)
+    landed = sum(each.landed for each in crash.play(Round, rounds))
     print(f"{rounds} passed, 0 failed; {landed} of {rounds * KILLS_A_ROUND} kills came after the branch had moved")
 
 

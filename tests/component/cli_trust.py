@@ -173,6 +173,9 @@ check("branches of merged work are gone, of failed work they stay", branches and
 result = place.run("review", "judged")
 check("rota review", result.returncode == 0 and "changes wanted" in result.stdout and "approved" in result.stdout and
       "passed" in result.stdout, result)
+result = place.run("review", "breaks")
+check("and why a gate failed: the end of what it printed", "failed  test\n    " in result.stdout and "    broken.c:1:" in result.stdout,
+      result)
 result = place.run("diff", "judged", "--stat")
 check("rota diff", result.returncode == 0 and "judged.c" in result.stdout, result)
 result = place.run("merge")

@@ -190,7 +190,8 @@ def all_services_follow_and_each_task_is_done_once(stage):
     etcd = Etcd(stage).wait_ready()
     names = brokers(stage, etcd, 3)
     start_services(stage, names, agents=2)
-    stage.service("sink", "telemetry", "s", "--broker", sockets(stage, names, "service"))
+    stage.service("sink", "telemetry", "s", "--broker", sockets(stage, names, "service"),
+                  environment={"ROTA_TELEMETRY_BATCH_INTERVAL": "1s"})
     client = Client([stage.client_endpoint(name) for name in names], stage.history)
     done, rounds = [], [None, signal.SIGKILL, signal.SIGSTOP]
     for number, blow in enumerate(rounds):

@@ -109,7 +109,7 @@ class Proxy:
 
 
 class Hosts(unittest.TestCase):
-    settings = "scheduler: {lease: 2s, lease_margin: 0s, agent_heartbeat: 500ms}\n"
+    settings = "scheduler: {lease: 2s, lease_margin: 0s, agent_heartbeat: 500ms}\ntelemetry: {batch_interval: 1s}\n"
 
     def setUp(self):
         self.directory = tempfile.TemporaryDirectory(prefix="rota-test-")

@@ -10,6 +10,8 @@ two halves. The rule, for each process that lived through both:
   memory       the median of the second half is at most that of the first and 4 % and 1.5 MiB
   descriptors, threads    the least of the second half is at most the least of the first and 2 (agent hosts: and 8, they have
                some for each attempt)
+
+Of a process that has just started nothing is counted: not all it needs is open yet.
 From ten minutes on also, since before that what is kept for a minute is not in balance yet:
 
   files        in the state directory: the most is at most that of the first half, a half more and 50; they are looked for each
@@ -29,6 +31,7 @@ from cli_support import BIN, Place, check, finish, json, signal, subprocess, tim
 
 SECONDS = float(os.environ.get("ROTA_SOAK_SECONDS", "120"))
 LONG = 600  # what is kept for a minute is looked for each minute: from here on all of it is in balance
+SETTLED = 10  # seconds until a process has opened what it always has open
 TASKS = 40
 SERVICES = ("rota-broker", "rota-scheduler", "rota-telemetry", "rota-agent sim", "rota-agent exec", "rota-agent exec/still", "rota-up")
 
@@ -63,12 +66,22 @@ def run(*arguments):
     return place.run(*arguments, environment=sanitizers)
 
 
+def stat_of(pid):
+    """What comes after the name in /proc/PID/stat: state, parent, ..."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return file.read().rsplit(")", 1)[1].split()
+
+
 def parent_of(pid):
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rsplit(")", 1)[1].split()[1]
+        return stat_of(pid)[1]
     except OSError:
         return ""
+
+
+def age_of(pid):
+    """Seconds since it was started."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(stat_of(pid)[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def services():
@@ -94,7 +107,8 @@ def services():
 def look(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         status = dict(line.split(":", 1) for line in file)
-    return {"kib": int(status["VmRSS"].split()[0]), "threads": int(status["Threads"]), "descriptors": len(os.listdir(f"/proc/{pid}/fd"))}
+    return {"kib": int(status["VmRSS"].split()[0]), "threads": int(status["Threads"]), "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
+            "age": age_of(pid)}
 
 
 def disk():
@@ -140,7 +154,7 @@ def strike(name, how=signal.SIGKILL):
 
 
 def half(samples, name, key):
-    return [it[name][key] for it in samples if name in it]
+    return [it[name][key] for it in samples if name in it and it[name].get("age", SETTLED) >= SETTLED]
 
 
 def grows(name, key, first, second, allowed):

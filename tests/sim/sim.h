@@ -3,6 +3,7 @@
  *
  * model.c       what waits for what, worked out the slow way
  * sim_hosts.c   connections and hosts                    sim_people.c  submits, imports, verbs
+ * sim_money.c   what is spent and reserved
  * test_sim.c    the store, the scheduler's loop, the runs
  */
 #ifndef ROTA_TEST_SIM_H
@@ -33,6 +34,9 @@ typedef struct {
     char id[16], reason[80], claim[32];
     size_t done; /* moves to done since it was opened last */
     uint32_t score;
+    bool reserves; /* it is leased, and something is reserved */
+    char account[16];
+    int64_t reserved[ROTA_MEASURES];
 } row_t;
 
 typedef struct {
@@ -42,8 +46,9 @@ typedef struct {
     int64_t ends_ms, lease_ms;
     uint64_t epoch; /* of the coordinator, handed back */
     Rota__ResultClass class;
-    int64_t until_ms; /* of a limit, 0 = it names none */
-    uint8_t verdict;  /* 0 = none, 1 = changes, 2 = approved */
+    int64_t until_ms;        /* of a limit, 0 = it names none */
+    uint8_t verdict;         /* 0 = none, 1 = changes, 2 = approved */
+    uint32_t millis, tokens; /* what it used, thousandths of a USD; 0 = it doesn't say */
 } held_t;
 
 typedef enum {
@@ -75,6 +80,7 @@ typedef struct {
     uint64_t epoch;
     Rota__ResultClass class;
     uint8_t verdict;
+    uint32_t millis, tokens;
     rota_held_t held[HELD];
     size_t held_count;
 } message_t;
@@ -132,6 +138,10 @@ typedef struct {
     rota_core_tally_t tallies[TALLIES]; /* as committed */
     size_t tally_count, begun;          /* attempts that count, as committed */
     int64_t limit;                      /* of them, 0 = none */
+    int64_t usd_limit;                  /* of the source in nano-USD, 0 = none */
+    int64_t spent[ROTA_MEASURES];       /* by the committed ends of attempts */
+    rota_core_estimate_t estimates[ROTA_ESTIMATES];
+    size_t estimate_count, unsaid; /* attempts that were counted as what was reserved for them */
     host_t hosts[HOSTS];
     queue_t in;                   /* to the scheduler */
     rota_core_coordinator_t role; /* as committed */
@@ -178,6 +188,17 @@ void sim_host_crashes (world_t *self, host_t *host);
 void sim_host_stops (world_t *self, host_t *host);
 /* Two attempts of a task never run at the same time on hosts that obey. */
 void sim_expect_one_runner (world_t *self);
+
+/* sim_money.c */
+void sim_money_use (world_t *self, held_t *held);
+void sim_money_say (const message_t *message, Rota__Usage *usage);
+void sim_money_keep (world_t *self, rota_node_t node);             /* what is reserved for it, with its row */
+void sim_money_ended (world_t *self, const rota_core_ended_t *it); /* before its row is written anew */
+void sim_money_learned (world_t *self);
+void sim_money_expect (world_t *self, const rota_core_effects_t *effects); /* after all rows are written */
+bool sim_money_allows (const world_t *self);                               /* any attempt whatever */
+void sim_money_load (world_t *self);
+void sim_money_load_lease (world_t *self, rota_node_t node);
 
 /* sim_people.c */
 void sim_submit (world_t *self, size_t count);

@@ -133,6 +133,8 @@ static void report (world_t *self, host_t *host, const held_t *held)
                          .epoch = held->epoch,
                          .class = held->class,
                          .verdict = held->verdict,
+                         .millis = held->millis,
+                         .tokens = held->tokens,
                          .until_ms = held->until_ms};
     sim_post (self, &self->in, &message, sim_is_cut (self, host));
 }
@@ -146,6 +148,8 @@ static void end_attempt (world_t *self, host_t *host, held_t *held, Rota__Result
         held->verdict = sim_chance (self, 75) ? 2 : (uint8_t)sim_below (self, 2);
     if (class == RESULT (LIMITED) && sim_chance (self, 50))
         held->until_ms = self->now_ms - 200 + (int64_t)sim_below (self, 3000);
+    if (host != &self->hosts[0]) /* that one's work costs nothing */
+        sim_money_use (self, held);
     report (self, host, held);
 }
 

@@ -12,7 +12,7 @@
 
 #include <errno.h>
 
-enum { STEPS = 600, COMPARE_EVERY = 64 };
+enum { STEPS = 600, COMPARE_EVERY = 64, RESERVED_NANO_USD = 10000000, RESERVED_TOKENS = 1000 };
 
 /* ------------------------------------------------------------------------------------------- chance */
 
@@ -114,6 +114,7 @@ static void commit_rows (world_t *self, const rota_core_effects_t *effects)
         self->model.nodes[effects->dirty[i]].skipped = row->node.skipped;
         snprintf (row->reason, sizeof row->reason, "%s", reason ? reason : "");
         row->score = rota_core_quality_of (self->core, effects->dirty[i]);
+        sim_money_keep (self, effects->dirty[i]);
     }
     for (size_t i = 0; i < rota_core_agent_count (self->core) && i < HOSTS; i++) {
         rota_core_agent_view_t view;
@@ -138,7 +139,7 @@ static void commit_rows (world_t *self, const rota_core_effects_t *effects)
     }
 }
 
-/* A budget of attempts, which a person takes away at last. */
+/* A budget of attempts or of money, which a person takes away at last. */
 static void set_limit (world_t *self)
 {
     rota_limits_t limits;
@@ -146,6 +147,8 @@ static void set_limit (world_t *self)
     rota_core_name_source (self->core, 1, "plan");
     if (self->limit)
         limits.of[ROTA_MEASURE_ATTEMPTS][ROTA_PERIOD_LIFE] = self->limit;
+    if (self->usd_limit)
+        limits.of[ROTA_MEASURE_USD][ROTA_PERIOD_LIFE] = self->usd_limit;
     assert_int_equal (
         rota_core_budget_set (self->core, ROTA_SCOPE_SOURCE, "plan", true, &limits, self->now_ms), 0);
 }
@@ -190,6 +193,7 @@ static bool uses_an_attempt (Rota__ResultClass class)
 static void commit_ended (world_t *self, const rota_core_ended_t *it)
 {
     const rota_core_node_t *before = &self->rows[it->node].node;
+    sim_money_ended (self, it);
     bool asked = before->cancelling || before->holding;
     bool may_use = !asked && it->phase != PHASE (REVIEW); /* the author's attempts, not the reviewer's */
     if (self->policy.coordinate && it->phase == PHASE (REVIEW) && it->result_class == RESULT (LOST))
@@ -308,7 +312,8 @@ static void expect_no_other_judge (const world_t *self, const rota_core_assign_t
         rota_core_agent_view (self->core, other, &view);
         bool there = other != it->agent && view.connected && !view.draining &&
                      view.breaker_until_ms <= self->now_ms &&
-                     self->accounts[view.account].closed_until_ms <= self->now_ms;
+                     self->accounts[view.account].closed_until_ms <= self->now_ms &&
+                     (!view.paid || sim_money_allows (self));
         EXPECT (self, !there, "n%u is judged by its author while %s is there", it->node, view.name);
     }
 }
@@ -393,6 +398,7 @@ static void rebuild (world_t *self)
     model_t *model = &self->model;
     rota_core_destroy (&self->core);
     self->core = rota_core_new (&self->policy, self->now_ms);
+    rota_core_budget_defaults (self->core, RESERVED_NANO_USD, RESERVED_TOKENS);
     self->rebuilt_ms = self->now_ms + 1; /* what was begun in this very instant is the earlier one's */
     sim_class (self);
     rota_core_limit_source (self->core, 1, self->source_limit);
@@ -418,10 +424,13 @@ static void rebuild (world_t *self)
             rota_core_link (self->core, model->dependencies[d].prerequisite, model->dependencies[d].node), 0);
     model->count = rota_core_count (self->core);
     rota_core_open (self->core, 0, (rota_node_t)model->count, true, self->now_ms);
+    sim_money_load (self);
     for (rota_node_t i = 0; i < model->count; i++)
-        if (model->nodes[i].there && self->rows[i].node.agent != ROTA_NONE)
+        if (model->nodes[i].there && self->rows[i].node.agent != ROTA_NONE) {
             rota_core_load_lease (self->core, i, self->rows[i].node.agent, self->rows[i].node.assigned_ms,
                                   self->rows[i].node.epoch);
+            sim_money_load_lease (self, i);
+        }
     rota_core_health_load (self->core, &self->health);
     rota_core_mode_t mode;
     rota_core_mode (self->core, &mode);
@@ -457,6 +466,8 @@ static void commit (world_t *self, const rota_core_effects_t *effects)
         commit_ended (self, &effects->ended[i]);
     commit_rows (self, effects);
     commit_tallies (self, effects);
+    sim_money_learned (self);
+    sim_money_expect (self, effects);
     for (size_t i = 0; i < effects->event_count; i++)
         commit_event (self, &effects->events[i]);
     if (effects->role_changed)
@@ -523,6 +534,7 @@ static void hear_register (world_t *self, host_t *host, const message_t *message
                                .capabilities = CAN,
                                .capability_count = sizeof CAN / sizeof *CAN,
                                .coordinates = true,
+                               .paid = number_of_host (self, host) != 0,
                                .account = number_of_host (self, host) < 2 ? "shared" : NULL};
     sim_instance_bytes (host->instance, agent.instance);
     rota_agent_t index;
@@ -583,6 +595,9 @@ static void scheduler_hears (world_t *self, const message_t *message)
     verdict.has_approved = true;
     verdict.approved = message->verdict == 2;
     result.verdict = message->verdict ? &verdict : NULL;
+    Rota__Usage usage;
+    sim_money_say (message, &usage);
+    result.usage = message->millis || message->tokens ? &usage : NULL;
     /* Some say something all the same, and some judge a part only. */
     result.answer = rota_bytes (message->attempt % 2 ? "no idea" : "");
     verdict.part = 1 + message->attempt % 3;
@@ -752,7 +767,9 @@ static void set_up (world_t *self, unsigned seed)
     self->source_limit = sim_chance (self, 20) ? 4 : 0;
     self->core = rota_core_new (&self->policy, self->now_ms);
     rota_core_limit_source (self->core, 1, self->source_limit);
+    rota_core_budget_defaults (self->core, RESERVED_NANO_USD, RESERVED_TOKENS);
     self->limit = seed % 5 == 1 ? 6 + (int64_t)sim_below (self, 10) : 0;
+    self->usd_limit = seed % 5 == 2 ? (100 + (int64_t)sim_below (self, 300)) * 1000000 : 0;
     set_limit (self);
     for (size_t h = 0; h < HOSTS; h++)
         self->hosts[h].instance = self->next_instance++;
@@ -790,7 +807,7 @@ static void expect_all_ended (world_t *self)
 /* What came about in all runs; a simulator in which nothing happens proves nothing. */
 static struct {
     size_t nodes, imports, refused_cycles, limits, merges, batched, elections, stale_verdicts, modes,
-        restored;
+        restored, unsaid;
     size_t faults_of[FAULT_KINDS];
 } total;
 
@@ -807,7 +824,7 @@ static void run (unsigned seed)
     self->faults = false;
     sim_note (self, "the faults are over");
     rota_core_pause (self->core, false, self->now_ms);
-    self->limit = 0;
+    self->limit = self->usd_limit = 0;
     set_limit (self);
     for (int i = 0; i < 3000 && !(i > 200 && rota_core_is_settled (self->core, ROTA_NONE, self->now_ms)); i++)
         step (self, 50);
@@ -821,6 +838,7 @@ static void run (unsigned seed)
     total.elections += self->elections;
     total.modes += self->modes;
     total.restored += self->restored;
+    total.unsaid += self->unsaid;
     for (int i = 0; i < FAULT_KINDS; i++)
         total.faults_of[i] += self->faults_of[i];
     total.stale_verdicts += self->stale_verdicts;
@@ -839,9 +857,10 @@ static void every_seed_holds_all_invariants (void **state)
         run (first + i);
     print_message (
         "%zu nodes, %zu imports, %zu refused for a cycle, %zu limits, %zu merges (%zu in batches), %zu "
-        "elections, %zu late verdicts, %zu modes, %zu of them restored\n",
+        "elections, %zu late verdicts, %zu modes, %zu of them restored, %zu attempts that did not say what "
+        "they used\n",
         total.nodes, total.imports, total.refused_cycles, total.limits, total.merges, total.batched,
-        total.elections, total.stale_verdicts, total.modes, total.restored);
+        total.elections, total.stale_verdicts, total.modes, total.restored, total.unsaid);
     static const char *const FAULTS[FAULT_KINDS] = {"messages lost",
                                                     "repeated",
                                                     "that overtook others",
@@ -861,7 +880,8 @@ static void every_seed_holds_all_invariants (void **state)
     print_message ("\n");
     assert_true (total.imports > count && total.refused_cycles > count / 10 && total.limits > count &&
                  total.merges > count && total.batched > count / 10 && total.elections > count &&
-                 total.stale_verdicts > count / 50 && total.modes > count && total.restored > count / 10);
+                 total.stale_verdicts > count / 50 && total.modes > count && total.restored > count / 10 &&
+                 total.unsaid > count);
 }
 
 int main (void)

@@ -3,6 +3,7 @@
 #include "proto/words.h"
 #include "scheduler/context.h"
 #include "scheduler/define.h"
+#include "scheduler/health.h"
 #include "scheduler/store.h"
 
 #include <errno.h>
@@ -101,7 +102,7 @@ static int set_up (void **state)
     memset (&on, 0, sizeof on);
     strcpy (on.directory, "/tmp/rota-context-XXXXXX");
     rota_core_policy_default (&policy);
-    on.core = rota_core_new (&policy, 1000);
+    on.core = rota_core_new (&policy, NOW_MS);
     on.arena = rota_arena_new (8 << 20);
     if (!mkdtemp (on.directory) || !on.core || !on.arena ||
         rota_settings_parse ("c.yaml", "", 0, NULL, NULL, &on.settings, &error) < 0)
@@ -147,8 +148,12 @@ static void note (rota_node_t about, Rota__NoteType type, int64_t days, double c
 
 static void gather (const char *words)
 {
-    const rota_gathering_t with = {
-        .store = on.store, .core = on.core, .settings = on.settings, .arena = on.arena, .wall_ms = NOW_MS};
+    const rota_gathering_t with = {.store = on.store,
+                                   .core = on.core,
+                                   .settings = on.settings,
+                                   .arena = on.arena,
+                                   .wall_ms = NOW_MS,
+                                   .now_ms = NOW_MS};
     Rota__TaskSpec spec = ROTA__TASK_SPEC__INIT;
     spec.has_prompt = true;
     spec.prompt = rota_bytes (words);
@@ -348,6 +353,35 @@ static void a_part_that_fails_takes_no_other_with_it (void **state)
     expect ("decision", "");
 }
 
+static void how_the_project_goes_is_told (void **state)
+{
+    (void)state;
+    rota_core_health_state_t health = {.mode = ROTA_MODE_STABILIZE,
+                                       .since_ms = NOW_MS,
+                                       .reason = "30 % of the work fails",
+                                       .all = {.at_ms = NOW_MS,
+                                               .observed_ms = 3600000,
+                                               .done = 4 * ROTA_RATE_UNIT,
+                                               .ended = 4 * ROTA_RATE_UNIT}};
+    rota_core_health_load (on.core, &health);
+    build (STATUS (PENDING), NULL);
+    rota_core_health_quality (on.core, BEFORE, 750, true);
+    gather ("the ledger rounding");
+    for (size_t i = 0; i < on.context.n_parts; i++) {
+        const Rota__ContextPart *it = on.context.parts[i];
+        if (it->kind.len == 7 && memcmp (it->kind.data, "project", 7) == 0) {
+            char text[512];
+            snprintf (text, sizeof text, "%.*s", (int)it->text.len, (const char *)it->text.data);
+            assert_string_equal (
+                text, "1 of 4 tasks are done, 0 under way, 0 failed; of late 4.0 tasks an hour were "
+                      "done; the mean quality of work is 0.75; too much of it fails now, so care "
+                      "counts more than speed: 30 % of the work fails");
+            return;
+        }
+    }
+    fail_msg ("nothing is told of the project");
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +391,7 @@ int main (void)
         CONTEXT_TEST (only_the_last_round_is_told),
         CONTEXT_TEST (a_persons_reason_is_told_beside_it),
         CONTEXT_TEST (a_part_that_fails_takes_no_other_with_it),
+        CONTEXT_TEST (how_the_project_goes_is_told),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }
