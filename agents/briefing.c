@@ -144,11 +144,12 @@ json_t *rota_briefing_describe (const rota_adapter_context_t *context, const Rot
     for (size_t i = 0; i < told.count; i++)
         json_array_append_new (parts, json_pack ("{s:s, s:s, s:i}", "kind", told.parts[i].kind, "text",
                                                  told.parts[i].text, "score", told.parts[i].score));
-    json_t *object = json_pack (
-        "{s:o, s:I, s:I, s:s, s:b, s:b, s:o}", "parts", parts, "budget", (json_int_t)budget_of (context),
-        "files", (json_int_t)rota_setting_integer (context->settings, ROTA_SETTING_CONTEXT_FILES), "about",
-        subject.count ? subject.parts[0].text : "", "resumed", goes_on (attempt), "prompt",
-        attempt->input != NULL, "path", json_sprintf ("%s.context", log_path));
+    json_t *object =
+        json_pack ("{s:o, s:i, s:I, s:I, s:s, s:b, s:b, s:o}", "parts", parts, "budget_used_permille",
+                   (int)told.budget_used_permille, "budget", (json_int_t)budget_of (context), "files",
+                   (json_int_t)rota_setting_integer (context->settings, ROTA_SETTING_CONTEXT_FILES), "about",
+                   subject.count ? subject.parts[0].text : "", "resumed", goes_on (attempt), "prompt",
+                   attempt->input != NULL, "path", json_sprintf ("%s.context", log_path));
     json_t *touches = json_array ();
     for (size_t i = 0; i < spec->n_touches; i++)
         json_array_append_new (touches, text_of (spec->touches[i]));

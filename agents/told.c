@@ -121,6 +121,8 @@ void rota_told_add (rota_told_t *self, const char *kind, int score, const char *
 
 void rota_told_add_all (rota_told_t *self, const Rota__Context *context)
 {
+    if (context)
+        self->budget_used_permille = context->budget_used_permille;
     for (size_t i = 0; context && i < context->n_parts; i++) {
         const Rota__ContextPart *it = context->parts[i];
         char kind[32];
@@ -133,6 +135,13 @@ void rota_told_add_all (rota_told_t *self, const Rota__Context *context)
 }
 
 /* ---- fitting */
+
+/* When what pays for the attempt is nearly used up less is told: from which step on at least, and how much of
+ * the budget of tokens (520 and 450 of the original's 600). */
+static const struct {
+    unsigned used_permille;
+    size_t step, share_permille;
+} PRESSURES[] = {{950, 2, 750}, {800, 1, 867}, {0, 0, 1000}};
 
 static int compare (const void *a, const void *b)
 {
@@ -250,7 +259,13 @@ char *rota_told_render (const rota_told_t *self, size_t budget_tokens, bool resu
                         rota_told_report_t *ret_report)
 {
     char word[ROTA_TOLD_FENCE_BYTES];
-    rota_told_report_t report = {.known = self->count};
+    size_t pressure = 0;
+    while (PRESSURES[pressure].used_permille > self->budget_used_permille)
+        pressure++;
+    rota_told_report_t report = {
+        .known = self->count, .step = PRESSURES[pressure].step, .tightened = PRESSURES[pressure].step > 0};
+    if (report.tightened)
+        budget_tokens = (size_t)((double)budget_tokens * (double)PRESSURES[pressure].share_permille / 1000);
     rota_told_part_t **parts = rota_pool_alloc (self->pool, (self->count + 1) * sizeof *parts);
     size_t budget = budget_tokens > SIZE_MAX / ROTA_TOLD_BYTES_A_TOKEN
                         ? SIZE_MAX

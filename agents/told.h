@@ -30,14 +30,16 @@ typedef struct {
     rota_pool_t *pool;
     rota_told_part_t *parts;
     size_t count, capacity;
-    bool failed; /* no memory for one */
+    bool failed;                   /* no memory for one */
+    unsigned budget_used_permille; /* of what pays for the attempt: near its end less is told */
 } rota_told_t;
 
 typedef struct {
-    size_t step;   /* 0 = all; see told.c */
-    size_t given;  /* parts in the text, */
-    size_t known;  /* of so many */
-    size_t tokens; /* estimated */
+    size_t step;    /* 0 = all; see told.c */
+    bool tightened; /* for the sake of what pays for it */
+    size_t given;   /* parts in the text, */
+    size_t known;   /* of so many */
+    size_t tokens;  /* estimated */
 } rota_told_report_t;
 
 /* Adds a part, with what isn't fit for a prompt replaced. The same text of the same kind is there once. */

@@ -57,6 +57,8 @@ const char *rota_workspace_told (rota_workspace_t *self, const char *commit)
     json_int_t files = json_integer_value (json_object_get (given, "files"));
     json_int_t budget = json_integer_value (json_object_get (given, "budget"));
     add_given (&told, json_object_get (given, "parts"));
+    told.budget_used_permille =
+        (unsigned)json_integer_value (json_object_get (given, "budget_used_permille"));
     if (!resumed && self->spec.step == ROTA_WORKSPACE_WORK)
         rota_told_repository (&told, &git, commit, about ? about : "",
                               touches_of (self->pool, json_object_get (given, "touches")),

@@ -277,6 +277,9 @@ static void put_shown (const rota_cli_t *cli, const rota_context_shown_t *shown)
         if (shown->missing)
             rota_cli_note ("without what the repository knows: %s", shown->missing);
         rota_cli_note ("%zu of %zu parts, about %zu tokens", report->given, report->known, report->tokens);
+        if (report->tightened)
+            rota_cli_note ("less than there is room for: of what pays for it %u %% are spent",
+                           told->budget_used_permille / 10);
         return;
     }
     json_t *object = json_object (), *list = json_array ();
@@ -293,6 +296,7 @@ static void put_shown (const rota_cli_t *cli, const rota_context_shown_t *shown)
     rota_json_set_number (object, "step", report->step);
     rota_json_set_number (object, "given", report->given);
     rota_json_set_number (object, "tokens", report->tokens);
+    rota_json_set_number (object, "budget_used_permille", told->budget_used_permille);
     rota_json_set_string (object, "missing", shown->missing);
     rota_json_document (stdout, object);
 }

@@ -135,6 +135,9 @@ typedef struct {
 } rota_core_hold_t;
 /* Why no agent may take this ready task for budgets' sake; tally ROTA_NONE when one may. */
 void rota_core_budget_hold (const rota_core_t *self, rota_node_t node, rota_core_hold_t *ret_hold);
+/* The fullest of the budgets of money and tokens and the subscriptions' windows that an attempt of this
+ * agent's (ROTA_NONE: of anybody's) at the task draws on: what is spent of it, 0 to 1000. */
+uint32_t rota_core_budget_used_permille (const rota_core_t *self, rota_node_t node, rota_agent_t agent);
 /* How many tasks that are ready will not go on before somebody raises a limit. */
 uint64_t rota_core_budget_stuck (const rota_core_t *self, uint32_t source);
 /* How many wait for budgets, and the first time at which some go on by themselves (0: none does). */

@@ -3,6 +3,7 @@
 #include "bus/clock.h"
 #include "bus/terms.h"
 #include "proto/words.h"
+#include "scheduler/budget.h"
 #include "scheduler/health.h"
 
 #include <stdarg.h>
@@ -486,6 +487,8 @@ void rota_context_gather (const rota_gathering_t *with, rota_node_t node, Rota__
     if (!rota_core_get (with->core, node, &self->it))
         return;
     ret_context->parts = self->list;
+    ret_context->budget_used_permille = rota_core_budget_used_permille (with->core, node, with->agent);
+    ret_context->has_budget_used_permille = ret_context->budget_used_permille > 0;
     find_terms (self);
     find_related (self);
     for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++)

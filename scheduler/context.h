@@ -17,6 +17,7 @@ typedef struct {
     const rota_core_t *core;
     const rota_settings_t *settings;
     rota_arena_t *arena; /* where what is gathered lives */
+    rota_agent_t agent;  /* who is told; ROTA_NONE: anybody */
     int64_t wall_ms;     /* ages of entries are counted from here */
     int64_t now_ms;      /* by the core's clock */
 } rota_gathering_t;

@@ -199,6 +199,43 @@ void rota_core_budget_hold (const rota_core_t *core, rota_node_t node, rota_core
         ret_hold->tally = ROTA_NONE;
 }
 
+static int64_t tally_used_permille (const rota_core_t *self, const tally_t *tally)
+{
+    int64_t most = 0;
+    for (int m = 0; m < ROTA_MEASURE_ATTEMPTS; m++)
+        for (int p = 0; p < ROTA_PERIODS; p++) {
+            int64_t limit = rota_core_tally_limit (self, tally, (rota_measure_t)m, (rota_period_t)p);
+            if (limit == ROTA_LIMIT_UNSET || limit == ROTA_LIMIT_NONE)
+                continue;
+            int64_t spent = tally->spent[p][m];
+            int64_t used = spent >= limit ? 1000 : (int64_t)((double)spent * 1000 / (double)limit);
+            most = used > most ? used : most;
+        }
+    return most;
+}
+
+uint32_t rota_core_budget_used_permille (const rota_core_t *self, rota_node_t node, rota_agent_t agent)
+{
+    int64_t most = 0;
+    for (int scope = 0; scope < ROTA_SCOPES; scope++) {
+        bool of_agent = scope == ROTA_SCOPE_KIND || scope == ROTA_SCOPE_ACCOUNT || scope == ROTA_SCOPE_AGENT;
+        if (!self->money.budgeted[scope] || (of_agent && agent == ROTA_NONE))
+            continue;
+        uint32_t index = rota_core_scope_index (self, (rota_scope_t)scope, node, agent);
+        uint32_t tally =
+            index == ROTA_NONE ? ROTA_NONE : rota_core_tally_find (self, (rota_scope_t)scope, index);
+        int64_t used = tally == ROTA_NONE ? 0 : tally_used_permille (self, tally_at (self, tally));
+        most = used > most ? used : most;
+    }
+    for (size_t i = 0; agent != ROTA_NONE && i < self->money.windows.count; i++) {
+        const window_t *it = AT (self, money.windows, window_t, i);
+        if (it->account == AT (self, agents, agent_t, agent)->account && it->resets_ms > self->now_ms &&
+            it->used_permille > most)
+            most = it->used_permille;
+    }
+    return (uint32_t)(most > 1000 ? 1000 : most);
+}
+
 static uint64_t waiting (const rota_core_t *self, uint32_t source, bool stuck, int64_t *ret_until_ms)
 {
     uint64_t count = 0;

@@ -282,12 +282,13 @@ static Rota__TaskSpec *spec_of (service_t *self, rota_node_t node)
     return spec;
 }
 
-static rota_gathering_t gathering (service_t *self)
+static rota_gathering_t gathering (service_t *self, rota_agent_t agent)
 {
     return (rota_gathering_t){.store = self->store,
                               .core = self->core,
                               .settings = self->config.settings,
                               .arena = self->arena,
+                              .agent = agent,
                               .wall_ms = rota_clock_wall_ms (),
                               .now_ms = rota_service_now_ms (self)};
 }
@@ -309,7 +310,7 @@ bool rota_service_wants_context (service_t *self, const rota_core_node_t *node, 
 ProtobufCBinaryData rota_service_context_of (service_t *self, const rota_core_assign_t *assign,
                                              ProtobufCBinaryData packed_spec)
 {
-    const rota_gathering_t with = gathering (self);
+    const rota_gathering_t with = gathering (self, assign->agent);
     Rota__Context context;
     Rota__TaskSpec *spec =
         rota__task_spec__unpack (rota_arena_allocator (self->arena), packed_spec.len, packed_spec.data);
@@ -336,7 +337,7 @@ HANDLER (context_show)
                              (int)query->task.len, (const char *)query->task.data);
         return;
     }
-    const rota_gathering_t with = gathering (self);
+    const rota_gathering_t with = gathering (self, ROTA_NONE);
     Rota__ContextShown reply = ROTA__CONTEXT_SHOWN__INIT;
     Rota__Context context;
     Rota__Repository repository = ROTA__REPOSITORY__INIT;

@@ -267,6 +267,7 @@ static void measure_gather (bench_context_t *self, const char *kind, bool cold)
                                        .core = self->core,
                                        .settings = self->settings,
                                        .arena = self->arena,
+                                       .agent = ROTA_NONE,
                                        .wall_ms = 1700000000000,
                                        .now_ms = 1700000000000};
         rota_arena_reset (self->arena);

@@ -458,6 +458,7 @@ static void told (rota_core_t *core)
                                    .core = core,
                                    .settings = settings,
                                    .arena = rota_arena_new (64u << 20),
+                                   .agent = ROTA_NONE,
                                    .wall_ms = 10000,
                                    .now_ms = 10000};
     gather (&with, 1); /* fills caches */

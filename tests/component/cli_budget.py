@@ -57,6 +57,8 @@ check("why says which budget, how much, and what to do", "budget of source/plan"
       why)
 status = json.loads(place.run("status", "--json").stdout)
 check("status counts it", status["out_of_budget"] == 1, status)
+shown = place.run("context", "show", "three")
+check("with little left less is told", shown.returncode == 0 and "of what pays for it 91 % are spent" in shown.stderr, shown)
 known = lines(place)
 line = known[("source/plan", "usd", "life")]
 check("the budget's line has limit, spent and what is left", line["limit"] == 0.6 and abs(line["spent"] - 0.55) < 1e-9

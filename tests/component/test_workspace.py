@@ -133,6 +133,10 @@ def files_that_the_words_lead_to():
           "plain.c" not in found, result)
     check("told: a file that isn't there is not told as if it were", "gone.c" not in result.stdout, result)
     check("told: the rules of the repository", "Indent by four." in result.stdout, result)
+    many = [{"kind": "decision", "text": f"decision {number}", "score": number} for number in range(9)]
+    counts = [work.sh("cat; echo x > x", prompt="Do it.\n", told=dict(told, parts=many, budget_used_permille=used)).stdout.count("- decision")
+              for used in (0, 800, 950)]
+    check("told: the less is left of what pays for it, the less", counts == [9, 4, 3], counts)
     for part, word, lost in (("grep", "grep", "misc.c"), ("log", "--format=%x01%s", "notes.txt")):
         tools = os.path.join(work.place, f"no-{part}")
         script(os.path.join(tools, "git"), f'for word in "$@"; do test "$word" != {word} || exit 128; done\nexec {shutil.which("git")} "$@"\n')

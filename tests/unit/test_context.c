@@ -152,6 +152,7 @@ static void gather (const char *words)
                                    .core = on.core,
                                    .settings = on.settings,
                                    .arena = on.arena,
+                                   .agent = ROTA_NONE,
                                    .wall_ms = NOW_MS,
                                    .now_ms = NOW_MS};
     Rota__TaskSpec spec = ROTA__TASK_SPEC__INIT;

@@ -238,6 +238,33 @@ static void a_lost_attempt_counts_in_full (void **state)
     assert_int_equal (it.estimated[ROTA_PERIOD_LIFE][ROTA_MEASURE_USD], USD / 2);
 }
 
+static void the_fullest_of_what_pays_is_known (void **state)
+{
+    scene_t *self = *state;
+    rota_node_t a = add (self, "a", "claude"), b = add (self, "b", "codex");
+    assert_int_equal (rota_core_budget_used_permille (self->core, a, self->claude), 0);
+    limit (self, "kind/claude usd_per_day=1");
+    limit (self, "source/plan tokens=10000");
+    assert_int_equal (dispatch (self), 2);
+    for (int i = 0; i < 2; i++) /* what runs is not spent yet */
+        report (self, &self->given[i], RESULT (OK), self->given[i].node == a ? 0.85 : 0.1, 2500);
+    assert_int_equal (rota_core_budget_used_permille (self->core, a, self->claude), 850);
+    assert_int_equal (rota_core_budget_used_permille (self->core, b, self->codex), 500);
+    assert_int_equal (rota_core_budget_used_permille (self->core, a, ROTA_NONE), 500); /* the source's */
+    rota_core_window_t window = {.account = "codex/default",
+                                 .name = "weekly",
+                                 .used_permille = 970,
+                                 .resets_ms = self->now_ms + HOUR_MS,
+                                 .seen_ms = self->now_ms};
+    rota_core_window_load (self->core, &window);
+    assert_int_equal (rota_core_budget_used_permille (self->core, b, self->codex), 970);
+    assert_int_equal (rota_core_budget_used_permille (self->core, a, self->claude), 850);
+    self->now_ms += DAY_MS;
+    rota_core_tick (self->core, self->now_ms, 0);
+    assert_int_equal (rota_core_budget_used_permille (self->core, b, self->codex), 500);
+    assert_int_equal (rota_core_budget_used_permille (self->core, a, self->claude), 500); /* another day */
+}
+
 static void at_the_limit_new_work_of_its_scope_waits_and_the_rest_goes_on (void **state)
 {
     scene_t *self = *state;
@@ -608,6 +635,7 @@ int main (void)
         TEST (what_is_reserved_at_the_start_becomes_what_was_used),
         TEST (what_nobody_says_counts_as_the_estimate_and_says_so),
         TEST (a_lost_attempt_counts_in_full),
+        TEST (the_fullest_of_what_pays_is_known),
         TEST (at_the_limit_new_work_of_its_scope_waits_and_the_rest_goes_on),
         TEST (a_limit_of_an_epic_or_a_task_is_in_nobodys_way),
         TEST (a_task_that_succeeds_and_recurs_is_capped_too),

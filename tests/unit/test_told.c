@@ -77,6 +77,30 @@ static void test_the_budget_holds (void **state)
     assert_string_equal (none, "");
 }
 
+/* With little left of what pays for it less is told, whatever room there is. */
+static void test_little_money_tells_little (void **state)
+{
+    static const struct {
+        unsigned used_permille;
+        size_t step, tokens;
+    } CASES[] = {{0, 0, 40000}, {799, 0, 40000}, {800, 1, 34680}, {949, 1, 34680}, {950, 2, 30000}};
+    (void)state;
+    rota_told_t told = {.pool = pool};
+    fill (&told, 20);
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        rota_told_report_t report, small;
+        Rota__Context context = ROTA__CONTEXT__INIT;
+        context.budget_used_permille = CASES[i].used_permille;
+        rota_told_add_all (&told, &context);
+        assert_non_null (strstr (rota_told_render (&told, 40000, false, FENCE, &report), "answer number 19"));
+        assert_int_equal (report.step, CASES[i].step);
+        assert_int_equal (report.tightened, CASES[i].step > 0);
+        /* Where it is the tokens that bind, they are fewer. */
+        rota_told_render (&told, 1000, false, FENCE, &small);
+        assert_true (small.tokens * 40 <= CASES[i].tokens);
+    }
+}
+
 /* Steps choose from what is there: a part is gathered once, and cleaned once, whatever the budget. */
 static void test_fitting_gathers_nothing (void **state)
 {
@@ -282,6 +306,7 @@ int main (void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown (test_the_budget_holds, set_up, tear_down),
+        cmocka_unit_test_setup_teardown (test_little_money_tells_little, set_up, tear_down),
         cmocka_unit_test_setup_teardown (test_fitting_gathers_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown (test_the_order_is_that_of_kinds_and_scores, set_up, tear_down),
         cmocka_unit_test_setup_teardown (test_a_session_is_told_what_is_new, set_up, tear_down),
