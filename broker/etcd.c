@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ENDPOINTS_MAX 16
+#define ENDPOINTS_MAX 32 /* 16 that are named, and as many that they know of */
 #define URL_MAX_BYTES 256
 #define REPLY_MAX_BYTES (1 << 20)
 #define TOKEN_MAX_BYTES 2048

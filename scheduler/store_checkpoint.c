@@ -67,12 +67,15 @@ typedef struct {
     uint64_t drop;
 } trimming_t;
 
-/* Newest first: the first that is too much or too old, and with it all before it. */
+/* Newest first: the first that is too much, or too old as all before it are, and with it these. One that was
+ * taken while the clock was back is only gone with those before it. */
 static void look (void *owner, const rota_stored_checkpoint_t *it)
 {
     trimming_t *trimming = owner;
-    trimming->count++;
-    if (!trimming->drop && (trimming->count > trimming->cap || it->time_ms < trimming->before_ms))
+    bool too_many = ++trimming->count > trimming->cap;
+    if (!too_many && it->time_ms >= trimming->before_ms)
+        trimming->drop = 0;
+    else if (!trimming->drop)
         trimming->drop = it->id;
 }
 

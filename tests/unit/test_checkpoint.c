@@ -226,6 +226,14 @@ static void the_store_keeps_them_by_number_and_age (void **state)
     assert_int_equal (rota_store_get_checkpoint (store, 11, note_id, &next), 0);
     assert_int_equal (rota_store_get_checkpoint (store, 10, note_id, &next), -ENOENT);
     assert_int_equal (found[0], 11);
+    /* Taken while the clock was back: it goes no sooner than those before it. */
+    assert_int_equal (rota_store_add_checkpoint (store, "by_hand", (const uint8_t *)"body", 4, 1000), 12);
+    assert_int_equal (rota_store_add_checkpoint (store, "by_hand", (const uint8_t *)"body", 4, 99500), 13);
+    rota_store_trim_checkpoints (store, 90000, 6);
+    assert_int_equal (ids (store, found), 3);
+    rota_store_trim_checkpoints (store, 99200, 6);
+    assert_int_equal (ids (store, found), 1);
+    assert_int_equal (found[0], 13);
     assert_int_equal (rota_store_commit (store, &error), 0);
     rota_store_close (&store);
     unlink (file);
