@@ -478,7 +478,7 @@ int main (void)
         TEST (killed_at_any_moment_it_neither_loses_nor_doubles_an_event),
     };
     setvbuf (stdout, NULL, _IOLBF, 0);
-    setenv ("ROTA_TELEMETRY_BATCH_INTERVAL", "20ms",
-            1); /* the program's; killed between two writes as well */
+    /* The program's: it is to be killed between two writes as well. */
+    setenv ("ROTA_TELEMETRY_BATCH_INTERVAL", "20ms", 1);
     return cmocka_run_group_tests (tests, NULL, NULL);
 }
