@@ -335,7 +335,7 @@ int rota_verb_context_show (rota_cli_t *cli)
 {
     rota_settings_t *settings = NULL;
     rota_error_t error = {""};
-    rota_context_shown_t shown;
+    rota_context_shown_t shown = {.prompt = "", .text = ""};
     rota_link_t link;
     rota_pool_t *pool = rota_pool_new ();
     if (!pool)

@@ -441,11 +441,13 @@ static void gather_project (gather_t *self)
     rota_core_health_t health;
     rota_core_mode_t mode;
     char rate[64] = "", quality[64] = "";
+    unsigned long long under_way;
     rota_core_counts (self->with->core, self->it.source, self->with->now_ms, &counts);
     rota_core_health (self->with->core, ROTA_NONE, self->with->now_ms, &health);
     rota_core_mode (self->with->core, &mode);
     if (counts.total <= 1)
         return;
+    under_way = counts.status[STATUS (IN_PROGRESS)] + counts.status[STATUS (IN_REVIEW)];
     if (health.throughput > 0)
         snprintf (rate, sizeof rate, "; of late %.1f tasks an hour were done",
                   (double)health.throughput / 1000);
@@ -453,8 +455,7 @@ static void gather_project (gather_t *self)
         snprintf (quality, sizeof quality, "; the mean quality of work is %.2f",
                   (double)health.quality_permille / 1000);
     say (self, "project", 0, 0, "%llu of %llu tasks are done, %llu under way, %llu failed%s%s%s%s",
-         (unsigned long long)counts.status[STATUS (DONE)], (unsigned long long)counts.total,
-         (unsigned long long)(counts.status[STATUS (IN_PROGRESS)] + counts.status[STATUS (IN_REVIEW)]),
+         (unsigned long long)counts.status[STATUS (DONE)], (unsigned long long)counts.total, under_way,
          (unsigned long long)counts.status[STATUS (FAILED)], rate, quality,
          mode.mode == ROTA_MODE_STABILIZE ? "; too much of it fails now, so care counts more than speed: "
                                           : "",

@@ -262,7 +262,7 @@ static uint64_t waiting (const rota_core_t *self, uint32_t source, bool stuck, i
         count += tally->held.count;
         rota_core_hold_t hold;
         rota_core_budget_hold (self, tally->held.items[0], &hold);
-        if (hold.until_ms && (!*ret_until_ms || hold.until_ms < *ret_until_ms))
+        if (hold.tally != ROTA_NONE && hold.until_ms && (!*ret_until_ms || hold.until_ms < *ret_until_ms))
             *ret_until_ms = hold.until_ms;
     }
     return count;
