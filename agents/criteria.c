@@ -318,6 +318,7 @@ int rota_workspace_check_merged (rota_workspace_t *self, const rota_workspace_me
     judge_t before = {.workspace = self, .commit = member->start};
     judge_t judge = {.workspace = self, .commit = tree};
     int status = 0;
+    *ret_failed = NULL;
     for (size_t i = 0; i < member->check_count && status == 0; i++) {
         const rota_workspace_check_t *check = &member->checks[i];
         bool is_artifact = strcmp (check->kind, "artifact") == 0, changed, good = false, was = true;
@@ -325,7 +326,9 @@ int rota_workspace_check_merged (rota_workspace_t *self, const rota_workspace_me
             continue;
         char *path = path_of (&judge, check, &changed);
         const char *name = rota_pool_format (self->pool, "%s: %s", check->kind, check->value);
-        status = path && name ? look_in_commit (&judge, path, &good, error) : no_memory (error);
+        if (!path || !name)
+            return no_memory (error);
+        status = look_in_commit (&judge, path, &good, error);
         if (status == 0 && is_artifact && !good && !ran)
             status = look_in_commit (&before, path, &was, error);
         if (status == 0 && !good && !(is_artifact && (ran ? look_on_disk (&judge, path) : !was)))

@@ -99,32 +99,33 @@ static bool read_slots (const char *text, unsigned *ret_slots)
     return true;
 }
 
+static const struct option LONG[] = {
+    {"state", required_argument, NULL, 's'},
+    {"kind", required_argument, NULL, 'k'},
+    {"slots", required_argument, NULL, 'n'},
+    {"name", required_argument, NULL, 'N'},
+    {"broker", required_argument, NULL, 'b'},
+    {"key", required_argument, NULL, 'K'},
+    {"insecure", no_argument, NULL, 'i'},
+    {"exec", required_argument, NULL, 'e'},
+    {"command", required_argument, NULL, 'e'},
+    {"account", required_argument, NULL, 'a'},
+    {"login", required_argument, NULL, 'L'},
+    {"credential", required_argument, NULL, 'C'},
+    {"trust-agents", no_argument, NULL, 't'},
+    {"config", required_argument, NULL, 'c'},
+    {"check-config", no_argument, NULL, 'x'},
+    {"print-config", no_argument, NULL, 'p'},
+    {"log-format", required_argument, NULL, 'f'},
+    {"log-level", required_argument, NULL, 'l'},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
 /* -1, or the status to exit with. */
 static int read_options (int argc, char **argv, options_t *ret_options)
 {
-    static const struct option LONG[] = {
-        {"state", required_argument, NULL, 's'},
-        {"kind", required_argument, NULL, 'k'},
-        {"slots", required_argument, NULL, 'n'},
-        {"name", required_argument, NULL, 'N'},
-        {"broker", required_argument, NULL, 'b'},
-        {"key", required_argument, NULL, 'K'},
-        {"insecure", no_argument, NULL, 'i'},
-        {"exec", required_argument, NULL, 'e'},
-        {"command", required_argument, NULL, 'e'},
-        {"account", required_argument, NULL, 'a'},
-        {"login", required_argument, NULL, 'L'},
-        {"credential", required_argument, NULL, 'C'},
-        {"trust-agents", no_argument, NULL, 't'},
-        {"config", required_argument, NULL, 'c'},
-        {"check-config", no_argument, NULL, 'x'},
-        {"print-config", no_argument, NULL, 'p'},
-        {"log-format", required_argument, NULL, 'f'},
-        {"log-level", required_argument, NULL, 'l'},
-        {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
     rota_agent_config_t *agent = &ret_options->agent;
     int option;
     while ((option = getopt_long (argc, argv, "h", LONG, NULL)) != -1) {
