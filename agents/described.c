@@ -1,5 +1,6 @@
 #include "agents/described.h"
 
+#include "agents/pattern.h"
 #include "agents/reading_internal.h"
 #include "bus/names.h"
 #include "bus/pool.h"
@@ -85,13 +86,11 @@ static void read_pattern (reader_t *reader, int which, const rota_yaml_node_t *n
 {
     rota_described_t *self = reader->self;
     const char *text;
-    char why[128];
+    rota_error_t error;
     if (!rota_yaml_text (node, PATTERN_KEYS[which], &reader->sink, &text))
         return;
-    int code = regcomp (&self->patterns[which], text, REG_EXTENDED | REG_NEWLINE);
-    if (code) {
-        regerror (code, &self->patterns[which], why, sizeof why);
-        rota_yaml_fault (&reader->sink, node, "%s: %s", PATTERN_KEYS[which], why);
+    if (rota_pattern_compile (&self->patterns[which], text, REG_NEWLINE, &error) < 0) {
+        rota_yaml_fault (&reader->sink, node, "%s: %s", PATTERN_KEYS[which], error.text);
         return;
     }
     self->there[which] = true;

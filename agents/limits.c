@@ -1,5 +1,6 @@
 #include "agents/limits.h"
 
+#include "agents/pattern.h"
 #include "agents/reset_time.h"
 #include "bus/log.h"
 #include "bus/names.h"
@@ -131,11 +132,9 @@ static bool read_rule (reader_t *self, const rota_yaml_node_t *node, rule_t *ret
         ret_rule->limit_kind = (Rota__LimitKind)read_word (self, node, "kind", false);
     if (!ret_rule->result_class || (limited && !ret_rule->limit_kind))
         return false;
-    int code = regcomp (&ret_rule->pattern, pattern, REG_EXTENDED | REG_ICASE | REG_NOSUB);
-    if (code) {
-        char text[128];
-        regerror (code, &ret_rule->pattern, text, sizeof text);
-        rota_yaml_fault (&self->sink, pattern_node, "pattern: %s", text);
+    rota_error_t error;
+    if (rota_pattern_compile (&ret_rule->pattern, pattern, REG_ICASE | REG_NOSUB, &error) < 0) {
+        rota_yaml_fault (&self->sink, pattern_node, "pattern: %s", error.text);
         return false;
     }
     if (regexec (&ret_rule->pattern, "", 0, NULL, 0) == 0) {
