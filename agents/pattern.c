@@ -60,16 +60,13 @@ static bool is_small (const char *at)
             at++;
             break;
         case '+':
-            times = 2;
+        case '*':
+        case '?':
+            times = 3;
             at++;
             break;
         case '{':
             times = count_of (at, &at);
-            break;
-        case '*':
-        case '?':
-            level->sum++;
-            at++;
             break;
         case '|':
             level->sum += level->last + 1;
@@ -100,7 +97,7 @@ int rota_pattern_compile (regex_t *ret_pattern, const char *text, int flags, rot
     char why[128];
     if (!is_small (text))
         return rota_error_set (error, -EINVAL,
-                               "with all that it repeats written out it has more than %d characters, or more "
+                               "written out, with what it repeats, it is larger than %d, or has more "
                                "than %d groups within each other",
                                ROTA_PATTERN_SIZE_MAX, DEPTH_MAX - 1);
     int code = regcomp (ret_pattern, text, REG_EXTENDED | flags);
