@@ -99,7 +99,7 @@ static bool read_slots (const char *text, unsigned *ret_slots)
     return true;
 }
 
-static const struct option LONG[] = {
+static const struct option OPTIONS[] = {
     {"state", required_argument, NULL, 's'},
     {"kind", required_argument, NULL, 'k'},
     {"slots", required_argument, NULL, 'n'},
@@ -128,7 +128,7 @@ static int read_options (int argc, char **argv, options_t *ret_options)
 {
     rota_agent_config_t *agent = &ret_options->agent;
     int option;
-    while ((option = getopt_long (argc, argv, "h", LONG, NULL)) != -1) {
+    while ((option = getopt_long (argc, argv, "h", OPTIONS, NULL)) != -1) {
         switch (option) {
         case 's':
             agent->state_dir = optarg;

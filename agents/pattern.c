@@ -32,13 +32,16 @@ static const char *skip_bracket (const char *at)
 static size_t count_of (const char *at, const char **ret_behind)
 {
     char *end;
-    size_t most = strtoul (at + 1, &end, 10);
+    size_t least = strtoul (at + 1, &end, 10), most = least;
     if (*end == ',') {
-        size_t upper = strtoul (end + 1, &end, 10);
-        most = upper > most ? upper : most + 1;
+        most = strtoul (end + 1, &end, 10);
+        if (most <= least && least <= ROTA_PATTERN_SIZE_MAX)
+            most = least + 1;
     }
     *ret_behind = *end == '}' ? end + 1 : at + 1;
-    return most > ROTA_PATTERN_SIZE_MAX ? ROTA_PATTERN_SIZE_MAX + 1 : most ? most : 1;
+    if (least > ROTA_PATTERN_SIZE_MAX || most > ROTA_PATTERN_SIZE_MAX)
+        return ROTA_PATTERN_SIZE_MAX + 1;
+    return most ? most : 1;
 }
 
 /* Whether it stays within the bounds. What isn't well formed is regcomp's to refuse. */
@@ -97,9 +100,9 @@ int rota_pattern_compile (regex_t *ret_pattern, const char *text, int flags, rot
     char why[128];
     if (!is_small (text))
         return rota_error_set (error, -EINVAL,
-                               "written out, with what it repeats, it is larger than %d, or has more "
-                               "than %d groups within each other",
-                               ROTA_PATTERN_SIZE_MAX, DEPTH_MAX - 1);
+                               "what it repeats makes it too large (%d characters written out, or %d groups "
+                               "within each other): use fewer +, *, ? and {n} upon each other",
+                               ROTA_PATTERN_SIZE_MAX, DEPTH_MAX);
     int code = regcomp (ret_pattern, text, REG_EXTENDED | flags);
     if (code == 0)
         return 0;

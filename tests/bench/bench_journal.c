@@ -243,7 +243,7 @@ static void measure_hour (const char *parent, const char *name, const char *text
     uint64_t writes = counters.writes, syncs = counters.syncs;
     rota_journal_close (&journal);
     rota_text_free (&line);
-    printf ("1000 events an hour, %-20s %9" PRIu64 " writes, cursor included (%" PRIu64 " syncs, %" PRIu64
+    printf ("1000 events an hour, %-21s %9" PRIu64 " writes, cursor included (%" PRIu64 " syncs, %" PRIu64
             " wake-ups)\n",
             text, writes, syncs, wakes);
 }
@@ -262,7 +262,7 @@ int main (int argc, char **argv)
     measure_hour (parent, "burst", "in one burst", 1000, 5000);
     measure_hour (parent, "bursts", "bursts of 100", 100, 5000);
     measure_hour (parent, "trickle", "one by one, 5s batch", 1, 5000);
-    measure_hour (parent, "slow", "one by one", 1, 600000);
+    measure_hour (parent, "slow", "one by one, 10m batch", 1, 600000);
     snprintf (command, sizeof command, "rm -rf '%s'", parent);
     if (system (command) != 0)
         fprintf (stderr, "bench_journal: can't remove %s\n", parent);

@@ -184,6 +184,14 @@ static void wrong_types_everywhere (void **state)
             "r.yaml:25:17: error: not_before: expected a time such as 2026-11-23T08:00:00Z, found "
             "\"tomorrow\"\n"
             "r.yaml:26:12: error: agent: \"\": an id must not be empty\n"),
+    };
+    CHECK (CASES);
+}
+
+static void wrong_types_at_the_top (void **state)
+{
+    (void)state;
+    static const case_t CASES[] = {
         CASE ("gates: {a: {profiles: [x]}, b: {run: y, profiles: {'': z, fast: [], slow: ''}}}\n"
               "tasks: [{id: t, profile: fats}, {id: u, profile: []}]\n",
               "r.yaml:1:23: error: profiles: expected a mapping (key: value), found a list\n"
@@ -457,6 +465,7 @@ int main (void)
         cmocka_unit_test (deep_nesting_and_exploding_aliases),
         cmocka_unit_test (empty_roadmaps_are_warned_of),
         cmocka_unit_test (wrong_types_everywhere),
+        cmocka_unit_test (wrong_types_at_the_top),
         cmocka_unit_test (ids_that_may_not_be),
         cmocka_unit_test (ids_that_appear_twice),
         cmocka_unit_test (dependencies_that_name_nothing_or_too_much),
